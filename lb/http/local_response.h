@@ -1,0 +1,36 @@
+// Complete small responses of our own: errors, and the answers to TRACE and OPTIONS that must not travel
+// further. All have Date, Content-Length and, if asked, Connection. Nothing the client sent is repeated in an
+// error.
+#ifndef LB_HTTP_LOCAL_RESPONSE_H_
+#define LB_HTTP_LOCAL_RESPONSE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "lb/http/request.h"
+
+namespace weir::http {
+
+struct LocalContext {
+  std::string_view date;  // IMF-fixdate
+  uint8_t client_minor = 1;
+  bool keep_alive = false;    // false writes `Connection: close`
+  bool head_request = false;  // headers only
+};
+
+inline constexpr size_t kMaxErrorBytes = 1024;
+
+// A text/plain response "status phrase[: reason]". `reason` may be empty (REQUIRES: at most 256 bytes,
+// constant text); retry_after_s 0 writes no Retry-After. Returns the bytes written, at most kMaxErrorBytes.
+size_t SerializeError(uint16_t status, std::string_view reason, uint32_t retry_after_s,
+                      const LocalContext& context, char* out);
+
+// For head.MustAnswerHere(): OPTIONS gets 200 with Allow; TRACE gets 200 message/http with the request as
+// received, without its credentials (RFC 9110 9.3.8). `out` has MaxLocalAnswerBytes(head) bytes.
+size_t MaxLocalAnswerBytes(const RequestHead& head);
+size_t SerializeLocalAnswer(const RequestHead& head, const LocalContext& context, char* out);
+
+}  // namespace weir::http
+
+#endif  // LB_HTTP_LOCAL_RESPONSE_H_

@@ -1,0 +1,36 @@
+// Writes the request an upstream gets, from the parsed form only (RFC 9110 section 7.6, RFC 9112 section 3).
+//
+// Always `METHOD target HTTP/1.1`, Host first, then the client's end-to-end fields in their order, then ours:
+// framing, Expect, Max-Forwards, TE and Upgrade with their Connection, X-Forwarded-For/-Proto/-Host,
+// X-Request-ID, Via. What the client's Connection names is removed before ours are added. Forwarded, fields
+// named like ours with other punctuation (X_Forwarded_For) and the client's own copies of ours are dropped.
+#ifndef LB_HTTP_SERIALIZE_REQUEST_H_
+#define LB_HTTP_SERIALIZE_REQUEST_H_
+
+#include <cstddef>
+#include <string_view>
+
+#include "lb/http/framing.h"
+#include "lb/http/request.h"
+
+namespace weir::http {
+
+struct RequestContext {
+  BodyFraming body;                 // usually head.facts.body
+  std::string_view client_ip;       // X-Forwarded-For; empty: omitted
+  std::string_view proto = "http";  // X-Forwarded-Proto
+  std::string_view request_id;      // X-Request-ID when the client's is absent or invalid
+  std::string_view via_name;        // our pseudonym
+  std::string_view default_host;    // Host of an HTTP/1.0 request that has none
+};
+
+// An upper bound for what SerializeRequest writes.
+size_t MaxSerializedBytes(const RequestHead& head, const RequestContext& context);
+
+// Returns the bytes written. REQUIRES: head was parsed with kDone and its bytes are unchanged; `out` has
+// MaxSerializedBytes(head, context) bytes and does not overlap them.
+size_t SerializeRequest(const RequestHead& head, const RequestContext& context, char* out);
+
+}  // namespace weir::http
+
+#endif  // LB_HTTP_SERIALIZE_REQUEST_H_
