@@ -1,5 +1,6 @@
-// The main() of every *_seeds_test: feeds each file of a corpus folder once to the fuzz function, as one test case. So what
-// fuzzing once found stays found, in configurations and on machines where libFuzzer does not run.
+// The main() of every *_seeds_test: feeds each file of a corpus folder once to the fuzz function, as one test
+// case. So what fuzzing once found stays found, in configurations and on machines where libFuzzer does not
+// run.
 
 #include <gtest/gtest.h>
 
