@@ -1,0 +1,95 @@
+#include "core/address.h"
+
+#include <arpa/inet.h>
+
+#include <charconv>
+#include <cstring>
+
+namespace weir {
+
+std::optional<SocketAddress> SocketAddress::Parse(std::string_view text) {
+  SocketAddress address;
+  std::string host;
+  std::string_view port;
+  if (!text.empty() && text.front() == '[') {
+    const size_t end = text.find(']');
+    if (end == std::string_view::npos || end + 1 >= text.size() || text[end + 1] != ':') return std::nullopt;
+    host = text.substr(1, end - 1);
+    port = text.substr(end + 2);
+    if (inet_pton(AF_INET6, host.c_str(), address.bytes) != 1) return std::nullopt;
+    address.family = AF_INET6;
+  } else {
+    const size_t colon = text.rfind(':');
+    if (colon == std::string_view::npos) return std::nullopt;
+    host = text.substr(0, colon);
+    port = text.substr(colon + 1);
+    if (inet_pton(AF_INET, host.c_str(), address.bytes) != 1) return std::nullopt;
+    address.family = AF_INET;
+  }
+  if (port.empty() || port.front() < '0' || port.front() > '9') return std::nullopt;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);
+  if (error != std::errc() || end != port.data() + port.size()) return std::nullopt;
+  return address;
+}
+
+SocketAddress SocketAddress::FromSockaddr(const sockaddr* from) {
+  SocketAddress address;
+  if (from->sa_family == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(from);
+    std::memcpy(address.bytes, &v4->sin_addr, 4);
+    address.port = ntohs(v4->sin_port);
+    address.family = AF_INET;
+  } else if (from->sa_family == AF_INET6) {
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(from);
+    std::memcpy(address.bytes, &v6->sin6_addr, 16);
+    address.port = ntohs(v6->sin6_port);
+    address.family = AF_INET6;
+  }
+  return address;
+}
+
+socklen_t SocketAddress::ToSockaddr(sockaddr_storage* to) const {
+  std::memset(to, 0, sizeof(*to));
+  if (family == AF_INET) {
+    auto* v4 = reinterpret_cast<sockaddr_in*>(to);
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    std::memcpy(&v4->sin_addr, bytes, 4);
+    return sizeof(sockaddr_in);
+  }
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(to);
+  v6->sin6_family = AF_INET6;
+  v6->sin6_port = htons(port);
+  std::memcpy(&v6->sin6_addr, bytes, 16);
+  return sizeof(sockaddr_in6);
+}
+
+size_t SocketAddress::WriteIp(char out[kMaxIpText + 1]) const {
+  static constexpr uint8_t kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  const uint8_t* v4 = nullptr;
+  if (family == AF_INET) v4 = bytes;
+  if (family == AF_INET6 && std::memcmp(bytes, kMapped, sizeof(kMapped)) == 0) v4 = bytes + 12;
+  if (v4 != nullptr) {
+    char* at = out;
+    for (int i = 0; i < 4; ++i) {
+      if (i > 0) *at++ = '.';
+      at = std::to_chars(at, out + kMaxIpText, static_cast<unsigned>(v4[i])).ptr;
+    }
+    *at = '\0';
+    return static_cast<size_t>(at - out);
+  }
+  if (family != AF_INET6 || inet_ntop(AF_INET6, bytes, out, kMaxIpText + 1) == nullptr) {
+    std::strcpy(out, "-");
+    return 1;
+  }
+  return std::strlen(out);
+}
+
+std::string SocketAddress::ToString() const {
+  char ip[kMaxIpText + 1];
+  const std::string text(ip, WriteIp(ip));
+  const bool bracket = text.find(':') != std::string::npos;
+  return (bracket ? "[" + text + "]" : text) + ":" + std::to_string(port);
+}
+
+}  // namespace weir

@@ -1,0 +1,74 @@
+// Backend: the only door to the kernel. One per shard, used by the shard's thread alone (Doorbell's target
+// excepted). Asynchronous work goes through Turn: it submits every pending op, waits until something finished
+// or `wake_ns`, and for each finished op sets its result, makes it kDone and queues its waiter. Nothing else
+// runs inside. The rest is a closed set of synchronous calls that never block. UringBackend is the kernel;
+// sim::Backend replaces it in tests, and both pass one contract suite (core/backend_contract_test.cc).
+//
+// Contract of the ops (what both backends promise):
+//  - Every op started gets exactly one completion; a Source gets any number of results and exactly one end.
+//  - kReceive: result > 0 bytes in `buffer` (one reference, now the owner's), 0 end of stream, < 0 -errno; a
+//  buffer
+//    comes with positive results only. When no buffer is free it waits its turn (kBody ops leave the pool's
+//    reserve alone), fair in order of arrival; -ENOBUFS is never seen by the owner.
+//  - kSend, kGather: bytes taken by the kernel; may be short: the owner sends the rest.
+//  - Cancel: the op still completes once, with its own result if that came first, else -ECANCELED.
+//  - Close of an fd with an op in flight is forbidden: shut down or cancel, wait for the completions, then
+//  close.
+// Errors of synchronous calls: -errno.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/address.h"
+#include "core/clock.h"
+#include "core/op.h"
+#include "core/source.h"
+
+namespace weir {
+
+struct ListenOptions {
+  int backlog = 4096;
+  bool reuse_port = true;
+};
+
+class Backend {
+ public:
+  struct Batch {
+    OpList* pending;   // ops to submit; what does not fit stays for the next turn
+    ReadyList* ready;  // where waiters go
+    int64_t now_ns;    // what time it is
+    int64_t wake_ns;   // wait no longer than this (monotonic); 0: do not wait
+  };
+
+  virtual ~Backend() = default;
+
+  virtual Now ReadClock() = 0;
+  virtual void Turn(const Batch& batch) = 0;
+  // Asks to end a busy op. O(1) for ops in flight.
+  virtual void Cancel(Op& op, OpList& pending, ReadyList& ready) = 0;
+  // Called by another shard's thread, from its own backend's turn: what kDoorbell needs to reach this one.
+  virtual int DoorbellFd() const = 0;
+
+  // A TCP socket to connect with (no delay set), or -errno.
+  virtual int OpenStream(uint16_t family) = 0;
+  // Bound and listening, or -errno. The port 0 of `address` is replaced by the one chosen.
+  virtual int Listen(SocketAddress& address, const ListenOptions& options) = 0;
+  // One connection from the listener's queue without waiting, or -EAGAIN.
+  virtual int AcceptNow(int listener_fd) = 0;
+  // From now on the listener ignores new handshakes and completes those begun (a listener about to close).
+  virtual int RefuseNewHandshakes(int listener_fd) = 0;
+  virtual int PeerAddress(int fd, SocketAddress& address) = 0;
+  virtual int LocalAddress(int fd, SocketAddress& address) = 0;
+  // Bytes the peer has acknowledged so far (monotonic), or -errno.
+  virtual int64_t AcknowledgedBytes(int fd) = 0;
+  enum class Direction { kSend, kReceive, kBoth };
+  virtual int Shutdown(int fd, Direction direction) = 0;
+  virtual void Close(int fd) = 0;
+  // Close that sends RST and drops what was not delivered.
+  virtual void CloseWithReset(int fd) = 0;
+  // Takes one pending signal from a signal fd (after its poll Source fired), 0 when none.
+  virtual int TakeSignal(int signal_fd) = 0;
+};
+
+}  // namespace weir

@@ -1,0 +1,107 @@
+// Op: a one-shot request to the kernel. It lives in the object that owns the fd (a Stream embeds one for
+// receiving and one for sending), never on a coroutine's frame: a frame may end while the kernel still works.
+//   kIdle -> Shard::Start -> kPending -> (submitted by the turn) kInFlight -> kDone -> the owner reads it ->
+//   kIdle
+// Cancel only asks: the one completion decides, and its result may still be success. The memory an op points
+// to stays valid until kDone. `waiter` may be changed at any time, by the owner's thread; it is woken when
+// the op becomes kDone. Source (source.h) is the multishot kind.
+#pragma once
+
+#include <cstdint>
+
+#include "core/buffer.h"
+#include "core/runnable.h"
+
+struct msghdr;
+
+namespace weir {
+
+class Backend;
+struct SocketAddress;
+
+struct Op {
+  enum class Kind : uint8_t {
+    kNone,
+    kReceive,   // into a buffer of the shard's pool; on success `buffer` is ours with one reference
+    kSend,      // `data`, `length`
+    kGather,    // `message` (sendmsg)
+    kConnect,   // `address`
+    kWrite,     // `data`, `length` at the file's own position (log files)
+    kAccept,    // Source: one result per connection (its fd)
+    kPoll,      // Source: one result per readiness (poll mask = length)
+    kDoorbell,  // wakes the shard behind `peer`; gives no result worth waiting for
+  };
+  enum class State : uint8_t { kIdle, kPending, kInFlight, kDone };
+
+  static constexpr uint8_t kPollFirst = 1;  // receive: expect nothing yet, wait for readiness at once
+  static constexpr uint8_t kBody = 2;       // receive: leaves the last eighth of the buffers to request heads
+  static constexpr uint8_t kCancelAsked = 4;  // set by Cancel
+  static constexpr uint8_t kStarved = 8;      // receive: waits for a free buffer (the backend's list)
+  static constexpr uint8_t kMoreHere = 16;    // receive, result: the socket holds more bytes already
+  static constexpr uint8_t kSource = 32;      // this Op is a Source
+
+  Op() = default;
+  Op(const Op&) = delete;
+  Op& operator=(const Op&) = delete;
+  ~Op() { WEIR_CHECK(state == State::kIdle || state == State::kDone); }
+
+  bool busy() const { return state == State::kPending || state == State::kInFlight; }
+  bool done() const { return state == State::kDone; }
+
+  Op* next = nullptr;          // the shard's pending list, or the backend's starved or cancel list
+  Runnable* waiter = nullptr;  // woken at kDone; may be null
+  int32_t fd = -1;
+  int32_t result = 0;  // bytes, or -errno
+  Kind kind = Kind::kNone;
+  State state = State::kIdle;
+  uint8_t flags = 0;
+  uint32_t length = 0;
+  union {
+    Buffer* buffer = nullptr;
+    const void* data;
+    const msghdr* message;
+    const SocketAddress* address;
+    Backend* peer;
+  };
+};
+static_assert(sizeof(Op) == 40, "two of these per connection, times a million");
+
+// Intrusive FIFO of ops by Op::next.
+class OpList {
+ public:
+  bool empty() const { return head_ == nullptr; }
+  Op* front() const { return head_; }
+  void PushBack(Op* op) {
+    op->next = nullptr;
+    if (head_ == nullptr) {
+      head_ = op;
+    } else {
+      tail_->next = op;
+    }
+    tail_ = op;
+  }
+  Op* PopFront() {
+    Op* op = head_;
+    head_ = op->next;
+    op->next = nullptr;
+    return op;
+  }
+  // O(length); true if it was there.
+  bool Remove(Op* op) {
+    Op* previous = nullptr;
+    for (Op* at = head_; at != nullptr; previous = at, at = at->next) {
+      if (at != op) continue;
+      (previous == nullptr ? head_ : previous->next) = op->next;
+      if (tail_ == op) tail_ = previous;
+      op->next = nullptr;
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  Op* head_ = nullptr;
+  Op* tail_ = nullptr;
+};
+
+}  // namespace weir

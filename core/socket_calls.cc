@@ -1,0 +1,130 @@
+#include "core/socket_calls.h"
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+
+#include "core/check.h"
+
+namespace weir {
+namespace {
+
+// <netinet/tcp.h> and <linux/tcp.h> cannot be included together; the latter has the newer tcp_info.
+constexpr int kTcpNoDelay = 1;
+constexpr int kTcpInfo = 11;
+
+int SetInt(int fd, int level, int name, int value) {
+  return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
+}
+
+int CloseAndReturn(int fd, int error) {
+  close(fd);
+  return -error;
+}
+
+}  // namespace
+
+int OpenStreamSocket(uint16_t family) {
+  // Blocking on purpose: io_uring answers EAGAIN instead of waiting when a socket is non-blocking.
+  const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+  if (fd < 0) return -errno;
+  SetInt(fd, IPPROTO_TCP, kTcpNoDelay, 1);
+  return fd;
+}
+
+int ListenOn(SocketAddress& address, const ListenOptions& options) {
+  const int fd = socket(address.family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+  if (fd < 0) return -errno;
+  SetInt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (options.reuse_port) {
+    if (const int error = SetInt(fd, SOL_SOCKET, SO_REUSEPORT, 1); error != 0)
+      return CloseAndReturn(fd, -error);
+  }
+  // "::" means IPv6 only, as written: the operator lists 0.0.0.0 too when both are wanted.
+  if (address.family == AF_INET6) SetInt(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  SetInt(fd, IPPROTO_TCP, kTcpNoDelay, 1);  // accepted sockets inherit it
+  sockaddr_storage storage;
+  const socklen_t length = address.ToSockaddr(&storage);
+  if (bind(fd, reinterpret_cast<sockaddr*>(&storage), length) != 0) return CloseAndReturn(fd, errno);
+  if (listen(fd, options.backlog) != 0) return CloseAndReturn(fd, errno);
+  if (address.port == 0) {
+    if (const int error = QueryLocal(fd, address); error != 0) return CloseAndReturn(fd, -error);
+  }
+  return fd;
+}
+
+int AcceptFrom(int listener_fd) {
+  // accept4 on a blocking listener would wait: ask first. Only this thread accepts from the fd now.
+  pollfd question{listener_fd, POLLIN, 0};
+  if (poll(&question, 1, 0) <= 0) return -EAGAIN;
+  const int fd = accept4(listener_fd, nullptr, nullptr, SOCK_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
+int DropSynSegments(int listener_fd) {
+  // A classic filter on the TCP header: a segment with SYN and without ACK is dropped, everything else
+  // passes. The peer sends its SYN again after a second, and by then finds the next process, or a clean
+  // refusal.
+  static constexpr uint8_t kSyn = 0x02;
+  static constexpr uint8_t kAck = 0x10;
+  sock_filter code[] = {
+      {BPF_LD | BPF_B | BPF_ABS, 0, 0, 13},    {BPF_ALU | BPF_AND | BPF_K, 0, 0, kSyn | kAck},
+      {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, kSyn}, {BPF_RET | BPF_K, 0, 0, 0},
+      {BPF_RET | BPF_K, 0, 0, 0xffffffff},
+  };
+  const sock_fprog program{sizeof(code) / sizeof(code[0]), code};
+  return setsockopt(listener_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0 ? 0 : -errno;
+}
+
+int QueryPeer(int fd, SocketAddress& address) {
+  sockaddr_storage storage;
+  socklen_t length = sizeof(storage);
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return -errno;
+  address = SocketAddress::FromSockaddr(reinterpret_cast<sockaddr*>(&storage));
+  return 0;
+}
+
+int QueryLocal(int fd, SocketAddress& address) {
+  sockaddr_storage storage;
+  socklen_t length = sizeof(storage);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return -errno;
+  address = SocketAddress::FromSockaddr(reinterpret_cast<sockaddr*>(&storage));
+  return 0;
+}
+
+int64_t QueryAcknowledged(int fd) {
+  tcp_info info{};
+  socklen_t length = sizeof(info);
+  if (getsockopt(fd, IPPROTO_TCP, kTcpInfo, &info, &length) != 0) return -errno;
+  if (length < offsetof(tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked)) return -ENOSYS;
+  return static_cast<int64_t>(info.tcpi_bytes_acked);
+}
+
+int ShutdownSocket(int fd, Backend::Direction direction) {
+  const int how = direction == Backend::Direction::kSend      ? SHUT_WR
+                  : direction == Backend::Direction::kReceive ? SHUT_RD
+                                                              : SHUT_RDWR;
+  return shutdown(fd, how) == 0 ? 0 : -errno;
+}
+
+void CloseSocketWithReset(int fd) {
+  const linger hard{1, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+  close(fd);
+}
+
+int ReadSignal(int signal_fd) {
+  signalfd_siginfo info;
+  const ssize_t bytes = read(signal_fd, &info, sizeof(info));
+  return bytes == static_cast<ssize_t>(sizeof(info)) ? static_cast<int>(info.ssi_signo) : 0;
+}
+
+}  // namespace weir

@@ -1,0 +1,20 @@
+// The closed set of synchronous calls on real sockets, shared by everything that talks to the real kernel.
+// None blocks. Errors: -errno.
+#pragma once
+
+#include "core/backend.h"
+
+namespace weir {
+
+int OpenStreamSocket(uint16_t family);
+int ListenOn(SocketAddress& address, const ListenOptions& options);
+int AcceptFrom(int listener_fd);
+int DropSynSegments(int listener_fd);
+int QueryPeer(int fd, SocketAddress& address);
+int QueryLocal(int fd, SocketAddress& address);
+int64_t QueryAcknowledged(int fd);
+int ShutdownSocket(int fd, Backend::Direction direction);
+void CloseSocketWithReset(int fd);
+int ReadSignal(int signal_fd);
+
+}  // namespace weir

@@ -1,0 +1,399 @@
+#include "core/uring_backend.h"
+
+#include <poll.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "core/check.h"
+#include "core/socket_calls.h"
+#include "core/uring_abi.h"
+
+namespace weir {
+namespace {
+
+template <class T>
+T LoadAcquire(T* at) {
+  return std::atomic_ref<T>(*at).load(std::memory_order_acquire);
+}
+template <class T>
+void StoreRelease(T* at, T value) {
+  std::atomic_ref<T>(*at).store(value, std::memory_order_release);
+}
+
+template <class T>
+T* At(void* base, uint32_t offset) {
+  return reinterpret_cast<T*>(static_cast<char*>(base) + offset);
+}
+
+constexpr uint16_t kBufferGroup = 0;
+
+}  // namespace
+
+UringBackend::UringBackend(const Options& options, BufferPool& pool, CoreCounters& counters)
+    : options_(options), pool_(pool), counters_(counters) {
+  io_uring_params params{};
+  params.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL;
+  if (options.features.defer_taskrun) {
+    params.flags |= IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN;
+  }
+  if (options.features.no_sqarray) params.flags |= uring::kSetupNoSqArray;
+  params.cq_entries = options.completions;
+  ring_fd_ = uring::Setup(options.submissions, &params);
+  if (ring_fd_ < 0) {
+    std::fprintf(stderr, "weir: %s\n", ExplainUringError(errno).c_str());
+    std::exit(1);
+  }
+  MapRings(params);
+  RegisterBuffers();
+  // A registered ring descriptor saves the file lookup of each enter.
+  io_uring_rsrc_update update{};
+  update.offset = UINT32_MAX;
+  update.data = static_cast<uint64_t>(ring_fd_);
+  enter_fd_ = ring_fd_;
+  if (uring::Register(ring_fd_, IORING_REGISTER_RING_FDS, &update, 1) == 1) {
+    enter_fd_ = static_cast<int>(update.offset);
+    enter_flags_ = IORING_ENTER_REGISTERED_RING;
+  }
+}
+
+UringBackend::~UringBackend() {
+  if (buffer_ring_ != nullptr) munmap(buffer_ring_, kBufferEntries * sizeof(io_uring_buf));
+  if (sqes_ != nullptr) munmap(sqes_, sqe_bytes_);
+  if (ring_memory_ != nullptr) munmap(ring_memory_, ring_bytes_);
+  if (enter_flags_ != 0) {
+    io_uring_rsrc_update update{};
+    update.offset = static_cast<uint32_t>(enter_fd_);
+    uring::Register(ring_fd_, IORING_UNREGISTER_RING_FDS, &update, 1);
+  }
+  close(ring_fd_);
+}
+
+void UringBackend::MapRings(const io_uring_params& params) {
+  WEIR_CHECK((params.features & IORING_FEAT_SINGLE_MMAP) != 0);
+  WEIR_CHECK((params.features & IORING_FEAT_NODROP) != 0);
+  WEIR_CHECK((params.features & IORING_FEAT_EXT_ARG) != 0);
+  ring_bytes_ = std::max<size_t>(params.sq_off.array + params.sq_entries * sizeof(uint32_t),
+                                 params.cq_off.cqes + params.cq_entries * sizeof(io_uring_cqe));
+  ring_memory_ = mmap(nullptr, ring_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring_fd_,
+                      IORING_OFF_SQ_RING);
+  sqe_bytes_ = params.sq_entries * sizeof(io_uring_sqe);
+  void* sqes =
+      mmap(nullptr, sqe_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring_fd_, IORING_OFF_SQES);
+  if (ring_memory_ == MAP_FAILED || sqes == MAP_FAILED) {
+    std::fprintf(stderr, "weir: %s\n", ExplainUringError(ENOMEM).c_str());
+    std::exit(1);
+  }
+  sqes_ = static_cast<io_uring_sqe*>(sqes);
+  sq_head_ = At<uint32_t>(ring_memory_, params.sq_off.head);
+  sq_tail_ = At<uint32_t>(ring_memory_, params.sq_off.tail);
+  sq_flags_ = At<uint32_t>(ring_memory_, params.sq_off.flags);
+  sq_entries_ = params.sq_entries;
+  sq_mask_ = params.sq_entries - 1;
+  cq_head_ = At<uint32_t>(ring_memory_, params.cq_off.head);
+  cq_tail_ = At<uint32_t>(ring_memory_, params.cq_off.tail);
+  cq_overflow_ = At<uint32_t>(ring_memory_, params.cq_off.overflow);
+  cq_mask_ = params.cq_entries - 1;
+  cqes_ = At<io_uring_cqe>(ring_memory_, params.cq_off.cqes);
+  if (!options_.features.no_sqarray) {
+    uint32_t* array = At<uint32_t>(ring_memory_, params.sq_off.array);
+    for (uint32_t i = 0; i < sq_entries_; ++i) array[i] = i;
+  }
+}
+
+void UringBackend::RegisterBuffers() {
+  buffer_ring_ = mmap(nullptr, kBufferEntries * sizeof(io_uring_buf), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  WEIR_CHECK(buffer_ring_ != MAP_FAILED);
+  io_uring_buf_reg registration{};
+  registration.ring_addr = reinterpret_cast<uint64_t>(buffer_ring_);
+  registration.ring_entries = kBufferEntries;
+  registration.bgid = kBufferGroup;
+  WEIR_CHECK(uring::Register(ring_fd_, IORING_REGISTER_PBUF_RING, &registration, 1) == 0);
+  RefillBuffers();
+}
+
+void UringBackend::AddBuffer(Buffer* buffer) {
+  auto* entry = static_cast<io_uring_buf*>(buffer_ring_) + (buffer_tail_ & (kBufferEntries - 1));
+  entry->addr = reinterpret_cast<uint64_t>(buffer->data);
+  entry->len = buffer->capacity;
+  entry->bid = buffer->index;
+  ++buffer_tail_;
+  ++provided_;
+}
+
+void UringBackend::RefillBuffers() {
+  const uint32_t target = std::min(window_, pool_.count());
+  if (provided_ >= target) return;
+  while (provided_ < target) {
+    Buffer* buffer = pool_.Take();
+    if (buffer == nullptr) break;
+    AddBuffer(buffer);
+  }
+  StoreRelease(uring::BufferRingTail(buffer_ring_), buffer_tail_);
+  const bool low = BodyMustWait();
+  if (low && !low_) counters_.buffer_low_water.Add();
+  low_ = low;
+}
+
+Now UringBackend::ReadClock() {
+  timespec mono;
+  clock_gettime(CLOCK_MONOTONIC, &mono);
+  Now now;
+  now.mono_ns = mono.tv_sec * kNsPerSecond + mono.tv_nsec;
+  timespec wall;
+  clock_gettime(CLOCK_REALTIME_COARSE, &wall);
+  now.wall_ms = wall.tv_sec * 1000 + wall.tv_nsec / kNsPerMs;
+  return now;
+}
+
+void UringBackend::FlushSubmissions() {
+  StoreRelease(sq_tail_, sq_next_);
+  uring::Enter(enter_fd_, sq_next_ - LoadAcquire(sq_head_), 0, enter_flags_, nullptr, 0);
+  if (sq_next_ == LoadAcquire(sq_head_)) connects_ = 0;
+}
+
+io_uring_sqe* UringBackend::NextSqe() {
+  if (sq_next_ - LoadAcquire(sq_head_) == sq_entries_) {
+    FlushSubmissions();
+    if (sq_next_ - LoadAcquire(sq_head_) == sq_entries_) return nullptr;
+  }
+  io_uring_sqe* sqe = &sqes_[sq_next_ & sq_mask_];
+  std::memset(sqe, 0, sizeof(*sqe));
+  return sqe;
+}
+
+bool UringBackend::Prepare(Op& op, ReadyList& ready) {
+  if ((op.flags & Op::kCancelAsked) != 0) {
+    Finish(op, -ECANCELED, ready);
+    return true;
+  }
+  if (op.kind == Op::Kind::kReceive && (op.flags & Op::kBody) != 0 && BodyMustWait()) {
+    op.state = Op::State::kInFlight;
+    op.flags |= Op::kStarved;
+    counters_.buffers_exhausted.Add();
+    starved_.PushBack(&op);
+    return true;
+  }
+  // The kernel copies an address while it submits: the scratch is free again after each enter.
+  if (op.kind == Op::Kind::kConnect && connects_ == kConnectScratch) FlushSubmissions();
+  io_uring_sqe* sqe = NextSqe();
+  if (sqe == nullptr || (op.kind == Op::Kind::kConnect && connects_ == kConnectScratch)) return false;
+  sqe->fd = op.fd;
+  sqe->user_data = reinterpret_cast<uint64_t>(&op);
+  switch (op.kind) {
+    case Op::Kind::kReceive:
+      sqe->opcode = IORING_OP_RECV;
+      sqe->flags = IOSQE_BUFFER_SELECT;
+      sqe->buf_group = kBufferGroup;
+      if ((op.flags & Op::kPollFirst) != 0) sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
+      break;
+    case Op::Kind::kSend:
+      sqe->opcode = IORING_OP_SEND;
+      sqe->addr = reinterpret_cast<uint64_t>(op.data);
+      sqe->len = op.length;
+      sqe->msg_flags = MSG_WAITALL | MSG_NOSIGNAL;
+      break;
+    case Op::Kind::kGather:
+      sqe->opcode = IORING_OP_SENDMSG;
+      sqe->addr = reinterpret_cast<uint64_t>(op.message);
+      sqe->len = 1;
+      sqe->msg_flags = MSG_WAITALL | MSG_NOSIGNAL;
+      break;
+    case Op::Kind::kConnect: {
+      sockaddr_storage* storage = &connect_scratch_[connects_];
+      ++connects_;
+      sqe->opcode = IORING_OP_CONNECT;
+      sqe->off = op.address->ToSockaddr(storage);
+      sqe->addr = reinterpret_cast<uint64_t>(storage);
+      break;
+    }
+    case Op::Kind::kWrite:
+      sqe->opcode = IORING_OP_WRITE;
+      sqe->addr = reinterpret_cast<uint64_t>(op.data);
+      sqe->len = op.length;
+      sqe->off = UINT64_MAX;  // the file's own position
+      break;
+    case Op::Kind::kAccept:
+      sqe->opcode = IORING_OP_ACCEPT;
+      sqe->ioprio = IORING_ACCEPT_MULTISHOT;
+      sqe->accept_flags = SOCK_CLOEXEC;
+      break;
+    case Op::Kind::kPoll:
+      sqe->opcode = IORING_OP_POLL_ADD;
+      sqe->len = IORING_POLL_ADD_MULTI;
+      sqe->poll32_events = op.length;
+      break;
+    case Op::Kind::kDoorbell:
+      sqe->opcode = IORING_OP_MSG_RING;
+      sqe->fd = op.peer->DoorbellFd();
+      sqe->addr = IORING_MSG_DATA;
+      sqe->off = 0;  // the user_data the receiver sees: nothing to finish, it only wakes
+      break;
+    case Op::Kind::kNone:
+      WEIR_CHECK(false);
+  }
+  ++sq_next_;
+  op.state = Op::State::kInFlight;
+  return true;
+}
+
+void UringBackend::Finish(Op& op, int32_t result, ReadyList& ready) {
+  if ((op.flags & Op::kCancelAsked) != 0) cancels_.Remove(&op);
+  op.result = result;
+  op.state = Op::State::kDone;
+  counters_.completions.Add();
+  if (op.waiter != nullptr) ready.PushBack(op.waiter);
+}
+
+bool UringBackend::Complete(const io_uring_cqe& cqe, ReadyList& ready) {
+  if (cqe.user_data == 0) return true;  // a cancel's own answer, or somebody rang our doorbell
+  Op& op = *reinterpret_cast<Op*>(cqe.user_data);
+  WEIR_CHECK(op.state == Op::State::kInFlight);
+  if ((op.flags & Op::kSource) != 0) {
+    Source& source = static_cast<Source&>(op);
+    if (cqe.res >= 0) {
+      if (source.full()) return false;
+      source.Push(cqe.res);
+      counters_.completions.Add();
+      if (op.waiter != nullptr) ready.PushBack(op.waiter);
+    }
+    if ((cqe.flags & IORING_CQE_F_MORE) == 0) Finish(op, cqe.res, ready);
+    return true;
+  }
+  if (op.kind != Op::Kind::kReceive) {
+    Finish(op, cqe.res, ready);
+    return true;
+  }
+  op.buffer = nullptr;
+  if ((cqe.flags & IORING_CQE_F_BUFFER) != 0) {
+    Buffer* buffer = pool_.at(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
+    --provided_;
+    if (cqe.res > 0) {
+      op.buffer = buffer;
+    } else {
+      BufferPool::Release(buffer);
+    }
+  }
+  if (cqe.res == -ENOBUFS && (op.flags & Op::kCancelAsked) == 0) {
+    // The window was too shallow for this burst, or the pool is empty: the op waits its turn.
+    if (pool_.free_count() > pool_.reserve()) window_ = std::min(window_ * 2, kBufferEntries);
+    op.flags |= Op::kStarved;
+    counters_.buffers_exhausted.Add();
+    starved_.PushBack(&op);
+    return true;
+  }
+  if ((cqe.flags & IORING_CQE_F_SOCK_NONEMPTY) != 0) op.flags |= Op::kMoreHere;
+  Finish(op, cqe.res == -ENOBUFS ? -ECANCELED : cqe.res, ready);
+  return true;
+}
+
+void UringBackend::RetryStarved(OpList& pending) {
+  OpList still;
+  uint32_t room = provided_;
+  while (!starved_.empty()) {
+    Op* op = starved_.PopFront();
+    if (room == 0 || ((op->flags & Op::kBody) != 0 && BodyMustWait())) {
+      still.PushBack(op);
+      continue;
+    }
+    --room;
+    op->flags &= static_cast<uint8_t>(~(Op::kStarved | Op::kPollFirst));
+    op->state = Op::State::kPending;
+    pending.PushBack(op);
+  }
+  starved_ = still;
+}
+
+void UringBackend::Cancel(Op& op, OpList& pending, ReadyList& /*ready*/) {
+  if ((op.flags & Op::kCancelAsked) != 0) return;
+  op.flags |= Op::kCancelAsked;
+  if (op.state == Op::State::kPending) return;  // ends when the turn comes to it
+  if ((op.flags & Op::kStarved) != 0) {
+    WEIR_CHECK(starved_.Remove(&op));
+    op.flags &= static_cast<uint8_t>(~Op::kStarved);
+    op.state = Op::State::kPending;
+    pending.PushBack(&op);
+    return;
+  }
+  cancels_.PushBack(&op);
+}
+
+void UringBackend::Turn(const Batch& batch) {
+  RefillBuffers();
+  if (!starved_.empty()) RetryStarved(*batch.pending);
+  while (!cancels_.empty()) {
+    io_uring_sqe* sqe = NextSqe();
+    if (sqe == nullptr) break;
+    sqe->opcode = IORING_OP_ASYNC_CANCEL;
+    sqe->fd = -1;
+    sqe->addr = reinterpret_cast<uint64_t>(cancels_.PopFront());
+    ++sq_next_;
+  }
+  bool all_submitted = true;
+  while (!batch.pending->empty()) {
+    Op* op = batch.pending->front();
+    batch.pending->PopFront();
+    if (!Prepare(*op, *batch.ready)) {
+      OpList rest;
+      rest.PushBack(op);
+      while (!batch.pending->empty()) rest.PushBack(batch.pending->PopFront());
+      *batch.pending = rest;
+      all_submitted = false;
+      break;
+    }
+  }
+
+  const uint32_t submit = sq_next_ - LoadAcquire(sq_head_);
+  counters_.ops_submitted.Add(submit);
+  StoreRelease(sq_tail_, sq_next_);
+  const bool have_completions = LoadAcquire(cq_tail_) != *cq_head_;
+  const bool wait =
+      batch.wake_ns > batch.now_ns && batch.ready->empty() && all_submitted && !have_completions;
+  io_uring_getevents_arg argument{};
+  __kernel_timespec timeout{};
+  if (wait && batch.wake_ns != kNever) {
+    const int64_t wait_ns = batch.wake_ns - batch.now_ns;
+    timeout.tv_sec = wait_ns / kNsPerSecond;
+    timeout.tv_nsec = wait_ns % kNsPerSecond;
+    argument.ts = reinterpret_cast<uint64_t>(&timeout);
+  }
+  const int entered =
+      uring::Enter(enter_fd_, submit, wait ? 1 : 0,
+                   IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | enter_flags_, &argument, sizeof(argument));
+  if (entered < 0) {
+    // Interrupted, timed out, or too much outstanding (the next turn submits the rest).
+    WEIR_CHECK(errno == EINTR || errno == ETIME || errno == EBUSY || errno == EAGAIN || errno == ENOMEM);
+  }
+  if (sq_next_ == LoadAcquire(sq_head_)) connects_ = 0;
+
+  uint32_t head = *cq_head_;
+  const uint32_t tail = LoadAcquire(cq_tail_);
+  while (head != tail && Complete(cqes_[head & cq_mask_], *batch.ready)) ++head;
+  StoreRelease(cq_head_, head);
+  const uint32_t overflow = LoadAcquire(cq_overflow_);
+  if (overflow != cq_overflow_seen_) {
+    counters_.cq_overflows.Add(overflow - cq_overflow_seen_);
+    cq_overflow_seen_ = overflow;
+  }
+}
+
+int UringBackend::OpenStream(uint16_t family) { return OpenStreamSocket(family); }
+int UringBackend::Listen(SocketAddress& address, const ListenOptions& options) {
+  return ListenOn(address, options);
+}
+int UringBackend::AcceptNow(int listener_fd) { return AcceptFrom(listener_fd); }
+int UringBackend::RefuseNewHandshakes(int listener_fd) { return DropSynSegments(listener_fd); }
+int UringBackend::PeerAddress(int fd, SocketAddress& address) { return QueryPeer(fd, address); }
+int UringBackend::LocalAddress(int fd, SocketAddress& address) { return QueryLocal(fd, address); }
+int64_t UringBackend::AcknowledgedBytes(int fd) { return QueryAcknowledged(fd); }
+int UringBackend::Shutdown(int fd, Direction direction) { return ShutdownSocket(fd, direction); }
+void UringBackend::Close(int fd) { close(fd); }
+void UringBackend::CloseWithReset(int fd) { CloseSocketWithReset(fd); }
+int UringBackend::TakeSignal(int signal_fd) { return ReadSignal(signal_fd); }
+
+}  // namespace weir

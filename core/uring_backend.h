@@ -1,0 +1,103 @@
+// UringBackend: Backend on a real io_uring; one per shard, made on the shard's own thread (SINGLE_ISSUER).
+// One io_uring_enter a turn submits everything, waits and reaps; the wait's timeout rides in it, so timers
+// cost no submission. Receives take buffers from a provided ring: a shallow window on the shard's pool (64
+// buffers, growing to 1024 while bursts exhaust it), refilled once a turn from the pool's LIFO stack. Sizes:
+// the submission ring bounds what one turn submits (the rest stays pending); the completion ring holds more
+// than all ops of the connection limit, and overflows are counted all the same. Errors: construction ends the
+// process with a sentence only if the probe succeeded before (uring_probe.h), so main probes first.
+#pragma once
+
+#include <cstdint>
+
+#include "core/backend.h"
+#include "core/buffer.h"
+#include "core/stats.h"
+#include "core/uring_probe.h"
+
+struct io_uring_params;
+struct io_uring_sqe;
+struct io_uring_cqe;
+
+namespace weir {
+
+class UringBackend final : public Backend {
+ public:
+  struct Options {
+    UringFeatures features;
+    uint32_t submissions = 4096;   // power of two
+    uint32_t completions = 32768;  // power of two
+  };
+
+  UringBackend(const Options& options, BufferPool& pool, CoreCounters& counters);
+  ~UringBackend() override;
+
+  Now ReadClock() override;
+  void Turn(const Batch& batch) override;
+  void Cancel(Op& op, OpList& pending, ReadyList& ready) override;
+  int DoorbellFd() const override { return ring_fd_; }
+
+  int OpenStream(uint16_t family) override;
+  int Listen(SocketAddress& address, const ListenOptions& options) override;
+  int AcceptNow(int listener_fd) override;
+  int RefuseNewHandshakes(int listener_fd) override;
+  int PeerAddress(int fd, SocketAddress& address) override;
+  int LocalAddress(int fd, SocketAddress& address) override;
+  int64_t AcknowledgedBytes(int fd) override;
+  int Shutdown(int fd, Direction direction) override;
+  void Close(int fd) override;
+  void CloseWithReset(int fd) override;
+  int TakeSignal(int signal_fd) override;
+
+ private:
+  static constexpr uint32_t kBufferEntries = 1024;
+  static constexpr uint32_t kFirstWindow = 64;
+  static constexpr uint32_t kConnectScratch = 64;
+
+  void MapRings(const io_uring_params& params);
+  void RegisterBuffers();
+  void RefillBuffers();
+  void AddBuffer(Buffer* buffer);
+  io_uring_sqe* NextSqe();
+  void FlushSubmissions();
+  bool Prepare(Op& op, ReadyList& ready);
+  void Finish(Op& op, int32_t result, ReadyList& ready);
+  bool Complete(const io_uring_cqe& cqe, ReadyList& ready);
+  bool BodyMustWait() const { return pool_.free_count() < pool_.reserve(); }
+  void RetryStarved(OpList& pending);
+
+  Options options_;
+  BufferPool& pool_;
+  CoreCounters& counters_;
+  int ring_fd_ = -1;
+  int enter_fd_ = -1;  // registered index, or ring_fd_
+  unsigned enter_flags_ = 0;
+
+  void* ring_memory_ = nullptr;
+  size_t ring_bytes_ = 0;
+  io_uring_sqe* sqes_ = nullptr;
+  size_t sqe_bytes_ = 0;
+  uint32_t* sq_head_ = nullptr;
+  uint32_t* sq_tail_ = nullptr;
+  uint32_t* sq_flags_ = nullptr;
+  uint32_t sq_mask_ = 0;
+  uint32_t sq_entries_ = 0;
+  uint32_t sq_next_ = 0;  // our tail, published before the enter
+  uint32_t* cq_head_ = nullptr;
+  uint32_t* cq_tail_ = nullptr;
+  uint32_t* cq_overflow_ = nullptr;
+  uint32_t cq_overflow_seen_ = 0;
+  uint32_t cq_mask_ = 0;
+  io_uring_cqe* cqes_ = nullptr;
+
+  void* buffer_ring_ = nullptr;
+  uint16_t buffer_tail_ = 0;
+  uint32_t provided_ = 0;  // buffers the kernel holds
+  uint32_t window_ = kFirstWindow;
+  bool low_ = false;
+  OpList starved_;
+  OpList cancels_;
+  uint32_t connects_ = 0;
+  sockaddr_storage connect_scratch_[kConnectScratch];
+};
+
+}  // namespace weir
