@@ -1,0 +1,29 @@
+// AccessRecord: the facts of one request or TCP connection for its log line. Views live only during the call.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "core/address.h"
+
+namespace weir::lb {
+
+struct AccessRecord {
+  bool tcp = false;
+  SocketAddress client;
+  std::string_view method;      // HTTP only
+  std::string_view target;      // HTTP only: path and query as forwarded
+  std::string_view host;        // HTTP only
+  std::string_view request_id;  // HTTP only
+  uint16_t status = 0;          // HTTP only; 0: no answer was sent
+  uint64_t bytes_received = 0;  // from the client: body (HTTP), all (TCP)
+  uint64_t bytes_sent = 0;      // to the client, heads included
+  uint32_t total_us = 0;
+  uint32_t connect_us = 0;                  // until an upstream connection was there; 0 on reuse
+  uint32_t response_us = 0;                 // until the response head came
+  const SocketAddress* endpoint = nullptr;  // null: none was reached
+  uint32_t retries = 0;
+  std::string_view end;  // why it ended: "ok", or what went wrong ("client_abort", "upstream_timeout", …)
+};
+
+}  // namespace weir::lb

@@ -1,0 +1,51 @@
+// What the proxy counts, per shard; each is written by its shard and read by the admin pages (core/stats.h).
+// Names follow the metrics they become (admin/metrics.cc).
+#pragma once
+
+#include "core/stats.h"
+
+namespace weir::lb {
+
+struct alignas(64) ProxyCounters {
+  // Clients.
+  Counter accepted;
+  Counter open_connections;   // now
+  Counter rejected_at_limit;  // --max_connections reached: 503 or close
+  Counter accept_errors;      // EMFILE and the like
+  Counter client_bytes_received;
+  Counter client_bytes_sent;
+  // Requests by status class of the answer the client got: [1] 1xx finals (101) to [5]; [0]: none (client
+  // gone).
+  Counter requests[6];
+  Counter requests_active;  // now
+  Counter local_responses;  // answers of our own (errors, TRACE)
+  Counter client_timeouts;  // 408, or closed for want of a head or body
+  Counter client_aborts;    // the client reset or left in the middle of a request
+  Counter bad_requests;     // refused by the parser
+  Counter upgrades;         // tunnels begun
+  Histogram latency_us;     // first byte of the request to last byte of the response handed to the kernel
+  // Upstreams.
+  Counter upstream_connects;
+  Counter upstream_connect_failures;
+  Counter upstream_reused;         // requests sent on a pooled connection
+  Counter upstream_bad_responses;  // 502 because of a rule broken
+  Counter upstream_resets;         // truncated or reset in the middle of a response
+  Counter upstream_timeouts;       // 504
+  Counter upstream_idle;           // pooled connections now
+  Counter upstream_open;           // upstream connections now
+  Counter upstream_bytes_received;
+  Counter upstream_bytes_sent;
+  Counter retries;
+  Counter endpoints_set_aside;
+  Counter none_available;  // 503 because every endpoint is set aside
+  // TCP.
+  Counter tcp_connections;
+  Counter tcp_failures;  // closed because no endpoint could be reached
+  // Limits reached.
+  Counter resets_for_buffers;  // connections reset because buffers ran out
+  Counter drain_cut;           // connections cut at the end of the drain time
+  Counter log_lines;
+  Counter log_lines_dropped;
+};
+
+}  // namespace weir::lb
