@@ -48,33 +48,36 @@ class ChunkedDecoder {
  private:
   enum class Step : uint8_t {
     kSize,
-    kSizeCr,
-    kExtension,
+    kSizeLf,
+    // The extension grammar: *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )
+    kBeforeName,
+    kName,
+    kAfterName,
+    kBeforeValue,
+    kValue,
+    kQuoted,
+    kQuotedPair,
+    kAfterQuoted,
+    kAfterValue,
     kData,
     kDataCr,
     kDataLf,
     kAfterLast,
     kEndLf,
-    kTrailers,
-    kDone,
-    kError,
+    kFinished,
   };
-  enum class Extension : uint8_t;
-  struct Cursor;
 
-  bool ReadSizeLine(Cursor& in);
-  bool ReadExtensionByte(char c);
-  bool EndSizeLine();
-  bool Fail(const char* reason);
+  const char* SizeByte(char c);
+  const char* ExtensionByte(char c);
+  const char* ExtensionDelimiter(char c);
+  const char* EndSizeLine();
 
   uint64_t remaining_ = 0;  // of the size being read, then of the data
-  const char* reason_ = "";
   uint32_t extension_debt_ = 0;
+  uint8_t size_digits_ = 0;
   Step step_ = Step::kSize;
-  uint8_t digits_ = 0;
-  uint8_t extension_ = 0;
 };
-static_assert(sizeof(ChunkedDecoder) <= 24);
+static_assert(sizeof(ChunkedDecoder) <= 16);
 
 // Writes "<hex n>\r\n" and returns its size, at most kMaxChunkHeaderBytes. REQUIRES: n > 0. The data is to be
 // followed by "\r\n", the last chunk of a body is kLastChunk or SerializeTrailers().

@@ -24,21 +24,34 @@ enum class FieldId : uint8_t {
   kCookie,
   kDate,
   kExpect,
+  kExpires,
   kForwarded,
   kHost,
   kHttp2Settings,
+  kIfMatch,
+  kIfModifiedSince,
+  kIfNoneMatch,
+  kIfRange,
+  kIfUnmodifiedSince,
   kKeepAlive,
+  kLocation,
   kMaxForwards,
+  kPragma,
   kProxyAuthenticate,
   kProxyAuthenticationInfo,
   kProxyAuthorization,
   kProxyConnection,
+  kRange,
+  kRetryAfter,
   kSetCookie,
   kTe,
   kTrailer,
   kTransferEncoding,
   kUpgrade,
+  kVary,
   kVia,
+  kWarning,
+  kWwwAuthenticate,
   kXForwardedFor,
   kXForwardedHost,
   kXForwardedProto,
@@ -46,7 +59,21 @@ enum class FieldId : uint8_t {
   kCount,
 };
 
+// What a name means to a proxy. Requests and responses drop what their direction says; the rest is forwarded.
+enum FieldTrait : uint8_t {
+  kHopByHop = 1,  // ends here in both directions; what of it is still wanted is regenerated
+  kOursInRequest =
+      2,  // Weir writes or withholds it in requests: the client's is dropped, and so are its twins
+  kOursInResponse = 4,
+  kNotNameable = 8,    // a Connection field naming it is an error: it would remove what protects the origin
+  kNotInTrailer = 16,  // RFC 9110 section 6.5.1
+};
+uint8_t TraitsOf(FieldId id);
+
 FieldId FieldIdOf(std::string_view name);
+// As FieldIdOf, for a name with characters beyond letters, digits and '-': the field a CGI-like origin would
+// take it for, where every such character reads as '_' (X_Forwarded_For, Content.Length).
+FieldId TwinOf(std::string_view name);
 std::string_view CanonicalName(FieldId id);  // "Content-Length"; empty for kUnknown
 
 struct Field {
@@ -54,6 +81,7 @@ struct Field {
   enum Flag : uint8_t {
     kDrop = 1,      // not forwarded: hop-by-hop, named by Connection, regenerated, or a forgery of ours
     kVerbatim = 2,  // the bytes received are exactly "name: value\r\n"
+    kOddName = 4,   // the name has characters beyond letters, digits and '-'
   };
 
   const char* name_data = nullptr;

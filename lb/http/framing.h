@@ -3,6 +3,7 @@
 #define LB_HTTP_FRAMING_H_
 
 #include <cstdint>
+#include <string_view>
 
 namespace weir::http {
 
@@ -26,6 +27,15 @@ struct BodyFraming {
   constexpr bool Empty() const { return kind == Framing::kNone || (kind == Framing::kLength && length == 0); }
   friend bool operator==(const BodyFraming&, const BodyFraming&) = default;
 };
+
+inline constexpr uint64_t kMaxBodyLength = INT64_MAX;
+
+// Content-Length = 1*DIGIT, at most kMaxBodyLength. No sign, list or whitespace; and no leading zero, which
+// the grammar allows but some readers take for octal.
+bool ParseContentLength(std::string_view value, uint64_t* length);
+
+// The only Transfer-Encoding there is for us: exactly `chunked`, in any case, without parameters.
+bool IsLoneChunked(std::string_view value);
 
 }  // namespace weir::http
 

@@ -6,7 +6,7 @@
 // head is complete, when the start line has just become complete (so that a bad one is answered at once),
 // when a byte was seen that no head may contain, and when the limit is exceeded: in each case the parser then
 // gives the precise answer. It may return true early, never late. Works for requests, responses and trailer
-// sections. One per connection while a head is partial; 8 bytes; Reset() before the next head.
+// sections. One per connection while a head is partial; 12 bytes; Reset() before the next head.
 #ifndef LB_HTTP_HEAD_SCANNER_H_
 #define LB_HTTP_HEAD_SCANNER_H_
 
@@ -25,7 +25,8 @@ class HeadScanner {
 
  private:
   uint32_t scanned_ = 0;
-  bool line_seen_ = false;
+  uint32_t line_start_ = 0;
+  bool start_line_seen_ = false;
 };
 
 }  // namespace weir::http

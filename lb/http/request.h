@@ -5,7 +5,7 @@
 // keeping while the request runs: plain values, no views, 64 bytes.
 //
 // Everything ambiguous is an error, see README.md for the table. 400 unless said otherwise: 414 target too
-// long, 417 unknown expectation, 431 head too large, 501 CONNECT or a method too long, 505 major version
+// long, 417 unknown expectation, 431 head too large, 501 CONNECT, 505 major version
 // above 1, 508 our own name in Via. After any error the connection cannot be used for another request. No
 // allocation after construction, no exceptions. Not thread safe.
 #ifndef LB_HTTP_REQUEST_H_
@@ -22,22 +22,9 @@
 #include "lb/http/limits.h"
 #include "lb/http/method.h"
 #include "lb/http/parse_result.h"
+#include "lb/http/upgrade_list.h"
 
 namespace weir::http {
-
-// The protocols a client wants to upgrade to, "websocket" or "a, b": what is offered to the upstream and what
-// its 101 may choose from. h2c, HTTP/x and TLS/x are never in it. A list that does not fit is treated as no
-// upgrade at all.
-struct UpgradeList {
-  static constexpr uint8_t kCapacity = 31;
-  char data[kCapacity] = {};
-  uint8_t size = 0;
-
-  bool empty() const { return size == 0; }
-  std::string_view text() const { return {data, size}; }
-  bool Contains(std::string_view protocol) const;  // ignores case
-  bool Append(std::string_view protocol);          // false: does not fit
-};
 
 struct RequestFacts {
   BodyFraming body;                // never kUntilClose
@@ -64,14 +51,15 @@ class RequestHead {
   std::string_view target;          // for the upstream: origin-form or "*"
   bool target_lacks_slash = false;  // absolute-form `http://h?q`: a "/" belongs before `target`
   std::string_view authority;       // host[:port] from the target, else from Host; empty only in HTTP/1.0
-  std::string_view
-      request_id;  // the client's X-Request-ID if valid (1 to 128 of A-Za-z0-9 . _ ~ + / = : @ -), else empty
+  // The client's X-Request-ID if it is usable: one field, 1 to 128 of A-Za-z0-9 . _ ~ + / = : @ -. Else
+  // empty.
+  std::string_view request_id;
   uint32_t head_bytes = 0;  // size of the head as received
   static constexpr int32_t kNoMaxForwards = -1;
   int32_t max_forwards = kNoMaxForwards;  // of TRACE and OPTIONS only
 
   std::span<const Field> fields() const { return {fields_.get(), field_count_}; }
-  const Field* Find(FieldId id) const;  // the first, or null
+  const Field* Find(FieldId id) const;  // the first, or null; also of dropped fields
   const Limits& limits() const { return limits_; }
 
   // TRACE or OPTIONS with Max-Forwards: 0 is answered by us (SerializeLocalAnswer), never forwarded (RFC
@@ -80,10 +68,13 @@ class RequestHead {
 
  private:
   friend class RequestParser;
+  void Clear();
+
   const Limits limits_;
   const std::string_view via_name_;
   const std::unique_ptr<Field[]> fields_;
   uint32_t field_count_ = 0;
+  uint64_t seen_ = 0;  // a bit for each FieldId
 };
 
 // At most one empty line before the request is skipped and counted in `consumed`.

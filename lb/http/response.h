@@ -21,6 +21,7 @@
 #include "lb/http/limits.h"
 #include "lb/http/parse_result.h"
 #include "lb/http/request.h"
+#include "lb/http/upgrade_list.h"
 
 namespace weir::http {
 
@@ -53,9 +54,12 @@ class ResponseHead {
 
  private:
   friend class ResponseParser;
+  void Clear();
+
   const Limits limits_;
   const std::unique_ptr<Field[]> fields_;
   uint32_t field_count_ = 0;
+  uint64_t seen_ = 0;  // a bit for each FieldId
 };
 
 // `request` is the request being answered: its method and its upgrade list matter.

@@ -1,0 +1,49 @@
+#include "lb/http/date.h"
+
+#include <cstring>
+
+namespace weir::http {
+namespace {
+
+char* TwoDigits(int64_t value, char* out) {
+  out[0] = static_cast<char>('0' + value / 10);
+  out[1] = static_cast<char>('0' + value % 10);
+  return out + 2;
+}
+
+}  // namespace
+
+// Days to civil date by counting 400-year eras that begin on 1 March, so that a leap day is the last of its
+// year.
+void FormatDate(int64_t unix_seconds, char* out) {
+  const int64_t days = unix_seconds / 86400;
+  const int64_t second = unix_seconds % 86400;
+  const int64_t shifted = days + 719468;  // days since 0000-03-01
+  const int64_t era = shifted / 146097;
+  const int64_t day_of_era = shifted % 146097;
+  const int64_t year_of_era =
+      (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+  const int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  const int64_t month_from_march = (5 * day_of_year + 2) / 153;
+  const int64_t day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+  const int64_t month = month_from_march < 10 ? month_from_march + 2 : month_from_march - 10;  // 0 is January
+  const int64_t year = year_of_era + era * 400 + (month < 2 ? 1 : 0);
+
+  memcpy(out, &"ThuFriSatSunMonTueWed"[days % 7 * 3], 3);
+  memcpy(out + 3, ", ", 2);
+  TwoDigits(day, out + 5);
+  out[7] = ' ';
+  memcpy(out + 8, &"JanFebMarAprMayJunJulAugSepOctNovDec"[month * 3], 3);
+  out[11] = ' ';
+  TwoDigits(year / 100, out + 12);
+  TwoDigits(year % 100, out + 14);
+  out[16] = ' ';
+  TwoDigits(second / 3600, out + 17);
+  out[19] = ':';
+  TwoDigits(second / 60 % 60, out + 20);
+  out[22] = ':';
+  TwoDigits(second % 60, out + 23);
+  memcpy(out + 25, " GMT", 4);
+}
+
+}  // namespace weir::http

@@ -1,0 +1,184 @@
+#include "lb/http/field.h"
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+
+#include "lb/http/chars.h"
+
+namespace weir::http {
+namespace {
+
+struct Entry {
+  FieldId id;
+  std::string_view name;
+  uint8_t traits;
+};
+
+// Hop-by-hop fields, and what TE, Trailer and Upgrade need, are RFC 9110 section 7.6.1 and 11.7 (Proxy-*:
+// credentials for a proxy are not for the origin).
+constexpr uint8_t kHop = kHopByHop | kNotInTrailer;
+constexpr uint8_t kOurs = kOursInRequest | kNotNameable | kNotInTrailer;
+constexpr Entry kEntries[] = {
+    {FieldId::kUnknown, "", 0},
+    {FieldId::kAge, "Age", kNotInTrailer},
+    {FieldId::kAuthorization, "Authorization", kNotNameable | kNotInTrailer},
+    {FieldId::kCacheControl, "Cache-Control", kNotInTrailer},
+    {FieldId::kConnection, "Connection", kHop | kNotNameable},
+    {FieldId::kContentEncoding, "Content-Encoding", kNotInTrailer},
+    {FieldId::kContentLength, "Content-Length", kOurs | kOursInResponse},
+    {FieldId::kContentRange, "Content-Range", kNotInTrailer},
+    {FieldId::kContentType, "Content-Type", kNotInTrailer},
+    {FieldId::kCookie, "Cookie", kNotNameable | kNotInTrailer},
+    {FieldId::kDate, "Date", kNotNameable | kNotInTrailer},
+    {FieldId::kExpect, "Expect", kOurs},
+    {FieldId::kExpires, "Expires", kNotInTrailer},
+    {FieldId::kForwarded, "Forwarded", kOursInRequest | kNotInTrailer},
+    {FieldId::kHost, "Host", kOurs},
+    {FieldId::kHttp2Settings, "HTTP2-Settings", kHop},
+    {FieldId::kIfMatch, "If-Match", kNotInTrailer},
+    {FieldId::kIfModifiedSince, "If-Modified-Since", kNotInTrailer},
+    {FieldId::kIfNoneMatch, "If-None-Match", kNotInTrailer},
+    {FieldId::kIfRange, "If-Range", kNotInTrailer},
+    {FieldId::kIfUnmodifiedSince, "If-Unmodified-Since", kNotInTrailer},
+    {FieldId::kKeepAlive, "Keep-Alive", kHop},
+    {FieldId::kLocation, "Location", kNotInTrailer},
+    {FieldId::kMaxForwards, "Max-Forwards", kNotNameable | kNotInTrailer},
+    {FieldId::kPragma, "Pragma", kNotInTrailer},
+    {FieldId::kProxyAuthenticate, "Proxy-Authenticate", kHop},
+    {FieldId::kProxyAuthenticationInfo, "Proxy-Authentication-Info", kHop},
+    {FieldId::kProxyAuthorization, "Proxy-Authorization", kHop},
+    {FieldId::kProxyConnection, "Proxy-Connection", kHop},
+    {FieldId::kRange, "Range", kNotInTrailer},
+    {FieldId::kRetryAfter, "Retry-After", kNotInTrailer},
+    {FieldId::kSetCookie, "Set-Cookie", kNotNameable | kNotInTrailer},
+    {FieldId::kTe, "TE", kHop},
+    {FieldId::kTrailer, "Trailer", kNotInTrailer},
+    {FieldId::kTransferEncoding, "Transfer-Encoding", kHop | kNotNameable},
+    {FieldId::kUpgrade, "Upgrade", kHop},
+    {FieldId::kVary, "Vary", kNotInTrailer},
+    {FieldId::kVia, "Via", kOurs | kOursInResponse},
+    {FieldId::kWarning, "Warning", kNotInTrailer},
+    {FieldId::kWwwAuthenticate, "WWW-Authenticate", kNotInTrailer},
+    {FieldId::kXForwardedFor, "X-Forwarded-For", kOurs},
+    {FieldId::kXForwardedHost, "X-Forwarded-Host", kOurs},
+    {FieldId::kXForwardedProto, "X-Forwarded-Proto", kOurs},
+    {FieldId::kXRequestId, "X-Request-ID", kOurs},
+};
+constexpr size_t kEntryCount = std::size(kEntries);
+static_assert(kEntryCount == static_cast<size_t>(FieldId::kCount));
+
+consteval bool InOrder() {
+  for (size_t i = 0; i < kEntryCount; ++i) {
+    if (static_cast<size_t>(kEntries[i].id) != i) return false;
+  }
+  return true;
+}
+static_assert(InOrder());
+
+consteval size_t LongestName() {
+  size_t longest = 0;
+  for (const Entry& entry : kEntries) longest = entry.name.size() > longest ? entry.name.size() : longest;
+  return longest;
+}
+constexpr size_t kLongestName = LongestName();
+
+// A perfect hash over length, first, middle and last character, found at compile time: one multiplication,
+// one load, and one comparison for the names that survive it.
+constexpr uint32_t HashInput(std::string_view name) {
+  return static_cast<uint32_t>(name.size()) | static_cast<uint32_t>(name.front() | 0x20) << 8 |
+         static_cast<uint32_t>(name[name.size() / 2] | 0x20) << 16 |
+         static_cast<uint32_t>(name.back() | 0x20) << 24;
+}
+
+constexpr size_t Slot(uint32_t input, uint32_t multiplier) { return (input * multiplier) >> 24; }
+
+struct HashTable {
+  uint32_t multiplier = 0;
+  std::array<uint8_t, 256> ids = {};
+};
+
+consteval HashTable FindPerfectHash() {
+  std::array<uint32_t, kEntryCount> inputs = {};
+  for (size_t i = 1; i < kEntryCount; ++i) inputs[i] = HashInput(kEntries[i].name);
+  for (uint32_t multiplier = 2654435761u;; multiplier = multiplier * 1664525u + 1013904223u) {
+    HashTable table;
+    table.multiplier = multiplier;
+    bool collided = false;
+    for (size_t i = 1; i < kEntryCount && !collided; ++i) {
+      uint8_t& id = table.ids[Slot(inputs[i], multiplier)];
+      collided = id != 0;
+      id = static_cast<uint8_t>(i);
+    }
+    if (!collided) return table;
+  }
+}
+constexpr HashTable kHash = FindPerfectHash();
+
+// Setting bit 5 of a token character makes a letter, digit or '-' only from the same letter, digit or '-': so
+// this is equality without case as long as the known name has no other characters.
+bool SameName(std::string_view known, const char* name) {
+  constexpr uint64_t kBit5 = 0x2020202020202020u;
+  const size_t size = known.size();
+  if (size < 8) {
+    for (size_t i = 0; i < size; ++i) {
+      if ((known[i] | 0x20) != (name[i] | 0x20)) return false;
+    }
+    return true;
+  }
+  const auto differs = [&](size_t at) {
+    uint64_t a;
+    uint64_t b;
+    memcpy(&a, known.data() + at, 8);
+    memcpy(&b, name + at, 8);
+    return ((a ^ b) & ~kBit5) != 0;
+  };
+  for (size_t at = 0; at + 8 < size; at += 8) {
+    if (differs(at)) return false;
+  }
+  return !differs(size - 8);
+}
+
+}  // namespace
+
+FieldId FieldIdOf(std::string_view name) {
+  if (name.empty() || name.size() > kLongestName) return FieldId::kUnknown;
+  const uint32_t input = HashInput(name);
+  const Entry& entry = kEntries[kHash.ids[Slot(input, kHash.multiplier)]];
+  if (entry.name.size() != name.size() || !SameName(entry.name, name.data())) return FieldId::kUnknown;
+  return entry.id;
+}
+
+FieldId TwinOf(std::string_view name) {
+  if (name.size() > kLongestName) return FieldId::kUnknown;
+  char plain[kLongestName];
+  for (size_t i = 0; i < name.size(); ++i) plain[i] = IsAlnum(name[i]) ? name[i] : '-';
+  return FieldIdOf({plain, name.size()});
+}
+
+std::string_view CanonicalName(FieldId id) { return kEntries[static_cast<size_t>(id)].name; }
+
+uint8_t TraitsOf(FieldId id) { return kEntries[static_cast<size_t>(id)].traits; }
+
+bool ListReader::Next() {
+  while (!rest_.empty()) {
+    size_t end = 0;
+    for (bool quoted = false; end < rest_.size() && (quoted || rest_[end] != ','); ++end) {
+      if (quoted && rest_[end] == '\\' && end + 1 < rest_.size()) {
+        ++end;
+      } else if (rest_[end] == '"') {
+        quoted = !quoted;
+      }
+    }
+    std::string_view element = rest_.substr(0, end);
+    rest_.remove_prefix(end < rest_.size() ? end + 1 : end);
+    while (!element.empty() && IsBlank(element.front())) element.remove_prefix(1);
+    while (!element.empty() && IsBlank(element.back())) element.remove_suffix(1);
+    if (element.empty()) continue;
+    element_ = element;
+    return true;
+  }
+  return false;
+}
+
+}  // namespace weir::http

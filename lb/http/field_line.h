@@ -1,0 +1,84 @@
+// Reads one field line (RFC 9112 section 5): the same strict syntax for requests, responses and trailers.
+// Private to this folder.
+//
+// Refused: obs-fold and whitespace before the name, empty or invalid names, whitespace before the colon, bare
+// CR or LF, NUL, other controls and DEL. Whitespace around the value is trimmed; bytes from 0x80 up pass in
+// values.
+#ifndef LB_HTTP_FIELD_LINE_H_
+#define LB_HTTP_FIELD_LINE_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "lb/http/chars.h"
+#include "lb/http/field.h"
+
+namespace weir::http {
+
+enum class LineState : uint8_t { kField, kEnd, kNeedMore, kError };
+
+// Moves over [p, end). After kField or kEnd `p` is behind the line; else it is where the problem was found.
+class FieldLineReader {
+ public:
+  FieldLineReader(const char* p, const char* end) : p_(p), end_(end) {}
+
+  LineState Next(Field& out);
+
+  const char* position() const { return p_; }
+  const char* reason() const { return reason_; }
+
+ private:
+  LineState Fail(const char* reason) {
+    reason_ = reason;
+    return LineState::kError;
+  }
+  LineState FailName(const char* at);
+  LineState FailValue(const char* at);
+  LineState EmptyLine();
+
+  const char* p_;
+  const char* const end_;
+  const char* reason_ = "";
+};
+
+inline constexpr size_t kMaxFieldName = UINT16_MAX;
+
+inline LineState FieldLineReader::Next(Field& out) {
+  const char* const name = p_;
+  const char* p = kPlainNameChars.Skip(name, end_);
+  bool plain = true;
+  if (p < end_ && *p != ':') [[unlikely]] {
+    if (p == name && *p == '\r') return EmptyLine();
+    p = kTokenChars.Skip(p, end_);
+    plain = false;
+  }
+  if (p == end_) [[unlikely]]
+    return LineState::kNeedMore;
+  if (*p != ':' || p == name) [[unlikely]]
+    return FailName(p);
+  const size_t name_size = static_cast<size_t>(p - name);
+  if (name_size > kMaxFieldName) [[unlikely]]
+    return Fail("field name too long");
+
+  const char* value = p + 1;
+  while (value < end_ && IsBlank(*value)) ++value;
+  const char* const cr = SkipValue(value, end_);
+  if (end_ - cr < 2 || cr[0] != '\r' || cr[1] != '\n') [[unlikely]]
+    return FailValue(cr);
+  const char* value_end = cr;
+  while (value_end > value && IsBlank(value_end[-1])) --value_end;
+
+  out.name_data = name;
+  out.value_data = value;
+  out.value_size = static_cast<uint32_t>(value_end - value);
+  out.name_size = static_cast<uint16_t>(name_size);
+  out.id = plain ? FieldIdOf({name, name_size}) : FieldId::kUnknown;
+  const bool verbatim = value == p + 2 && p[1] == ' ' && value_end == cr;
+  out.flags = static_cast<uint8_t>((verbatim ? Field::kVerbatim : 0) | (plain ? 0 : Field::kOddName));
+  p_ = cr + 2;
+  return LineState::kField;
+}
+
+}  // namespace weir::http
+
+#endif  // LB_HTTP_FIELD_LINE_H_

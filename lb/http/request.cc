@@ -1,0 +1,358 @@
+#include "lb/http/request.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "lb/http/chars.h"
+#include "lb/http/connection_options.h"
+#include "lb/http/field_line.h"
+#include "lb/http/target.h"
+
+namespace weir::http {
+namespace {
+
+constexpr size_t kMaxMethodBytes = 32;
+constexpr size_t kMaxRequestIdBytes = 128;
+constexpr int32_t kManyForwards = 1'000'000'000;
+constexpr std::string_view kVersionLineEnd = "HTTP/1.1\r\n";
+
+constexpr CharSet kRequestIdChars =
+    CharSet::Where([](char c) { return IsAlnum(c) || IsOneOf(c, "._~+/=:@-"); });
+
+constexpr uint64_t Bit(FieldId id) { return uint64_t{1} << static_cast<unsigned>(id); }
+static_assert(static_cast<unsigned>(FieldId::kCount) <= 64);
+
+bool IsValidRequestId(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxRequestIdBytes && kRequestIdChars.HasAll(text);
+}
+
+// Via = protocol SP received-by [ SP comment ], a list (RFC 9110 section 7.6.3).
+bool ViaNames(std::string_view value, std::string_view name) {
+  for (ListReader list(value); list.Next();) {
+    std::string_view rest = list.element();
+    const size_t protocol_end = rest.find_first_of(" \t");
+    if (protocol_end == std::string_view::npos) continue;
+    rest.remove_prefix(protocol_end);
+    while (!rest.empty() && IsBlank(rest.front())) rest.remove_prefix(1);
+    if (EqualsIgnoreCase(rest.substr(0, rest.find_first_of(" \t")), name)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+// One run over one head. Each step returns what stops the run, or kDone to go on.
+class RequestParser {
+ public:
+  RequestParser(std::string_view bytes, RequestHead& out)
+      : out_(out),
+        begin_(bytes.data()),
+        end_(bytes.data() + std::min<size_t>(bytes.size(), out.limits_.header_bytes)),
+        p_(bytes.data()) {}
+
+  ParseResult Run();
+
+ private:
+  ParseState SkipEmptyLine();
+  ParseState Method();
+  ParseState Target();
+  ParseState Version();
+  ParseState OtherVersion(size_t available);
+  ParseState Fields();
+  const char* KnownField(Field& field);
+  void OddField(Field& field);
+  const char* ContentLength(const Field& field);
+  const char* TransferEncoding(const Field& field);
+  const char* MaxForwards(Field& field);
+  void Te(const Field& field);
+  void Expect(const Field& field);
+  void RequestId(const Field& field);
+  ParseState Finish();
+  void ApplyConnection();
+
+  bool Seen(FieldId id) const { return (out_.seen_ & Bit(id)) != 0; }
+  ParseState Fail(uint16_t status, const char* reason) {
+    error_ = {status, reason};
+    return ParseState::kError;
+  }
+
+  RequestHead& out_;
+  const char* const begin_;
+  const char* const end_;
+  const char* p_;
+  Error error_;
+  ConnectionOptions connection_{ConnectionOptions::Direction::kRequest};
+  bool upgrade_unusable_ = false;
+  bool unknown_expectation_ = false;
+  bool expects_continue_ = false;
+  bool looped_ = false;
+  std::string_view host_;
+};
+
+ParseResult RequestParser::Run() {
+  out_.Clear();
+  ParseState state = SkipEmptyLine();
+  if (state == ParseState::kDone) state = Method();
+  if (state == ParseState::kDone) state = Target();
+  if (state == ParseState::kDone) state = Version();
+  if (state == ParseState::kDone) state = Fields();
+  if (state == ParseState::kDone) state = Finish();
+  if (state == ParseState::kError) return ParseResult::Fail(error_.status, error_.reason);
+  if (state == ParseState::kNeedMore) {
+    const bool full = static_cast<size_t>(end_ - begin_) == out_.limits_.header_bytes;
+    return full ? ParseResult::Fail(431, "request head too large") : ParseResult::NeedMore();
+  }
+  out_.head_bytes = static_cast<uint32_t>(p_ - begin_);
+  return ParseResult::Done(out_.head_bytes);
+}
+
+ParseState RequestParser::SkipEmptyLine() {
+  if (p_ == end_) return ParseState::kNeedMore;
+  if (*p_ != '\r') [[likely]]
+    return ParseState::kDone;
+  if (end_ - p_ < 2) return ParseState::kNeedMore;
+  if (p_[1] != '\n') return Fail(400, "bare CR");
+  p_ += 2;
+  return p_ == end_ ? ParseState::kNeedMore : ParseState::kDone;
+}
+
+ParseState RequestParser::Method() {
+  const char* const end = kTokenChars.Skip(p_, end_);
+  const size_t size = static_cast<size_t>(end - p_);
+  if (size > kMaxMethodBytes) return Fail(400, "method too long");
+  if (end == end_) return ParseState::kNeedMore;
+  if (size == 0 || *end != ' ') return Fail(400, "invalid method");
+  out_.method = {p_, size};
+  out_.facts.method = MethodOf(out_.method);
+  if (out_.facts.method == Method::kConnect) return Fail(501, "CONNECT is not supported");
+  if (out_.method == "PRI") return Fail(400, "HTTP/2 preface on an HTTP/1 connection");
+  p_ = end + 1;
+  return ParseState::kDone;
+}
+
+ParseState RequestParser::Target() {
+  const char* const end = kTargetChars.Skip(p_, end_);
+  const size_t size = static_cast<size_t>(end - p_);
+  if (size > out_.limits_.target_bytes) return Fail(414, "target too long");
+  if (end == end_) return ParseState::kNeedMore;
+  if (*end == '\r' || *end == '\n') return Fail(400, "no HTTP version");
+  if (*end != ' ') return Fail(400, "invalid character in the target");
+  if (size == 0) return Fail(400, "empty target");
+  struct Target target;
+  if (const char* reason = ParseTarget({p_, size}, out_.facts.method, &target)) return Fail(400, reason);
+  out_.target = target.path;
+  out_.target_lacks_slash = target.lacks_slash;
+  out_.authority = target.authority;
+  out_.facts.https_target = target.https;
+  p_ = end + 1;
+  return ParseState::kDone;
+}
+
+ParseState RequestParser::Version() {
+  const size_t available = std::min(static_cast<size_t>(end_ - p_), kVersionLineEnd.size());
+  if (available < kVersionLineEnd.size() || memcmp(p_, kVersionLineEnd.data(), kVersionLineEnd.size()) != 0) {
+    return OtherVersion(available);
+  }
+  p_ += kVersionLineEnd.size();
+  return ParseState::kDone;
+}
+
+// Anything but a complete `HTTP/1.1`: 1.0, a higher 1.x (read as 1.1, RFC 9110 section 2.5), the wrong, the
+// unfinished.
+ParseState RequestParser::OtherVersion(size_t available) {
+  constexpr size_t kMajor = 5;
+  constexpr size_t kMinor = 7;
+  for (size_t i = 0; i < available; ++i) {
+    const bool fits = i == kMajor || i == kMinor ? IsDigit(p_[i]) : p_[i] == kVersionLineEnd[i];
+    if (!fits) return Fail(400, "invalid HTTP version");
+    if (i == kMajor && p_[i] == '0') return Fail(400, "HTTP/0.x is not supported");
+  }
+  if (available < kVersionLineEnd.size()) return ParseState::kNeedMore;
+  if (p_[kMajor] != '1') return Fail(505, "HTTP version not supported");
+  if (p_[kMinor] == '0') out_.facts.minor = 0;
+  p_ += kVersionLineEnd.size();
+  return ParseState::kDone;
+}
+
+ParseState RequestParser::Fields() {
+  FieldLineReader reader(p_, end_);
+  Field* const fields = out_.fields_.get();
+  uint32_t count = 0;
+  while (true) {
+    Field& field = fields[count];
+    const LineState line = reader.Next(field);
+    if (line != LineState::kField) [[unlikely]] {
+      if (line == LineState::kNeedMore) return ParseState::kNeedMore;
+      if (line == LineState::kError) return Fail(400, reader.reason());
+      break;
+    }
+    if (count == out_.limits_.fields) return Fail(431, "too many fields");
+    ++count;
+    const char* reason = nullptr;
+    if (field.id != FieldId::kUnknown) {
+      reason = KnownField(field);
+      out_.seen_ |= Bit(field.id);
+    } else if ((field.flags & Field::kOddName) != 0) {
+      OddField(field);
+    }
+    if (reason != nullptr) return Fail(400, reason);
+  }
+  out_.field_count_ = count;
+  p_ = reader.position();
+  return ParseState::kDone;
+}
+
+// Null: fine; else why the request is refused.
+const char* RequestParser::KnownField(Field& field) {
+  if ((TraitsOf(field.id) & (kHopByHop | kOursInRequest)) == 0 && field.id != FieldId::kMaxForwards)
+    return nullptr;
+  field.flags |= Field::kDrop;
+  switch (field.id) {
+    case FieldId::kHost:
+      if (Seen(FieldId::kHost)) return "repeated Host";
+      host_ = field.value();
+      return IsValidAuthority(host_) ? nullptr : "invalid Host";
+    case FieldId::kConnection:
+      return connection_.Add(field.value());
+    case FieldId::kContentLength:
+      return ContentLength(field);
+    case FieldId::kTransferEncoding:
+      return TransferEncoding(field);
+    case FieldId::kTe:
+      Te(field);
+      return nullptr;
+    case FieldId::kUpgrade:
+      upgrade_unusable_ |= !out_.facts.upgrade.AddValue(field.value());
+      return nullptr;
+    case FieldId::kExpect:
+      Expect(field);
+      return nullptr;
+    case FieldId::kVia:
+      looped_ |= !out_.via_name_.empty() && ViaNames(field.value(), out_.via_name_);
+      return nullptr;
+    case FieldId::kXRequestId:
+      RequestId(field);
+      return nullptr;
+    case FieldId::kMaxForwards:
+      return MaxForwards(field);
+    default:
+      return nullptr;
+  }
+}
+
+// A name that a CGI-like origin would read as a field of ours is a forgery.
+void RequestParser::OddField(Field& field) {
+  const FieldId twin = TwinOf(field.name());
+  const bool ours = (TraitsOf(twin) & (kHopByHop | kOursInRequest)) != 0 || twin == FieldId::kMaxForwards;
+  if (ours) field.flags |= Field::kDrop;
+}
+
+const char* RequestParser::ContentLength(const Field& field) {
+  if (Seen(FieldId::kContentLength)) return "repeated Content-Length";
+  if (Seen(FieldId::kTransferEncoding)) return "both Transfer-Encoding and Content-Length";
+  uint64_t length = 0;
+  if (!ParseContentLength(field.value(), &length)) return "invalid Content-Length";
+  out_.facts.body = BodyFraming::Length(length);
+  return nullptr;
+}
+
+const char* RequestParser::TransferEncoding(const Field& field) {
+  if (out_.facts.minor == 0) return "Transfer-Encoding in an HTTP/1.0 request";
+  if (Seen(FieldId::kTransferEncoding)) return "repeated Transfer-Encoding";
+  if (Seen(FieldId::kContentLength)) return "both Transfer-Encoding and Content-Length";
+  if (!IsLoneChunked(field.value())) return "unsupported Transfer-Encoding";
+  out_.facts.body = BodyFraming::Chunked();
+  return nullptr;
+}
+
+const char* RequestParser::MaxForwards(Field& field) {
+  if (out_.facts.method != Method::kTrace && out_.facts.method != Method::kOptions) {
+    field.flags &= static_cast<uint8_t>(~Field::kDrop);  // no meaning here: passes like any other field
+    return nullptr;
+  }
+  if (Seen(FieldId::kMaxForwards)) return "repeated Max-Forwards";
+  if (field.value_size == 0) return "invalid Max-Forwards";
+  int32_t hops = 0;
+  for (char c : field.value()) {
+    if (!IsDigit(c)) return "invalid Max-Forwards";
+    hops = std::min(hops < kManyForwards / 10 ? hops * 10 + (c - '0') : kManyForwards, kManyForwards);
+  }
+  out_.max_forwards = hops;
+  return nullptr;
+}
+
+void RequestParser::Te(const Field& field) {
+  for (ListReader list(field.value()); list.Next();) {
+    if (EqualsIgnoreCase(list.element(), "trailers")) out_.facts.te_trailers = true;
+  }
+}
+
+void RequestParser::Expect(const Field& field) {
+  for (ListReader list(field.value()); list.Next();) {
+    if (EqualsIgnoreCase(list.element(), "100-continue")) {
+      expects_continue_ = true;
+    } else {
+      unknown_expectation_ = true;
+    }
+  }
+}
+
+void RequestParser::RequestId(const Field& field) {
+  const bool usable = !Seen(FieldId::kXRequestId) && IsValidRequestId(field.value());
+  out_.request_id = usable ? field.value() : std::string_view();
+}
+
+ParseState RequestParser::Finish() {
+  RequestFacts& facts = out_.facts;
+  if (facts.minor >= 1 && !Seen(FieldId::kHost)) return Fail(400, "missing Host");
+  if (facts.method == Method::kTrace && facts.body.kind != Framing::kNone)
+    return Fail(400, "TRACE with a body");
+  if (out_.authority.empty()) out_.authority = host_;
+  ApplyConnection();
+  if (facts.minor >= 1) {  // HTTP/1.0 knows no expectations (RFC 9110 section 10.1.1)
+    if (unknown_expectation_) return Fail(417, "unknown expectation");
+    facts.expect_continue = expects_continue_ && !facts.body.Empty();
+  }
+  if (looped_) return Fail(508, "request loop");
+  return ParseState::kDone;
+}
+
+void RequestParser::ApplyConnection() {
+  RequestFacts& facts = out_.facts;
+  const std::span<Field> fields(out_.fields_.get(), out_.field_count_);
+  facts.keep_alive = connection_.KeepsAlive(facts.minor);
+  connection_.DropNamed(fields);
+  if (facts.minor == 0 || !connection_.upgrade() || upgrade_unusable_) facts.upgrade = UpgradeList();
+  if (Seen(FieldId::kTrailer) && facts.body.kind != Framing::kChunked) {
+    for (Field& field : fields) {
+      if (field.id == FieldId::kTrailer) field.flags |= Field::kDrop;
+    }
+  }
+}
+
+RequestHead::RequestHead(const Limits& limits, std::string_view via_name)
+    : limits_(limits),
+      via_name_(via_name),
+      fields_(std::make_unique<Field[]>(limits.fields + 1)) {}  // one to read what is too many
+
+void RequestHead::Clear() {
+  facts = RequestFacts();
+  method = target = authority = request_id = {};
+  target_lacks_slash = false;
+  head_bytes = 0;
+  max_forwards = kNoMaxForwards;
+  field_count_ = 0;
+  seen_ = 0;
+}
+
+const Field* RequestHead::Find(FieldId id) const {
+  if ((seen_ & Bit(id)) == 0) return nullptr;
+  for (const Field& field : fields()) {
+    if (field.id == id) return &field;
+  }
+  return nullptr;
+}
+
+ParseResult ParseRequest(std::string_view bytes, RequestHead& out) { return RequestParser(bytes, out).Run(); }
+
+}  // namespace weir::http
