@@ -1,0 +1,13 @@
+// CheckPortsFree: tries to bind every listener and the admin address without SO_REUSEPORT, right before the
+// real sockets are made with it (else a second Weir would start and silently share the first one's
+// connections). The error names the flag, the address and what to do.
+#pragma once
+
+#include "absl/status/status.h"
+#include "lb/config/settings.h"
+
+namespace weir::lb {
+
+absl::Status CheckPortsFree(const Settings& settings);
+
+}  // namespace weir::lb
