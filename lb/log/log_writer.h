@@ -1,0 +1,63 @@
+// LogWriter: writes the blocks of every shard's AccessLog to one file or to standard output, in order of
+// arrival, one write at a time through the backend of its own shard (the control shard). A file that takes no
+// more (full disk, closed pipe) costs lines, which are counted, never a stop: the rest of that block is
+// dropped, and the next block starts on a line of its own. A non-blocking pipe that is full is tried again
+// every kRetryMs. Made and used on its shard's thread. At the end: shards flush their logs, wait until these
+// are home, then BeginStop, and turns until idle() (a write that hangs in a pipe nobody reads is cancelled).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/shard.h"
+#include "lb/log/log_block.h"
+#include "lb/stats.h"
+
+namespace weir::lb {
+
+// Opens `path` for appending ("-": standard output), before shards start. The error names the path. The
+// caller closes the descriptor after the writer's end.
+absl::StatusOr<int> OpenLogFile(const std::string& path);
+
+class LogWriter {
+ public:
+  static constexpr uint32_t kRetryMs = 20;
+
+  // `counters` are those of the control shard. `fd` is not owned.
+  LogWriter(Shard& shard, int fd, ProxyCounters& counters);
+  ~LogWriter();
+  LogWriter(const LogWriter&) = delete;
+  LogWriter& operator=(const LogWriter&) = delete;
+
+  // On this shard: takes the block, writes it, sends it home.
+  void Add(LogBlock* block);
+  // Drops what is queued and ends the write in flight.
+  void BeginStop();
+  bool idle() const { return first_ == nullptr && !op_.busy(); }
+
+ private:
+  struct Resume : Runnable {
+    explicit Resume(LogWriter* writer);
+    LogWriter* writer;
+  };
+
+  void StartWrite();
+  void OnWake();
+  void DropRest(LogBlock* block);
+  void SendHome(LogBlock* block);
+
+  Shard& shard_;
+  int fd_;
+  ProxyCounters& counters_;
+  LogBlock* first_ = nullptr;  // being written
+  LogBlock* last_ = nullptr;
+  uint32_t written_ = 0;  // of the first block
+  bool torn_ = false;     // the file ends in the middle of a line
+  bool stopping_ = false;
+  Op op_;
+  Timer retry_;
+  Resume resume_;
+};
+
+}  // namespace weir::lb
