@@ -1,0 +1,50 @@
+// The admin listener's pages, as text: counters in, page out. Counters are read as they are at the moment
+// (core/stats.h); nothing here knows a socket. MetricsPage follows the Prometheus text exposition format
+// 0.0.4; StatsPage is JSON for people and scripts. Called on the control shard; costs some 100 us with dozens
+// of shards.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/stats.h"
+#include "lb/stats.h"
+#include "lb/upstream/endpoint_counters.h"
+
+namespace weir::lb {
+
+struct ShardView {
+  const CoreCounters* core = nullptr;
+  const ProxyCounters* proxy = nullptr;
+};
+
+struct EndpointView {
+  std::string_view address;
+  uint32_t weight = 1;
+  std::vector<const EndpointCounters*> shards;  // one per shard
+};
+
+struct AdminView {
+  std::span<const ShardView> shards;  // the data shards, in order
+  ShardView control;
+  std::span<const EndpointView> endpoints;
+  std::string_view version;
+  std::string_view balance;
+  uint32_t max_connections = 0;
+  int64_t start_wall_ms = 0;
+  int64_t now_wall_ms = 0;
+  bool draining = false;  // lame duck included
+};
+
+inline constexpr std::string_view kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";
+inline constexpr std::string_view kStatsContentType = "application/json";
+
+std::string MetricsPage(const AdminView& view);
+std::string StatsPage(const AdminView& view);
+// The body of /healthz; the status is 200, or 503 while draining.
+std::string_view HealthPage(bool draining);
+
+}  // namespace weir::lb
