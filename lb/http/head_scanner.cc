@@ -3,6 +3,12 @@
 #include "lb/http/chars.h"
 
 namespace weir::http {
+namespace {
+
+// More than a start line has beside its target or reason: an unfinished one this long will not become valid.
+constexpr uint32_t kStartLineRest = 64;
+
+}  // namespace
 
 bool HeadScanner::Ready(std::string_view bytes, const Limits& limits) {
   const char* const begin = bytes.data();
@@ -12,6 +18,7 @@ bool HeadScanner::Ready(std::string_view bytes, const Limits& limits) {
     p = SkipValue(p, end);
     scanned_ = static_cast<uint32_t>(p - begin);
     if (scanned_ > limits.header_bytes) return true;
+    if (!start_line_seen_ && scanned_ > limits.target_bytes + kStartLineRest) return true;
     if (end - p < 2) return p < end && *p != '\r';  // a lone CR waits for its LF
     if (p[0] != '\r' || p[1] != '\n') return true;
     const bool empty_line = scanned_ == line_start_;

@@ -107,6 +107,7 @@ ParseState ResponseParser::Reason() {
   if (*p_ != ' ' && *p_ != '\r') return Fail("invalid status line");
   const char* const reason = *p_ == ' ' ? p_ + 1 : p_;
   const char* const end = SkipValue(reason, end_);
+  if (static_cast<size_t>(end - reason) > out_.limits_.target_bytes) return Fail("reason phrase too long");
   if (end == end_) return ParseState::kNeedMore;
   if (*end != '\r') return Fail("control character in the reason phrase");
   if (end_ - end < 2) return ParseState::kNeedMore;
