@@ -1,10 +1,13 @@
 """Counts test cases, not test targets, from what `bazel test` reported.
 
-usage: test_results.py [--cases PASSED,FAILED,NAME]... [RUN:EXIT_CODE:BUILD_EVENTS]...
+usage: test_results.py [--cases PASSED,FAILED,NAME]... [--guest LOG]... [RUN:EXIT_CODE:BUILD_EVENTS]...
+       test_results.py --executables BUILD_EVENTS
 
 Each BUILD_EVENTS is the file of one `bazel test --build_event_json_file=…`: it names the targets of this very run and
-their test.xml, so that results of earlier runs cannot slip in. What does not come from Bazel is given with --cases.
-Prints what failed, and last one line "N passed, M failed"; the exit code is 0 only if nothing failed and something
+their test.xml, so that results of earlier runs cannot slip in. LOG is what tools/test-on-debian-kernel's machine printed. What
+comes from neither is given with --cases. With --executables it prints each built target and its binary instead.
+
+It prints what failed, and last one line "N passed, M failed"; the exit code is 0 only if nothing failed and something
 passed.
 
 A target counts as one failed case if it was not built, has no results, or failed in a way none of its cases shows (a
@@ -115,6 +118,43 @@ def count_run(lines, exit_code, read=_read):
     return total
 
 
+def count_guest(text):
+    """What a guest printed: for each test "@@ test NAME", its output, "@@ xml" and its test.xml if it wrote one,
+    "@@ exit CODE"; and at the very end "@@ done". A test without XML prints "ok CASE" and "not ok CASE" lines."""
+    total = Count()
+    name, report, printed = None, None, Count()
+    for line in text.splitlines():
+        if line.startswith("@@ test "):
+            name, report, printed = line[len("@@ test ") :], None, Count()
+        elif line == "@@ xml":
+            report = []
+        elif line.startswith("@@ exit ") and name is not None:
+            count = printed
+            if report is not None:
+                try:
+                    count = count_xml("\n".join(report))
+                except xml.etree.ElementTree.ParseError:
+                    count = Count(0, ["no results"])
+            code = line[len("@@ exit ") :]
+            if code != "0" and not count.failed:
+                count.failed.append(f"exit code {code}")
+            if count.passed == 0 and not count.failed:
+                count.failed.append("no results")
+            total.add(Count(count.passed, [f"{name} {case}" for case in count.failed]))
+            name = None
+        elif report is not None:
+            report.append(line)
+        elif line.startswith("ok "):
+            printed.passed += 1
+        elif line.startswith("not ok "):
+            printed.failed.append(line[len("not ok ") :])
+    if name is not None:
+        total.failed.append(f"{name} did not end")
+    elif "\n@@ done" not in text:
+        total.failed.append("the guest did not come to its end")
+    return total
+
+
 def executables(lines):
     """label -> path of the first output of each target built."""
     found = {}
@@ -139,6 +179,12 @@ def main(argv):
         if argument == "--cases":
             passed, failed, name = next(arguments).split(",", 2)
             count = Count(int(passed), [name] * int(failed))
+        elif argument == "--guest":
+            try:
+                count = count_guest(_read(next(arguments)))
+            except OSError:
+                count = Count(0, ["no results"])
+            count.failed = [f"[debian kernel] {what}" for what in count.failed]
         else:
             name, exit_code, path = argument.split(":", 2)
             try:

@@ -106,6 +106,29 @@ class CountRun(unittest.TestCase):
         self.assertEqual(count(event, exit_code=1), (0, ["//a not built"]))
 
 
+class CountGuest(unittest.TestCase):
+    def check(self, lines, passed, failed):
+        total = test_results.count_guest("\n".join(["booting", *lines]) + "\n")
+        self.assertEqual((total.passed, total.failed), (passed, failed))
+
+    def test_xml_and_printed_cases(self):
+        lines = ["@@ test //a", "[ OK ] x", "ok x", "@@ xml", *GTEST.splitlines(), "@@ exit 1"]
+        lines += ["@@ test smoke", "ok starts", "not ok stops", "ok answers", "@@ exit 1", "@@ done"]
+        self.check(lines, 3, ["//a Ring.Closes", "smoke stops"])
+
+    def test_crash_and_silence(self):
+        lines = ["@@ test //a", "@@ exit 139", "@@ test //b", "@@ exit 0", "@@ done"]
+        self.check(lines, 0, ["//a exit code 139", "//b no results"])
+
+    def test_cut_off(self):
+        self.check(["@@ test //a", "ok 1"], 0, ["//a did not end"])
+        self.check(["@@ test //a", "ok 1", "@@ exit 0"], 1, ["the guest did not come to its end"])
+        self.check(["Kernel panic"], 0, ["the guest did not come to its end"])
+
+    def test_report_cut_in_the_middle(self):
+        self.check(["@@ test //a", "@@ xml", "<testsuites", "@@ exit 0", "@@ done"], 0, ["//a no results"])
+
+
 class Executables(unittest.TestCase):
     def test_first_output_of_what_was_built(self):
         built = completed("//f:fuzz")
