@@ -1,0 +1,146 @@
+#include "core/sim/world.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "core/check.h"
+#include "core/sim/backend.h"
+#include "core/sim/peer.h"
+
+namespace weir::sim {
+
+World::World(const Options& options)
+    : options_(options), faults_(options.faults), random_(options.seed ^ 0x5dee'ce66'd1ce'4e5bu) {}
+
+World::~World() {
+  if (options_.check_clean) CheckClean();
+  DestroyShards();
+  WEIR_CHECK(backends_.empty());  // whoever made a shard on this world destroys it first
+}
+
+int64_t World::Between(int64_t least, int64_t most) {
+  if (most <= least) return least;
+  return least + static_cast<int64_t>(random_.Next() % static_cast<uint64_t>(most - least + 1));
+}
+
+void World::At(int64_t when_ns, std::function<void()> action) {
+  events_.push({std::max(when_ns, now_ns_), events_made_++, std::move(action)});
+}
+
+Shard::MakeBackend World::MakeBackend(uint32_t host) {
+  return [this, host](BufferPool& pool, CoreCounters& counters) -> std::unique_ptr<weir::Backend> {
+    return std::make_unique<Backend>(*this, host, pool, counters);
+  };
+}
+
+Shard& World::NewShard(Switchboard& switchboard, const Shard::Options& options, uint32_t host) {
+  auto shard = std::make_unique<Shard>(options, switchboard, MakeBackend(host));
+  Adopt(*shard);
+  seats_.back().owned = std::move(shard);
+  return *seats_.back().owned;
+}
+
+void World::Adopt(Shard& shard) {
+  auto* backend = static_cast<Backend*>(&shard.backend());
+  WEIR_CHECK(std::find(backends_.begin(), backends_.end(), backend) != backends_.end());
+  seats_.push_back({&shard, backend, nullptr, 0});
+}
+
+void World::Forget(Shard& shard) {
+  std::erase_if(seats_, [&](const Seat& seat) { return seat.shard == &shard; });
+}
+
+void World::DestroyShards() {
+  while (!seats_.empty()) seats_.pop_back();
+}
+
+void World::RunDueEvents() {
+  while (!events_.empty() && events_.top().when_ns <= now_ns_) {
+    // A priority queue shows its top as const, but this one is about to go.
+    auto action = std::move(const_cast<Event&>(events_.top()).action);
+    events_.pop();
+    action();
+  }
+}
+
+void World::RunShard(Seat& seat) {
+  Shard& shard = *seat.shard;
+  // While a real shard waits it is inside its turn and has announced its sleep; here the turn has returned,
+  // so the world keeps the announcement up.
+  auto& asleep = shard.switchboard().seat(shard.index()).asleep;
+  asleep.store(0, std::memory_order_relaxed);
+  shard.RunTurn(!random_.OneIn(32));
+  if (seat.backend->waiting()) asleep.store(1, std::memory_order_relaxed);
+  now_ns_ += Between(kNsPerUs / 2, 8 * kNsPerUs);
+  if (Chance(faults_.stall)) seat.stalled_until_ns = now_ns_ + Between(0, faults_.most_stall_ns);
+}
+
+bool World::Step() {
+  RunDueEvents();
+  int64_t next_ns = events_.empty() ? kNever : events_.top().when_ns;
+  uint32_t runnable = 0;
+  Seat* chosen = nullptr;
+  for (Seat& seat : seats_) {
+    if (seat.shard->stopped()) continue;
+    const int64_t due_ns = seat.shard->idle() ? seat.backend->DueNs() : now_ns_;
+    const int64_t run_ns = std::max(due_ns, seat.stalled_until_ns);
+    if (run_ns <= now_ns_) {
+      if (random_.OneIn(++runnable)) chosen = &seat;  // each with the same chance
+    } else {
+      next_ns = std::min(next_ns, run_ns);
+    }
+  }
+  if (chosen != nullptr) {
+    RunShard(*chosen);
+    return true;
+  }
+  if (next_ns == kNever) return false;
+  now_ns_ = std::max(now_ns_, next_ns);
+  RunDueEvents();
+  return true;
+}
+
+void World::RunFor(int64_t duration_ns) {
+  const int64_t end_ns = now_ns_ + duration_ns;
+  // An event at the end, so that the clock stops there and not at the next thing that happens.
+  At(end_ns, [] {});
+  while (now_ns_ < end_ns && Step()) {
+  }
+}
+
+Peer& World::Connect(std::string_view to, std::string_view from_ip) {
+  const auto address = SocketAddress::Parse(to);
+  const auto from = SocketAddress::Parse(std::string(from_ip) + ":0");
+  WEIR_CHECK(address.has_value() && from.has_value());
+  Endpoint& endpoint = NewEndpoint();
+  endpoint.local_ = Ephemeral(*from);
+  peers_.push_back(std::make_unique<Peer>(*this, endpoint));
+  peers_.back()->id_ = peers_.size() - 1;
+  endpoint.Connect(*address);
+  return *peers_.back();
+}
+
+PeerServer& World::Serve(std::string_view address, std::function<void(Peer&)> on_accept) {
+  const auto parsed = SocketAddress::Parse(address);
+  WEIR_CHECK(parsed.has_value());
+  servers_.push_back(std::make_unique<PeerServer>(*this, *parsed, std::move(on_accept)));
+  return *servers_.back();
+}
+
+void World::CheckClean() const {
+  bool clean = true;
+  for (const auto& [index, host] : hosts_) clean = clean && host.fds.empty();
+  for (const Seat& seat : seats_) {
+    if (seat.owned == nullptr) continue;
+    clean = clean && seat.backend->in_flight() == 0;
+    clean = clean && seat.shard->buffers().free_count() == seat.shard->buffers().count();
+    clean = clean && seat.shard->arena().used_bytes() == 0;
+  }
+  if (clean) return;
+  std::fprintf(stderr, "sim: the world ends with something left (seed %llu):\n%s",
+               static_cast<unsigned long long>(options_.seed), Dump().c_str());
+  WEIR_CHECK(clean);
+}
+
+}  // namespace weir::sim
