@@ -35,7 +35,7 @@ class AccessLog {
   // Sends off what is there (drain).
   void Flush();
   // Nothing is waiting here or with the writer: after the last Flush, all that will be written is written.
-  bool home() const { return away_ == 0 && (current_ == nullptr || current_->length == 0); }
+  bool home() const { return away_ == 0 && (current_ == nullptr || current_->lines == 0); }
 
  private:
   struct FlushTimer : Runnable {
@@ -44,14 +44,14 @@ class AccessLog {
   };
   friend class LogWriter;
 
-  void OnTimer();
-  static void OnHome(Message* message, Shard& home);
+  void TakeHome(LogBlock* block);
 
   Shard& shard_;
   LogWriter& writer_;
   uint32_t writer_shard_;
   ProxyCounters& counters_;
   std::unique_ptr<LogBlock[]> blocks_;
+  std::unique_ptr<char[]> memory_;  // what the lines lie in
   LogBlock* free_ = nullptr;
   LogBlock* current_ = nullptr;
   uint32_t away_ = 0;

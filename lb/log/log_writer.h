@@ -44,8 +44,10 @@ class LogWriter {
 
   void StartWrite();
   void OnWake();
-  void DropRest(LogBlock* block);
-  void SendHome(LogBlock* block);
+  void TakeResult(int32_t result);
+  void DropAll();
+  void DropFirst();
+  void SendFirstHome();
 
   Shard& shard_;
   int fd_;
@@ -53,7 +55,7 @@ class LogWriter {
   LogBlock* first_ = nullptr;  // being written
   LogBlock* last_ = nullptr;
   uint32_t written_ = 0;  // of the first block
-  bool torn_ = false;     // the file ends in the middle of a line
+  bool torn_ = false;     // the file ends in the middle of a line: a line feed comes first
   bool stopping_ = false;
   Op op_;
   Timer retry_;

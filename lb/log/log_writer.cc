@@ -1,0 +1,132 @@
+#include "lb/log/log_writer.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "lb/log/access_log.h"
+
+namespace weir::lb {
+namespace {
+
+constexpr char kLineFeed = '\n';
+
+}  // namespace
+
+absl::StatusOr<int> OpenLogFile(const std::string& path) {
+  // A descriptor of our own also for standard output: the caller closes it like any other.
+  const int fd = path == "-" ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+                             : open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (fd >= 0) return fd;
+  const int error = errno;
+  return absl::ErrnoToStatus(error,
+                             absl::StrCat(path == "-" ? "standard output" : path, ": cannot be written to"));
+}
+
+LogWriter::Resume::Resume(LogWriter* writer)
+    : Runnable([](Runnable* self) { static_cast<Resume*>(self)->writer->OnWake(); }), writer(writer) {}
+
+LogWriter::LogWriter(Shard& shard, int fd, ProxyCounters& counters)
+    : shard_(shard), fd_(fd), counters_(counters), resume_(this) {
+  op_.waiter = &resume_;
+  retry_.waiter = &resume_;
+}
+
+LogWriter::~LogWriter() {
+  WEIR_CHECK(idle());
+  shard_.ClearTimer(retry_);
+  shard_.Forget(resume_);
+}
+
+void LogWriter::Add(LogBlock* block) {
+  block->next_block = nullptr;
+  (first_ == nullptr ? first_ : last_->next_block) = block;
+  last_ = block;
+  if (stopping_) {
+    // What is being cancelled takes these along.
+    if (!op_.busy()) DropAll();
+  } else if (first_ == block) {
+    StartWrite();
+  }
+}
+
+void LogWriter::BeginStop() {
+  stopping_ = true;
+  shard_.ClearTimer(retry_);
+  if (op_.busy()) {
+    shard_.Cancel(op_);
+  } else {
+    DropAll();
+  }
+}
+
+void LogWriter::StartWrite() {
+  WEIR_CHECK(first_ != nullptr && written_ < first_->length);
+  op_.kind = Op::Kind::kWrite;
+  op_.fd = fd_;
+  if (torn_) {
+    op_.data = &kLineFeed;
+    op_.length = 1;
+  } else {
+    op_.data = first_->data + written_;
+    op_.length = first_->length - written_;
+  }
+  shard_.Start(op_);
+}
+
+// Woken by the write's completion, or by the retry's timer.
+void LogWriter::OnWake() {
+  if (op_.busy()) return;
+  if (op_.done()) {
+    op_.state = Op::State::kIdle;
+    if (op_.result == -EAGAIN && !stopping_) {
+      shard_.SetTimer(retry_, kRetryMs);
+      return;
+    }
+    TakeResult(op_.result);
+  }
+  if (stopping_) DropAll();
+  if (first_ != nullptr) StartWrite();
+}
+
+void LogWriter::TakeResult(int32_t result) {
+  if (first_ == nullptr || result == -EINTR) return;
+  if (result <= 0) {
+    DropFirst();
+  } else if (torn_) {
+    torn_ = false;
+  } else {
+    written_ += static_cast<uint32_t>(result);
+    WEIR_CHECK(written_ <= first_->length);
+    if (written_ == first_->length) SendFirstHome();
+  }
+}
+
+void LogWriter::DropAll() {
+  while (first_ != nullptr) DropFirst();
+}
+
+void LogWriter::DropFirst() {
+  const char* rest = first_->data + written_;
+  const char* end = first_->data + first_->length;
+  if (written_ > 0) torn_ = rest[-1] != kLineFeed;
+  counters_.log_lines_dropped.Add(static_cast<uint64_t>(std::count(rest, end, kLineFeed)));
+  SendFirstHome();
+}
+
+void LogWriter::SendFirstHome() {
+  LogBlock* block = first_;
+  first_ = block->next_block;
+  written_ = 0;
+  block->deliver = [](Message* message, Shard&) {
+    auto* returned = static_cast<LogBlock*>(message);
+    returned->log->TakeHome(returned);
+  };
+  shard_.Post(block->shard, block);
+}
+
+}  // namespace weir::lb
