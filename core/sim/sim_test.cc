@@ -93,8 +93,7 @@ Summary Echo(uint64_t seed, bool may_break) {
   options.seed = seed;
   options.faults = Faults::Drawn(random, may_break);
   World world(options);
-  Switchboard switchboard(2);
-  Shard& shard = world.NewShard(switchboard, {.index = 0, .seed = seed, .buffers = 16});
+  Shard& shard = world.NewShard(world.NewSwitchboard(2), {.index = 0, .seed = seed, .buffers = 16});
   std::optional<EchoServer> server;
   world.On(shard, [&] { server.emplace(shard); });
 

@@ -34,6 +34,11 @@ Shard::MakeBackend World::MakeBackend(uint32_t host) {
   };
 }
 
+Switchboard& World::NewSwitchboard(uint32_t shards) {
+  switchboards_.push_back(std::make_unique<Switchboard>(shards));
+  return *switchboards_.back();
+}
+
 Shard& World::NewShard(Switchboard& switchboard, const Shard::Options& options, uint32_t host) {
   auto shard = std::make_unique<Shard>(options, switchboard, MakeBackend(host));
   Adopt(*shard);

@@ -70,6 +70,8 @@ class World {
 
   // Shards. A host is a process: its shards share one table of file descriptors.
   static constexpr uint32_t kWeirHost = 0;
+  // Owned by the world, because a switchboard outlives its shards.
+  Switchboard& NewSwitchboard(uint32_t shards);
   Shard& NewShard(Switchboard& switchboard, const Shard::Options& options, uint32_t host = kWeirHost);
   // For code that makes its shards itself: give it MakeBackend, then tell the world about each with Adopt
   // (not owned; Forget before it is destroyed).
@@ -178,6 +180,7 @@ class World {
   uint16_t next_port_ = 10'000;
   std::map<uint32_t, Host> hosts_;
   std::vector<Backend*> backends_;  // alive
+  std::vector<std::unique_ptr<Switchboard>> switchboards_;
   std::vector<Seat> seats_;
 };
 
