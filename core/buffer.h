@@ -120,21 +120,28 @@ class Slice {
   char* data() const { return buffer_ == nullptr ? nullptr : buffer_->data + offset_; }
   std::string_view view() const { return {data(), length_}; }
   Buffer* buffer() const { return buffer_; }
-  uint32_t offset() const { return offset_; }
   void RemovePrefix(uint32_t bytes) {
     WEIR_CHECK(bytes <= length_);
-    offset_ += bytes;
+    offset_ += static_cast<int32_t>(bytes);
     length_ -= bytes;
   }
   void Truncate(uint32_t bytes) {
     WEIR_CHECK(bytes <= length_);
     length_ = bytes;
   }
+  // Takes in bytes before and behind, for framing written around a body. Pool buffers have head- and tailroom for it.
+  void Grow(uint32_t front, uint32_t back) {
+    WEIR_CHECK(buffer_ != nullptr && !buffer_->chunk);
+    offset_ -= static_cast<int32_t>(front);
+    length_ += front + back;
+    WEIR_CHECK(offset_ >= -static_cast<int32_t>(BufferPool::kHeadroomBytes));
+    WEIR_CHECK(offset_ + static_cast<int64_t>(length_) <= int64_t{buffer_->capacity} + BufferPool::kTailroomBytes);
+  }
   void Clear() { *this = Slice(); }
 
  private:
   Buffer* buffer_ = nullptr;
-  uint32_t offset_ = 0;
+  int32_t offset_ = 0;  // negative: in the headroom
   uint32_t length_ = 0;
 };
 static_assert(sizeof(Slice) == 16);

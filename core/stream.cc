@@ -42,6 +42,8 @@ void Stream::DoArmReceive(Shard& shard, uint8_t flags) {
   shard.Start(receive_);
 }
 
+void Stream::CancelReceive(Shard& shard) { shard.Cancel(receive_); }
+
 void Stream::TakeReceived() {
   receive_.state = Op::State::kIdle;
   more_here_ = (receive_.flags & Op::kMoreHere) != 0;
@@ -50,6 +52,7 @@ void Stream::TakeReceived() {
     ahead_ = Slice(receive_.buffer, 0, static_cast<uint32_t>(receive_.result));
     return;
   }
+  if (receive_.result == -ECANCELED) return;  // CancelReceive, or closing: no end of the stream
   receive_ended_ = true;
   receive_error_ = static_cast<int16_t>(-receive_.result);
 }

@@ -55,6 +55,8 @@ class Stream {
     if (receive_.state != Op::State::kIdle || ahead_.holds_buffer() || receive_ended_) return;
     DoArmReceive(shard, flags);
   }
+  // Asks to disarm; done when receive_armed() is false. Bytes that came first win.
+  void CancelReceive(Shard& shard);
   // Takes over what finished. Cheap when nothing did.
   void Poll(Shard& shard) {
     if (receive_.done()) TakeReceived();

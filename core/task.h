@@ -142,6 +142,11 @@ struct RootPromise : internal::FramePromise {
   explicit RootPromise(Scope& scope, Args&&...) : scope(scope) {
     ++scope.running_;
   }
+  // The same for a member function: its object comes first.
+  template <class Self, class... Args>
+  RootPromise(Self&, Scope& scope, Args&&...) : scope(scope) {
+    ++scope.running_;
+  }
   ~RootPromise() {
     if (--scope.running_ == 0 && scope.waiter_ != nullptr) WakeLater(scope.waiter_);
   }

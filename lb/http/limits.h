@@ -4,7 +4,8 @@
 // header_bytes counts a whole head: start line, fields and the empty line (RFC 9112 section 2.1). A request
 // above it is 431, a response 502. It is also the limit of a trailer section.
 // fields       counts field lines. One more is 431 (502 in a response).
-// target_bytes counts the request-target as received. One more is 414. Also the limit of a reason phrase (502).
+// target_bytes counts the request-target as received. One more is 414. Also the limit of a reason phrase
+// (502).
 #ifndef LB_HTTP_LIMITS_H_
 #define LB_HTTP_LIMITS_H_
 

@@ -6,8 +6,9 @@
 //            body or the next message.
 // kError     the peer broke a rule. For requests `error.status` is the answer to give before closing; for
 //            responses it is always 502. `error.reason` is a constant, safe to send, log and compare by text.
-// Errors are found as early as the bytes allow: a prefix that cannot become valid is kError, not kNeedMore,
-// except inside one unfinished line whose meaning (not whose bytes) is wrong.
+// Errors are found as early as the bytes given to the parser allow: a prefix that cannot become valid is
+// kError, not kNeedMore. (Only what an unfinished target, authority or value means is judged when it is
+// finished.)
 #ifndef LB_HTTP_PARSE_RESULT_H_
 #define LB_HTTP_PARSE_RESULT_H_
 

@@ -1,0 +1,28 @@
+// ClientConnection: what a client's connection costs while nothing happens on it. Everything a request needs is made
+// after its first byte and gone after its last. Owner: the Proxy's slab, on one shard; used by one session coroutine,
+// which parks on it (it is the Waiter); when the session has ended, the same Waiter runs the closing.
+#pragma once
+
+#include "core/address.h"
+#include "core/shard.h"
+#include "core/stream.h"
+
+namespace weir::lb {
+
+struct ClientConnection : Waiter {
+  ClientConnection() {
+    stream.SetWaiter(this);
+    timer.waiter = this;
+  }
+
+  Stream stream;
+  Timer timer;
+  SocketAddress peer;
+  uint32_t requests = 0;      // begun
+  int64_t send_since_ns = 0;  // a send to the client has been in flight since; 0: none
+  uint16_t listener = 0;      // index in Settings::listeners
+  bool over_limit = false;    // gets a 503 only
+  bool cut = false;           // to be reset as soon as its session looks
+};
+
+}  // namespace weir::lb

@@ -1,0 +1,28 @@
+// Relay: moves bytes between a client and an upstream in both directions until both are done: TCP connections and, once
+// upgraded, HTTP tunnels. Half-close is forwarded; a reset on one side becomes a reset on the other; each direction
+// holds at most one slice in flight and one of look-ahead, so a slow reader stops its writer (back-pressure by not
+// reading). Bytes that were received before (leftovers of an upgrade) are put back into the streams beforehand.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "core/task.h"
+#include "lb/client_connection.h"
+#include "lb/upstream/upstream.h"
+
+namespace weir::lb {
+
+class Proxy;
+
+struct RelayResult {
+  uint64_t client_bytes = 0;    // from the client to the upstream
+  uint64_t upstream_bytes = 0;  // from the upstream to the client
+  bool reset = false;           // both sides are to be closed with RST
+  const char* end = "ok";
+};
+
+// The upstream's events must wake the client's waiter. Neither side is closed here.
+Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnection& upstream);
+
+}  // namespace weir::lb

@@ -1,0 +1,95 @@
+// A TCP client's connection from accept to close: pick, connect, relay.
+#include <cerrno>
+
+#include "lb/attempts.h"
+#include "lb/l4/relay.h"
+#include "lb/proxy.h"
+
+namespace weir::lb {
+namespace {
+
+// Connects to an endpoint, trying others as long as nothing was sent. Null when none could be reached or the client
+// left meanwhile.
+Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, Attempts& attempts) {
+  Shard& shard = proxy.shard();
+  UpstreamPool& upstreams = proxy.upstreams();
+  while (attempts.count() <= proxy.settings().retries) {
+    const uint32_t endpoint = upstreams.Pick(attempts.tried());
+    if (endpoint == UpstreamPool::kNone) break;
+    if (attempts.count() > 0) proxy.counters().retries.Add();
+    attempts.Add(endpoint);
+    int error = 0;
+    UpstreamConnection* upstream = upstreams.StartConnect(endpoint, &client, &error);
+    if (upstream == nullptr) {
+      upstreams.Done(endpoint);
+      break;
+    }
+    shard.SetTimer(client.timer, proxy.timeouts().connect_ms);
+    bool client_left = false;
+    for (;;) {
+      upstream->stream.Poll(shard);
+      client.stream.Poll(shard);
+      client_left = client.cut || (client.stream.end_seen() && client.stream.receive_error() != 0);
+      if (client_left || !upstream->stream.connecting() || client.timer.fired) break;
+      co_await client.Park();
+    }
+    if (!client_left && !upstream->stream.connecting() && upstream->stream.connect_error() == 0) {
+      upstreams.ConnectWorked(endpoint);
+      co_return upstream;
+    }
+    if (!client_left) upstreams.ConnectFailed(endpoint);
+    upstreams.Close(upstream, false);
+    upstreams.Done(endpoint);
+    if (client_left) break;
+  }
+  co_return nullptr;
+}
+
+}  // namespace
+
+Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
+  Shard& shard = proxy.shard();
+  const int64_t begin_ns = shard.now_ns();
+  proxy.counters().tcp_connections.Add();
+  // Armed early: a client that resets while we connect is noticed.
+  client->stream.ArmReceive(shard, Op::kPollFirst | Op::kBody);
+
+  Attempts attempts;
+  UpstreamConnection* upstream = co_await Connect(proxy, *client, attempts);
+  const int64_t connected_ns = shard.now_ns();
+  RelayResult result;
+  if (upstream == nullptr) {
+    const bool client_left = client->cut || client->stream.end_seen();
+    if (!client_left) proxy.counters().tcp_failures.Add();
+    result.end = client_left ? "client_reset" : "upstream_unreachable";
+    result.reset = true;
+  } else {
+    result = co_await Relay(proxy, *client, *upstream);
+  }
+
+  proxy.counters().client_bytes_received.Add(result.client_bytes);
+  proxy.counters().client_bytes_sent.Add(result.upstream_bytes);
+  if (AccessLog* log = proxy.log()) {
+    AccessRecord record;
+    record.tcp = true;
+    record.client = client->peer;
+    record.bytes_received = result.client_bytes;
+    record.bytes_sent = result.upstream_bytes;
+    record.total_us = static_cast<uint32_t>((shard.now_ns() - begin_ns) / kNsPerUs);
+    record.connect_us = static_cast<uint32_t>((connected_ns - begin_ns) / kNsPerUs);
+    record.endpoint = upstream == nullptr ? nullptr : &proxy.upstreams().address(upstream->endpoint);
+    record.retries = attempts.count() > 0 ? attempts.count() - 1 : 0;
+    record.end = result.end;
+    log->Write(record);
+  }
+  if (upstream != nullptr) {
+    const uint32_t endpoint = upstream->endpoint;
+    proxy.counters().upstream_bytes_received.Add(result.upstream_bytes);
+    proxy.counters().upstream_bytes_sent.Add(result.client_bytes);
+    proxy.upstreams().Close(upstream, result.reset);
+    proxy.upstreams().Done(endpoint);
+  }
+  proxy.CloseClient(client, result.reset);
+}
+
+}  // namespace weir::lb

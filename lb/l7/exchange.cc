@@ -1,0 +1,312 @@
+#include "lb/l7/exchange.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "lb/http/local_response.h"
+#include "lb/proxy.h"
+
+// The frame of an exchange: its turn, its endings, its clock, its log line. The request's way up stands in
+// exchange_request.cc, the response's way down in exchange_response.cc.
+
+namespace weir::lb {
+
+Exchange::Exchange(Proxy& proxy, ClientConnection& client)
+    : proxy_(proxy),
+      shard_(proxy.shard()),
+      client_(client),
+      begin_ns_(proxy.shard().now_ns()),
+      client_sent_before_(client.stream.sent_bytes()) {
+  // A new connection's first request must be there in time from the accept on: the session set that timer.
+  if (client.requests > 0) shard_.SetTimer(client.timer, proxy.timeouts().client_header_ms);
+}
+
+Exchange::~Exchange() { WEIR_CHECK(upstream_ == nullptr); }
+
+bool Exchange::Step() {
+  client_.stream.Poll(shard_);
+  if (upstream_ != nullptr) upstream_->stream.Poll(shard_);
+  if (client_.cut) {
+    end_ = "cut";
+    Finish(Verdict::kReset);
+    return true;
+  }
+  if (client_.timer.fired && phase_ != Phase::kConnect) OnTimer();
+  Phase before;
+  do {
+    before = phase_;
+    switch (phase_) {
+      case Phase::kHead:
+        StepHead();
+        break;
+      case Phase::kConnect:
+        StepConnect();
+        break;
+      case Phase::kForward:
+        StepForward();
+        break;
+      case Phase::kRespond:
+        StepRespond();
+        break;
+      case Phase::kOver:
+        break;
+    }
+  } while (phase_ != before);
+  if (phase_ == Phase::kOver) return true;
+  ArmTimer();
+  return false;
+}
+
+void Exchange::StepForward() {
+  Stream& down = client_.stream;
+  if (down.send_error() != 0 || (down.end_seen() && down.receive_error() != 0)) {
+    ClientGone("client_abort");
+    return;
+  }
+  StepUpload();
+  if (phase_ == Phase::kForward) StepDownload();
+  if (phase_ != Phase::kForward || side_ != Side::kDone || down.sending()) return;
+  if (tunnel_) {
+    Finish(Verdict::kTunnel);
+    return;
+  }
+  // The answer is out. The rest of the request still goes up if that keeps the connection; else it is discarded.
+  if (upstream_ != nullptr && upstream_->stream.end_seen()) upload_failed_ = true;
+  if (upload_done_) {
+    Finish(keep_ ? Verdict::kKeepAlive : Verdict::kLinger);
+  } else if (upload_failed_ || !keep_) {
+    Finish(Verdict::kLinger);
+  }
+}
+
+Buffer* Exchange::TakeChunk(size_t bytes) { return shard_.buffers().TakeChunk(bytes); }
+
+void Exchange::Respond(uint16_t status, std::string_view reason, const char* end, uint32_t retry_after_s) {
+  if (upstream_ != nullptr) DropUpstream(true);
+  if (head_sent_down_) {
+    Truncate(end);
+    return;
+  }
+  status_ = status;
+  end_ = end;
+  keep_ = keep_ && phase_ != Phase::kHead && request_body_.done() && !proxy_.draining();
+  Buffer* chunk = TakeChunk(http::kMaxErrorBytes);
+  if (chunk == nullptr) {
+    Finish(Verdict::kReset);
+    return;
+  }
+  const http::LocalContext context{.date = proxy_.date(),
+                                   .client_minor = request_.minor,
+                                   .keep_alive = keep_,
+                                   .head_request = request_.method == http::Method::kHead};
+  const size_t bytes = http::SerializeError(status, reason, retry_after_s, context, chunk->data);
+  answer_ = Slice(chunk, 0, static_cast<uint32_t>(bytes));
+  proxy_.counters().local_responses.Add();
+  phase_ = Phase::kRespond;
+  progress_ = true;
+}
+
+void Exchange::AnswerHere() {
+  const http::RequestHead& head = proxy_.request_head();
+  keep_ = keep_ && request_.body.Empty();
+  const size_t most = http::MaxLocalAnswerBytes(head);
+  Buffer* chunk = most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;
+  if (chunk == nullptr) {
+    Respond(503, "out of memory", "out_of_memory");
+    return;
+  }
+  status_ = 200;
+  end_ = "answered_here";
+  const http::LocalContext context{
+      .date = proxy_.date(), .client_minor = request_.minor, .keep_alive = keep_, .head_request = false};
+  const size_t bytes = http::SerializeLocalAnswer(head, context, chunk->data);
+  answer_ = Slice(chunk, 0, static_cast<uint32_t>(bytes));
+  proxy_.counters().local_responses.Add();
+  phase_ = Phase::kRespond;
+}
+
+void Exchange::StepRespond() {
+  Stream& down = client_.stream;
+  if (down.send_error() != 0 || (down.end_seen() && down.receive_error() != 0)) {
+    ClientGone("client_abort");
+    return;
+  }
+  if (down.sending()) return;
+  if (!answered_) {
+    answered_ = answer_begun_ = true;
+    progress_ = true;
+    down.Send(shard_, std::move(answer_));
+    return;
+  }
+  Finish(keep_ ? Verdict::kKeepAlive : Verdict::kLinger);
+}
+
+void Exchange::ClientGone(const char* end) {
+  proxy_.counters().client_aborts.Add();
+  end_ = end;
+  Finish(Verdict::kClose);
+}
+
+// Part of the answer is out and the rest will not come: it must not look whole.
+void Exchange::Truncate(const char* end) {
+  end_ = end;
+  // Only a reset tells a close-delimited body's reader that something is missing.
+  Finish(down_framing_ == http::Framing::kUntilClose ? Verdict::kReset : Verdict::kLinger);
+}
+
+void Exchange::Finish(Verdict verdict) {
+  WEIR_CHECK(phase_ != Phase::kOver);
+  phase_ = Phase::kOver;
+  verdict_ = verdict;
+  if (upstream_ != nullptr && verdict != Verdict::kTunnel) DropUpstream(true);
+  client_.send_since_ns = 0;
+  ProxyCounters& counters = proxy_.counters();
+  if (counted_) counters.requests_active.Sub();
+  const uint32_t status_class = answer_begun_ ? status_ / 100u : 0;
+  counters.requests[status_class <= 5 ? status_class : 0].Add();
+  counters.latency_us.Record(ElapsedUs(shard_.now_ns()));
+  counters.client_bytes_received.Add(body_received_);
+  counters.client_bytes_sent.Add(client_.stream.sent_bytes() - client_sent_before_);
+  if (proxy_.log() != nullptr) Log();
+}
+
+uint32_t Exchange::ElapsedUs(int64_t until_ns) const {
+  return static_cast<uint32_t>(std::min<int64_t>((until_ns - begin_ns_) / kNsPerUs, UINT32_MAX));
+}
+
+// What a send waits for may be moving although it has not completed: a long send to a slow reader.
+bool Exchange::StillAcknowledged(int fd) {
+  const int64_t acknowledged = shard_.backend().AcknowledgedBytes(fd);
+  if (acknowledged <= acknowledged_) return false;
+  acknowledged_ = acknowledged;
+  return true;
+}
+
+void Exchange::OnTimer() {
+  client_.timer.fired = false;
+  ProxyCounters& counters = proxy_.counters();
+  switch (phase_) {
+    case Phase::kHead:
+      counters.client_timeouts.Add();
+      Respond(408, "the request head took too long", "client_timeout");
+      break;
+    case Phase::kForward:
+      OnForwardTimer();
+      break;
+    case Phase::kRespond:
+      if (StillAcknowledged(client_.stream.fd())) {
+        progress_ = true;
+        break;
+      }
+      counters.client_timeouts.Add();
+      end_ = "client_timeout";
+      Finish(Verdict::kReset);
+      break;
+    case Phase::kConnect:
+    case Phase::kOver:
+      break;
+  }
+}
+
+void Exchange::OnForwardTimer() {
+  ProxyCounters& counters = proxy_.counters();
+  const uint32_t request_ms = proxy_.timeouts().request_ms;
+  const bool out_of_time = request_ms > 0 && shard_.now_ns() - begin_ns_ >= int64_t{request_ms} * kNsPerMs;
+  if (client_.stream.sending()) {
+    if (!out_of_time && StillAcknowledged(client_.stream.fd())) {
+      progress_ = true;
+      return;
+    }
+    counters.client_timeouts.Add();
+    end_ = out_of_time ? "request_timeout" : "client_timeout";
+    Finish(Verdict::kReset);
+    return;
+  }
+  if (!out_of_time && Uploading() && upstream_ != nullptr && !WaitsForContinue()) {
+    if (!upstream_->stream.sending()) {
+      counters.client_timeouts.Add();
+      Respond(408, "the request body took too long", "client_timeout");
+      return;
+    }
+    if (StillAcknowledged(upstream_->stream.fd())) {
+      progress_ = true;
+      return;
+    }
+  }
+  if (side_ == Side::kDone) {
+    Finish(Verdict::kLinger);
+    return;
+  }
+  counters.upstream_timeouts.Add();
+  Respond(504, "the origin took too long", out_of_time ? "request_timeout" : "upstream_timeout");
+}
+
+void Exchange::ArmTimer() {
+  const bool up_sending = upstream_ != nullptr && upstream_->stream.sending();
+  const bool down_sending = client_.stream.sending();
+  if (!down_sending && !up_sending) {
+    client_.send_since_ns = 0;
+  } else if (progress_ || client_.send_since_ns == 0) {
+    client_.send_since_ns = shard_.now_ns();
+  }
+  if (!progress_ || (phase_ != Phase::kForward && phase_ != Phase::kRespond)) return;
+  progress_ = false;
+  const Timeouts& timeouts = proxy_.timeouts();
+  uint32_t delay_ms = TimerWheel::kMaxDelayMs;
+  const auto within = [&delay_ms](uint32_t limit_ms) {
+    if (limit_ms > 0) delay_ms = std::min(delay_ms, limit_ms);
+  };
+  if (down_sending || phase_ == Phase::kRespond) within(timeouts.client_send_ms);
+  if (phase_ == Phase::kForward) {
+    if (up_sending) {
+      within(timeouts.upstream_body_ms);
+    } else if (Uploading() && !WaitsForContinue()) {
+      within(timeouts.client_body_ms);
+    } else if (side_ == Side::kHead) {
+      within(timeouts.response_ms);
+    }
+    if (side_ == Side::kBody && !down_sending) within(timeouts.upstream_body_ms);
+  }
+  if (timeouts.request_ms > 0) {
+    const int64_t left_ms = timeouts.request_ms - (shard_.now_ns() - begin_ns_) / kNsPerMs;
+    within(static_cast<uint32_t>(std::max<int64_t>(left_ms, 1)));
+  }
+  shard_.SetTimer(client_.timer, delay_ms);
+}
+
+void Exchange::Log() {
+  AccessRecord record;
+  record.client = client_.peer;
+  // What was asked stands in the head we serialised: "METHOD target HTTP/1.1\r\nHost: host\r\n…".
+  std::string_view head{head_.data(), head_bytes_};
+  if (const size_t method_end = head.find(' '); method_end != std::string_view::npos) {
+    record.method = head.substr(0, method_end);
+    const size_t line_end = head.find(" HTTP/1.1\r\n");
+    record.target = head.substr(method_end + 1, line_end - method_end - 1);
+    const auto value_of = [head](std::string_view name) -> std::string_view {
+      const size_t at = head.find(name);
+      if (at == std::string_view::npos) return {};
+      const size_t begin = at + name.size();
+      return head.substr(begin, head.find('\r', begin) - begin);
+    };
+    record.host = value_of("\r\nHost: ");
+    record.request_id = value_of("\r\nX-Request-ID: ");
+  }
+  record.status = answer_begun_ ? status_ : 0;
+  record.bytes_received = body_received_;
+  record.bytes_sent = client_.stream.sent_bytes() - client_sent_before_;
+  record.total_us = ElapsedUs(shard_.now_ns());
+  record.connect_us = upstream_ns_ == 0 || reused_ ? 0 : ElapsedUs(upstream_ns_);
+  record.response_us = response_ns_ == 0 ? 0 : ElapsedUs(response_ns_);
+  record.endpoint = endpoint_ == UpstreamPool::kNone ? nullptr : &proxy_.upstreams().address(endpoint_);
+  record.retries = attempts_.count() > 0 ? attempts_.count() - 1 : 0;
+  record.end = end_;
+  proxy_.log()->Write(record);
+}
+
+UpstreamConnection* Exchange::TakeTunnel() {
+  WEIR_CHECK(verdict_ == Verdict::kTunnel);
+  return std::exchange(upstream_, nullptr);
+}
+
+}  // namespace weir::lb

@@ -1,0 +1,146 @@
+// Exchange: one HTTP/1.1 request and its response, from the request's first byte to the response's last: parse, check,
+// choose an endpoint, send (again), stream both bodies, answer ourselves where the other side cannot. RFC 9110, 9112.
+// A state machine that its session steps after each wake-up: Step goes as far as it can without waiting, arms what it
+// waits for (receives, one timer) and says whether it is over. Request and response bodies run at once; every
+// direction holds at most one slice in flight and one of look-ahead.
+// Owner: the session, for the time of one request; from the arena. The upstream connection it uses is its own between
+// acquiring and releasing it. What happens when something goes wrong:
+//  - nothing of the answer was sent: retry elsewhere if that is safe, else a local answer (400, 408, 502, 503, 504)
+//  - part of it was sent: the client's connection ends without the message's end, so that it cannot look whole
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "lb/attempts.h"
+#include "lb/client_connection.h"
+#include "lb/http/body_reader.h"
+#include "lb/http/request.h"
+#include "lb/http/response.h"
+#include "lb/l7/collector.h"
+#include "lb/upstream/upstream.h"
+
+namespace weir::lb {
+
+class Proxy;
+
+enum class Verdict : uint8_t {
+  kKeepAlive,  // the connection takes another request
+  kLinger,     // say FIN, discard what still comes for a while, close
+  kClose,      // the client is gone, or has nothing to lose: close
+  kReset,      // close with RST
+  kTunnel,     // 101: relay between the client and TakeTunnel()
+};
+
+class Exchange {
+ public:
+  Exchange(Proxy& proxy, ClientConnection& client);
+  ~Exchange();
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  // True when it is over; then `verdict` says how the connection goes on.
+  bool Step();
+  Verdict verdict() const { return verdict_; }
+  // After kTunnel: the upstream, leftovers put back into both streams. The caller closes it and calls Done.
+  UpstreamConnection* TakeTunnel();
+
+ private:
+  enum class Phase : uint8_t { kHead, kConnect, kForward, kRespond, kOver };
+  enum class Side : uint8_t { kHead, kBody, kDone };  // where the response is
+
+  // Request.
+  void StepHead();
+  void OnHead(Slice rest);
+  bool SerializeHead(const Slice& rest, const http::BodyPiece& piece, bool last);
+  void AnswerHere();
+  void StepForward();
+  void StepUpload();
+  void TakeUpload(Slice in);
+  void StepUploadTrailers();
+  void BadRequestBody(const char* reason);
+  bool Uploading() const { return !upload_done_ && !upload_failed_; }
+  bool WaitsForContinue() const { return request_.expect_continue && !saw_continue_ && body_received_ == 0; }
+
+  // Upstream.
+  void TryUpstream();
+  void StepConnect();
+  void SendHead();
+  void DropUpstream(bool with_reset);
+  void SettleUpstream();
+  bool MayRetry() const;
+  void UpstreamFailed(const char* end);
+
+  // Response.
+  void StepDownload();
+  bool StepResponseHead();
+  void OnInterim(Slice rest);
+  void OnSwitch(Slice rest);
+  void OnFinal(Slice rest);
+  void TakeDownload(Slice in);
+  void StepDownloadTrailers();
+  bool KeepAfterEarlyAnswer() const;
+  void BadResponse(const char* end);
+  void Truncate(const char* end);
+
+  // Endings.
+  void Respond(uint16_t status, std::string_view reason, const char* end, uint32_t retry_after_s = 0);
+  void StepRespond();
+  void ClientGone(const char* end);
+  void Finish(Verdict verdict);
+  void OnTimer();
+  void ArmTimer();
+  void Log();
+
+  void OnForwardTimer();
+  bool StillAcknowledged(int fd);
+  Buffer* TakeChunk(size_t bytes);
+  uint32_t ElapsedUs(int64_t until_ns) const;
+
+  Proxy& proxy_;
+  Shard& shard_;
+  ClientConnection& client_;
+  UpstreamConnection* upstream_ = nullptr;
+  const int64_t begin_ns_;
+  int64_t upstream_ns_ = 0;  // connection there
+  int64_t response_ns_ = 0;  // response head there
+  uint64_t client_sent_before_;
+  uint64_t upstream_sent_before_ = 0;
+  uint64_t body_received_ = 0;
+  int64_t acknowledged_ = 0;
+  Slice head_;          // the serialised request head, with a small body behind it: sent, replayed, logged
+  Slice first_body_;    // framed body that came with the head and did not fit behind it; sent with it
+  Slice answer_;        // our own answer
+  http::RequestFacts request_;
+  http::ResponseFacts response_;
+  http::BodyReader request_body_;
+  http::BodyReader response_body_;
+  Collector from_client_;
+  Collector from_upstream_;
+  Attempts attempts_;
+  uint32_t head_bytes_ = 0;  // of head_, without the body behind it
+  uint32_t endpoint_ = UpstreamPool::kNone;
+  const char* end_ = "ok";
+  uint16_t status_ = 0;
+  uint8_t interims_ = 0;
+  Phase phase_ = Phase::kHead;
+  Side side_ = Side::kHead;
+  Verdict verdict_ = Verdict::kClose;
+  http::Framing down_framing_ = http::Framing::kNone;
+  bool keep_ : 1 = false;            // the client's connection may go on
+  bool upload_done_ : 1 = false;     // the whole request is with the kernel
+  bool upload_failed_ : 1 = false;   // the upstream takes no more of it
+  bool replayable_ : 1 = true;       // head_ and first_body_ are all that was sent
+  bool reused_ : 1 = false;          // upstream_ came from the pool
+  bool fresh_only_ : 1 = false;
+  bool answer_begun_ : 1 = false;    // bytes of an answer (1xx too) went to the client
+  bool head_sent_down_ : 1 = false;  // the final head is among them
+  bool saw_continue_ : 1 = false;
+  bool connect_timed_out_ : 1 = false;
+  bool progress_ : 1 = true;
+  bool counted_ : 1 = false;
+  bool answered_ : 1 = false;  // our own answer was queued
+  bool tunnel_ : 1 = false;
+};
+
+}  // namespace weir::lb

@@ -1,0 +1,351 @@
+// The request's way up: head, endpoint, body (RFC 9112 sections 2 to 7, RFC 9110 sections 7 and 9.2.2).
+#include <cerrno>
+
+#include "lb/http/local_response.h"
+#include "lb/http/serialize_request.h"
+#include "lb/http/trailers.h"
+#include "lb/l7/body_encoder.h"
+#include "lb/l7/exchange.h"
+#include "lb/proxy.h"
+
+namespace weir::lb {
+namespace {
+
+// A body piece up to this size is copied behind the head: one plain send is cheaper than a gathered one, and the whole
+// can be sent again.
+constexpr size_t kCopyBytes = 2048;
+
+}  // namespace
+
+void Exchange::StepHead() {
+  Stream& down = client_.stream;
+  if (!down.has_bytes()) {
+    if (!down.receive_ended()) {
+      down.ArmReceive(shard_, Op::kPollFirst);
+    } else if (down.receive_error() != 0) {
+      ClientGone("client_abort");
+    } else {
+      Respond(400, "the request head is incomplete", "client_abort");
+    }
+    return;
+  }
+  Slice in = down.TakeBytes();
+  http::RequestHead& head = proxy_.request_head();
+  http::ParseResult result;
+  if (from_client_.empty()) {
+    result = http::ParseRequest(in.view(), head);
+    if (result.done()) in.RemovePrefix(result.consumed);
+  }
+  if (!from_client_.empty() || result.state == http::ParseState::kNeedMore) {
+    const bool first = from_client_.empty();
+    const Collector::Added added = from_client_.Add(shard_.buffers(), in, proxy_.settings().limits);
+    if (added == Collector::Added::kNoMemory) {
+      Respond(503, "out of memory", "out_of_memory");
+      return;
+    }
+    if (!first && added == Collector::Added::kReady) {
+      result = http::ParseRequest(from_client_.bytes(), head);
+      if (result.done()) in.RemovePrefix(from_client_.ConsumedOfLast(result.consumed));
+    }
+  }
+  if (result.done()) {
+    OnHead(std::move(in));
+  } else if (result.failed()) {
+    proxy_.counters().bad_requests.Add();
+    request_ = head.facts;
+    Respond(result.error.status, result.error.reason, "bad_request");
+  } else {
+    in.Clear();
+    down.ArmReceive(shard_, Op::kPollFirst);
+  }
+}
+
+void Exchange::OnHead(Slice rest) {
+  const http::RequestHead& head = proxy_.request_head();
+  request_ = head.facts;
+  counted_ = true;
+  ++client_.requests;
+  proxy_.counters().requests_active.Add();
+  keep_ = request_.keep_alive && !proxy_.draining();
+  request_body_ = http::BodyReader(request_.body);
+  if (head.MustAnswerHere()) {
+    if (!rest.empty() && keep_ && request_.body.Empty()) client_.stream.PutBack(std::move(rest));
+    AnswerHere();
+    return;
+  }
+  if (request_.https_target) {
+    Respond(421, "this listener does not speak for https targets", "misdirected");
+    return;
+  }
+  // What came of the body is checked before anything is sent on.
+  http::BodyPiece piece;
+  if (!request_body_.done() && !rest.empty()) {
+    piece = request_body_.Read(rest.data(), rest.size());
+    if (piece.state == http::BodyState::kError) {
+      BadRequestBody(piece.reason);
+      return;
+    }
+    body_received_ += piece.size;
+  }
+  if (!SerializeHead(rest, piece, request_body_.done())) return;
+  from_client_.Clear();
+  rest.RemovePrefix(static_cast<uint32_t>(piece.consumed));
+  client_.stream.PutBack(std::move(rest));
+  // Armed early: the rest of the body, the next request, and above all a client that leaves.
+  client_.stream.ArmReceive(shard_, request_body_.done() ? Op::kPollFirst : Op::kPollFirst | Op::kBody);
+  TryUpstream();
+}
+
+bool Exchange::SerializeHead(const Slice& rest, const http::BodyPiece& piece, bool last) {
+  const http::RequestHead& head = proxy_.request_head();
+  char ip[SocketAddress::kMaxIpText + 1];
+  char id[32];
+  http::RequestContext context;
+  context.body = request_.body;
+  context.client_ip = {ip, client_.peer.WriteIp(ip)};
+  if (head.request_id.empty()) {
+    proxy_.MakeRequestId(id);
+    context.request_id = {id, sizeof(id)};
+  }
+  context.via_name = Proxy::kName;
+  context.default_host = proxy_.HostOf(client_.listener);
+  const size_t most = http::MaxSerializedBytes(head, context);
+  const bool copy = piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;
+  if (most > BufferPool::kLargestChunk) {
+    Respond(431, "the request head is too large to forward", "bad_request");
+    return false;
+  }
+  Buffer* chunk = TakeChunk(copy ? most + piece.size + kMaxFramingBytes : most);
+  if (chunk == nullptr) {
+    Respond(503, "out of memory", "out_of_memory");
+    return false;
+  }
+  size_t bytes = http::SerializeRequest(head, context, chunk->data);
+  head_bytes_ = static_cast<uint32_t>(bytes);
+  if (copy) bytes += CopyFramedBody(rest.data(), piece, request_.body.kind, last, chunk->data + bytes);
+  head_ = Slice(chunk, 0, static_cast<uint32_t>(bytes));
+  if (!copy) first_body_ = FrameBody(rest, piece, request_.body.kind, last);
+  return true;
+}
+
+void Exchange::TryUpstream() {
+  UpstreamPool& upstreams = proxy_.upstreams();
+  progress_ = true;
+  if (attempts_.count() > proxy_.settings().retries) {
+    Respond(connect_timed_out_ ? 504 : 502, "the origin cannot be reached", "upstream_unreachable");
+    return;
+  }
+  const uint32_t endpoint = upstreams.Pick(attempts_.tried());
+  if (endpoint == UpstreamPool::kNone) {
+    if (attempts_.count() == 0) {
+      proxy_.counters().none_available.Add();
+      Respond(503, "no endpoint is available", "none_available", upstreams.RetryAfterSeconds());
+    } else {
+      Respond(connect_timed_out_ ? 504 : 502, "the origin cannot be reached", "upstream_unreachable");
+    }
+    return;
+  }
+  if (attempts_.count() > 0) proxy_.counters().retries.Add();
+  attempts_.Add(endpoint);
+  endpoint_ = endpoint;
+  reused_ = false;
+  if (!fresh_only_) {
+    upstream_ = upstreams.TakeIdle(endpoint);
+    if (upstream_ != nullptr) {
+      reused_ = true;
+      SendHead();
+      return;
+    }
+  }
+  int error = 0;
+  upstream_ = upstreams.StartConnect(endpoint, &client_, &error);
+  if (upstream_ == nullptr) {
+    upstreams.Done(endpoint);
+    Respond(503, "out of file descriptors", "out_of_descriptors", 1);
+    return;
+  }
+  phase_ = Phase::kConnect;
+  shard_.SetTimer(client_.timer, proxy_.timeouts().connect_ms);
+}
+
+void Exchange::StepConnect() {
+  const Stream& down = client_.stream;
+  if (down.end_seen() && down.receive_error() != 0) {
+    ClientGone("client_abort");
+    return;
+  }
+  Stream& up = upstream_->stream;
+  if (!up.connecting() && up.connect_error() == 0) {
+    proxy_.upstreams().ConnectWorked(endpoint_);
+    SendHead();
+    return;
+  }
+  if (up.connecting() && !client_.timer.fired) return;
+  connect_timed_out_ = up.connecting();
+  shard_.ClearTimer(client_.timer);
+  proxy_.upstreams().ConnectFailed(endpoint_);
+  DropUpstream(false);
+  TryUpstream();
+}
+
+void Exchange::SendHead() {
+  Stream& up = upstream_->stream;
+  up.SetWaiter(&client_);
+  ++upstream_->requests;
+  upstream_sent_before_ = up.sent_bytes();
+  upstream_ns_ = shard_.now_ns();
+  upload_done_ = upload_failed_ = false;
+  if (first_body_.empty()) {
+    up.Send(shard_, head_);
+  } else {
+    const Stream::Piece pieces[] = {head_.view(), first_body_.view()};
+    up.SendPieces(shard_, pieces, head_, first_body_);
+  }
+  up.ArmReceive(shard_, Op::kPollFirst);
+  phase_ = Phase::kForward;
+  progress_ = true;
+}
+
+void Exchange::StepUpload() {
+  while (phase_ == Phase::kForward && Uploading() && upstream_ != nullptr) {
+    Stream& up = upstream_->stream;
+    if (up.send_error() != 0) {
+      // It takes no more; an early answer may still be there to read.
+      upload_failed_ = true;
+      return;
+    }
+    if (up.sending()) return;
+    if (first_body_.holds_buffer()) {
+      first_body_.Clear();
+      replayable_ = false;
+    }
+    if (request_body_.done()) {
+      upload_done_ = true;
+      progress_ = true;
+      if (side_ != Side::kHead && response_body_.done()) SettleUpstream();
+      return;
+    }
+    Stream& down = client_.stream;
+    if (request_body_.in_trailers()) {
+      if (!down.has_bytes() && !down.receive_ended()) {
+        down.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
+        return;
+      }
+      StepUploadTrailers();
+    } else if (down.has_bytes()) {
+      TakeUpload(down.TakeBytes());
+    } else if (down.receive_ended()) {
+      proxy_.counters().client_aborts.Add();
+      Respond(400, "the request body is incomplete", "client_abort");
+    } else {
+      down.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
+      return;
+    }
+  }
+}
+
+void Exchange::TakeUpload(Slice in) {
+  const http::BodyPiece piece = request_body_.Read(in.data(), in.size());
+  if (piece.state == http::BodyState::kError) {
+    BadRequestBody(piece.reason);
+    return;
+  }
+  body_received_ += piece.size;
+  replayable_ = false;
+  progress_ = true;
+  Slice framed = FrameBody(in, piece, request_.body.kind, request_body_.done());
+  in.RemovePrefix(static_cast<uint32_t>(piece.consumed));
+  client_.stream.PutBack(std::move(in));
+  client_.stream.ArmReceive(shard_, request_body_.done() ? Op::kPollFirst : Op::kPollFirst | Op::kBody);
+  if (!framed.empty()) upstream_->stream.Send(shard_, std::move(framed));
+}
+
+void Exchange::StepUploadTrailers() {
+  Stream& down = client_.stream;
+  if (!down.has_bytes()) {
+    proxy_.counters().client_aborts.Add();
+    Respond(400, "the request's trailer section is incomplete", "client_abort");
+    return;
+  }
+  Slice in = down.TakeBytes();
+  const Collector::Added added = from_client_.Add(shard_.buffers(), in, proxy_.settings().limits);
+  if (added == Collector::Added::kNoMemory) {
+    Respond(503, "out of memory", "out_of_memory");
+    return;
+  }
+  if (added == Collector::Added::kNotYet) return;
+  http::Trailers& trailers = proxy_.trailers();
+  const http::ParseResult result = http::ParseTrailers(from_client_.bytes(), trailers);
+  if (result.failed()) {
+    BadRequestBody(result.error.reason);
+    return;
+  }
+  if (!result.done()) return;
+  in.RemovePrefix(from_client_.ConsumedOfLast(result.consumed));
+  const size_t most = http::MaxSerializedBytes(trailers);
+  Buffer* chunk = most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;
+  if (chunk == nullptr) {
+    Respond(503, "out of memory", "out_of_memory");
+    return;
+  }
+  const size_t bytes = http::SerializeTrailers(trailers, chunk->data);
+  from_client_.Clear();
+  request_body_.TrailersDone();
+  replayable_ = false;
+  progress_ = true;
+  down.PutBack(std::move(in));
+  down.ArmReceive(shard_, Op::kPollFirst);
+  upstream_->stream.Send(shard_, Slice(chunk, 0, static_cast<uint32_t>(bytes)));
+}
+
+void Exchange::BadRequestBody(const char* reason) {
+  proxy_.counters().bad_requests.Add();
+  keep_ = false;
+  Respond(400, reason, "bad_request");
+}
+
+void Exchange::DropUpstream(bool with_reset) {
+  UpstreamConnection* upstream = std::exchange(upstream_, nullptr);
+  proxy_.counters().upstream_bytes_sent.Add(upstream->stream.sent_bytes() - upstream_sent_before_);
+  proxy_.upstreams().Close(upstream, with_reset);
+  proxy_.upstreams().Done(endpoint_);
+}
+
+// Both bodies went through: the connection takes the next request, if it can.
+void Exchange::SettleUpstream() {
+  if (upstream_ == nullptr || Uploading()) return;
+  if (!upload_done_ || !response_.keep_alive || response_.body.kind == http::Framing::kUntilClose) {
+    DropUpstream(false);
+    return;
+  }
+  UpstreamConnection* upstream = std::exchange(upstream_, nullptr);
+  proxy_.counters().upstream_bytes_sent.Add(upstream->stream.sent_bytes() - upstream_sent_before_);
+  proxy_.upstreams().Release(upstream);
+  proxy_.upstreams().Done(endpoint_);
+}
+
+// RFC 9110 9.2.2: again only what means the same when done twice, or what certainly never arrived.
+bool Exchange::MayRetry() const {
+  if (!replayable_ || answer_begun_ || attempts_.count() > proxy_.settings().retries) return false;
+  const Stream& up = upstream_->stream;
+  const bool nothing_reached = !up.sending() && up.sent_bytes() == upstream_sent_before_;
+  return nothing_reached || http::IsIdempotent(request_.method);
+}
+
+// The upstream ended before a byte of its answer came.
+void Exchange::UpstreamFailed(const char* end) {
+  if (!MayRetry()) {
+    proxy_.counters().upstream_resets.Add();
+    Respond(502, "the origin closed the connection without an answer", end);
+    return;
+  }
+  if (reused_) {
+    // A pooled connection that had died says nothing about its endpoint.
+    attempts_.ForgiveLast();
+    fresh_only_ = true;
+  }
+  DropUpstream(true);
+  TryUpstream();
+}
+
+}  // namespace weir::lb

@@ -1,0 +1,290 @@
+// The response's way down: interim and final heads, body, trailers (RFC 9112 sections 4, 6 and 7, RFC 9110 section 15).
+#include "lb/http/serialize_response.h"
+#include "lb/http/trailers.h"
+#include "lb/l7/body_encoder.h"
+#include "lb/l7/exchange.h"
+#include "lb/proxy.h"
+
+namespace weir::lb {
+namespace {
+
+constexpr uint8_t kMaxInterims = 8;
+constexpr size_t kCopyBytes = 2048;
+// How much of a request body may still be to come when the answer is there already, for the connection to be kept.
+constexpr uint64_t kKeepForBytes = 256 * 1024;
+
+}  // namespace
+
+void Exchange::StepDownload() {
+  while (phase_ == Phase::kForward && side_ != Side::kDone && !client_.stream.sending()) {
+    if (side_ == Side::kHead) {
+      if (!StepResponseHead()) return;
+      continue;
+    }
+    if (response_body_.done()) {
+      side_ = Side::kDone;
+      progress_ = true;
+      SettleUpstream();
+      return;
+    }
+    Stream& up = upstream_->stream;
+    if (up.has_bytes()) {
+      if (response_body_.in_trailers()) {
+        StepDownloadTrailers();
+      } else {
+        TakeDownload(up.TakeBytes());
+      }
+      continue;
+    }
+    if (!up.receive_ended()) {
+      up.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
+      return;
+    }
+    if (up.receive_error() != 0 || response_body_.AtEof() != http::BodyState::kDone) {
+      proxy_.counters().upstream_resets.Add();
+      Truncate("upstream_truncated");
+      return;
+    }
+    if (down_framing_ == http::Framing::kChunked) {
+      const Stream::Piece last[] = {http::kLastChunk};
+      client_.stream.SendPieces(shard_, last, Slice(), Slice());
+    }
+    progress_ = true;
+  }
+}
+
+// False: it waits.
+bool Exchange::StepResponseHead() {
+  Stream& up = upstream_->stream;
+  if (!up.has_bytes()) {
+    if (!up.receive_ended()) {
+      up.ArmReceive(shard_, Op::kPollFirst);
+      return false;
+    }
+    if (from_upstream_.empty() && interims_ == 0) {
+      UpstreamFailed("upstream_closed");
+    } else {
+      proxy_.counters().upstream_resets.Add();
+      Respond(502, "the origin's answer broke off", "upstream_truncated");
+    }
+    return true;
+  }
+  Slice in = up.TakeBytes();
+  proxy_.counters().upstream_bytes_received.Add(in.size());
+  http::ResponseHead& head = proxy_.response_head();
+  http::ParseResult result;
+  if (from_upstream_.empty()) {
+    result = http::ParseResponse(in.view(), request_, head);
+    if (result.done()) in.RemovePrefix(result.consumed);
+  }
+  if (!from_upstream_.empty() || result.state == http::ParseState::kNeedMore) {
+    const bool first = from_upstream_.empty();
+    const Collector::Added added = from_upstream_.Add(shard_.buffers(), in, proxy_.settings().limits);
+    if (added == Collector::Added::kNoMemory) {
+      Respond(503, "out of memory", "out_of_memory");
+      return true;
+    }
+    if (!first && added == Collector::Added::kReady) {
+      result = http::ParseResponse(from_upstream_.bytes(), request_, head);
+      if (result.done()) in.RemovePrefix(from_upstream_.ConsumedOfLast(result.consumed));
+    }
+  }
+  if (result.failed()) {
+    BadResponse("upstream_bad_response");
+    return true;
+  }
+  if (!result.done()) {
+    in.Clear();
+    up.ArmReceive(shard_, Op::kPollFirst);
+    return false;
+  }
+  progress_ = true;
+  if (head.facts.interim()) {
+    OnInterim(std::move(in));
+  } else if (head.facts.status == 101) {
+    OnSwitch(std::move(in));
+  } else {
+    OnFinal(std::move(in));
+  }
+  return true;
+}
+
+void Exchange::BadResponse(const char* end) {
+  proxy_.counters().upstream_bad_responses.Add();
+  Respond(502, "the origin's answer breaks the rules of HTTP", end);
+}
+
+void Exchange::OnInterim(Slice rest) {
+  const http::ResponseHead& head = proxy_.response_head();
+  if (++interims_ > kMaxInterims) {
+    BadResponse("upstream_bad_response");
+    return;
+  }
+  if (head.facts.status == 100) saw_continue_ = true;
+  const bool forward = request_.minor >= 1;  // HTTP/1.0 knows no interim responses
+  if (forward) {
+    const http::ResponseContext context{
+        .body = {}, .client_minor = request_.minor, .date = {}, .via_name = Proxy::kName};
+    const size_t most = http::MaxSerializedBytes(head, context);
+    Buffer* chunk = most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;
+    if (chunk == nullptr) {
+      Respond(503, "out of memory", "out_of_memory");
+      return;
+    }
+    const size_t bytes = http::SerializeResponse(head, context, chunk->data);
+    answer_begun_ = true;
+    client_.stream.Send(shard_, Slice(chunk, 0, static_cast<uint32_t>(bytes)));
+  }
+  from_upstream_.Clear();
+  upstream_->stream.PutBack(std::move(rest));
+  upstream_->stream.ArmReceive(shard_, Op::kPollFirst);
+}
+
+void Exchange::OnSwitch(Slice rest) {
+  const http::ResponseHead& head = proxy_.response_head();
+  if (!upload_done_) {
+    BadResponse("upstream_bad_response");
+    return;
+  }
+  response_ = head.facts;
+  status_ = response_.status;
+  response_ns_ = shard_.now_ns();
+  const http::ResponseContext context{
+      .body = {}, .client_minor = request_.minor, .date = proxy_.date(), .via_name = Proxy::kName};
+  const size_t most = http::MaxSerializedBytes(head, context);
+  Buffer* chunk = most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;
+  if (chunk == nullptr) {
+    Respond(503, "out of memory", "out_of_memory");
+    return;
+  }
+  const size_t bytes = http::SerializeResponse(head, context, chunk->data);
+  answer_begun_ = head_sent_down_ = tunnel_ = true;
+  side_ = Side::kDone;
+  client_.stream.Send(shard_, Slice(chunk, 0, static_cast<uint32_t>(bytes)));
+  upstream_->stream.PutBack(std::move(rest));
+  proxy_.counters().upgrades.Add();
+}
+
+bool Exchange::KeepAfterEarlyAnswer() const {
+  if (request_body_.done()) return true;
+  // A client that waits for 100 may or may not send its body now: nobody can tell where the next request begins.
+  if (request_.expect_continue && !saw_continue_) return false;
+  return !upload_failed_ && request_body_.framing() == http::Framing::kLength &&
+         request_body_.contiguous_bytes() <= kKeepForBytes;
+}
+
+void Exchange::OnFinal(Slice rest) {
+  const http::ResponseHead& head = proxy_.response_head();
+  response_ = head.facts;
+  if (reused_ && response_.status == 408 && !response_.keep_alive && MayRetry()) {
+    UpstreamFailed("upstream_closed");  // the origin's way to close an idle connection, crossed by our request
+    return;
+  }
+  status_ = response_.status;
+  response_ns_ = shard_.now_ns();
+  response_body_ = http::BodyReader(response_.body);
+  http::BodyPiece piece;
+  if (!response_body_.done() && !rest.empty()) {
+    piece = response_body_.Read(rest.data(), rest.size());
+    if (piece.state == http::BodyState::kError) {
+      BadResponse("upstream_bad_response");
+      return;
+    }
+  }
+  const bool last = response_body_.done();
+  const http::BodyFraming framing = http::DownstreamFraming(response_, request_);
+  down_framing_ = framing.kind;
+  keep_ = keep_ && framing.kind != http::Framing::kUntilClose && !proxy_.draining() && KeepAfterEarlyAnswer();
+  const http::ResponseContext context{.body = framing,
+                                      .client_minor = request_.minor,
+                                      .keep_alive = keep_,
+                                      .date = proxy_.date(),
+                                      .via_name = Proxy::kName};
+  const size_t most = http::MaxSerializedBytes(head, context);
+  const bool copy = piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;
+  Buffer* chunk = most <= BufferPool::kLargestChunk
+                      ? TakeChunk(copy ? most + piece.size + kMaxFramingBytes : most)
+                      : nullptr;
+  if (chunk == nullptr) {
+    Respond(502, "the origin's answer head cannot be forwarded", "out_of_memory");
+    return;
+  }
+  size_t bytes = http::SerializeResponse(head, context, chunk->data);
+  from_upstream_.Clear();
+  answer_begun_ = head_sent_down_ = true;
+  side_ = Side::kBody;
+  if (copy) {
+    bytes += CopyFramedBody(rest.data(), piece, framing.kind, last, chunk->data + bytes);
+    client_.stream.Send(shard_, Slice(chunk, 0, static_cast<uint32_t>(bytes)));
+  } else {
+    Slice head_out(chunk, 0, static_cast<uint32_t>(bytes));
+    Slice body = FrameBody(rest, piece, framing.kind, last);
+    const Stream::Piece pieces[] = {head_out.view(), body.view()};
+    client_.stream.SendPieces(shard_, pieces, std::move(head_out), std::move(body));
+  }
+  // Bytes behind the response's end stay in the stream: such a connection is never pooled.
+  rest.RemovePrefix(static_cast<uint32_t>(piece.consumed));
+  upstream_->stream.PutBack(std::move(rest));
+  if (last) {
+    SettleUpstream();
+  } else {
+    upstream_->stream.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
+  }
+}
+
+void Exchange::TakeDownload(Slice in) {
+  proxy_.counters().upstream_bytes_received.Add(in.size());
+  const http::BodyPiece piece = response_body_.Read(in.data(), in.size());
+  if (piece.state == http::BodyState::kError) {
+    proxy_.counters().upstream_bad_responses.Add();
+    Truncate("upstream_bad_response");
+    return;
+  }
+  progress_ = true;
+  Slice framed = FrameBody(in, piece, down_framing_, response_body_.done());
+  in.RemovePrefix(static_cast<uint32_t>(piece.consumed));
+  upstream_->stream.PutBack(std::move(in));
+  if (!framed.empty()) client_.stream.Send(shard_, std::move(framed));
+  if (response_body_.done()) {
+    SettleUpstream();
+  } else {
+    upstream_->stream.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
+  }
+}
+
+void Exchange::StepDownloadTrailers() {
+  Stream& up = upstream_->stream;
+  Slice in = up.TakeBytes();
+  const Collector::Added added = from_upstream_.Add(shard_.buffers(), in, proxy_.settings().limits);
+  http::ParseResult result;
+  http::Trailers& trailers = proxy_.trailers();
+  if (added == Collector::Added::kReady) result = http::ParseTrailers(from_upstream_.bytes(), trailers);
+  if (added == Collector::Added::kNoMemory || result.failed()) {
+    proxy_.counters().upstream_bad_responses.Add();
+    Truncate("upstream_bad_response");
+    return;
+  }
+  if (!result.done()) {
+    up.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
+    return;
+  }
+  in.RemovePrefix(from_upstream_.ConsumedOfLast(result.consumed));
+  progress_ = true;
+  if (down_framing_ == http::Framing::kChunked) {
+    const size_t most = http::MaxSerializedBytes(trailers);
+    Buffer* chunk = request_.te_trailers && most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;
+    if (chunk != nullptr) {
+      const size_t bytes = http::SerializeTrailers(trailers, chunk->data);
+      client_.stream.Send(shard_, Slice(chunk, 0, static_cast<uint32_t>(bytes)));
+    } else {
+      const Stream::Piece last[] = {http::kLastChunk};
+      client_.stream.SendPieces(shard_, last, Slice(), Slice());
+    }
+  }
+  from_upstream_.Clear();
+  response_body_.TrailersDone();
+  up.PutBack(std::move(in));
+  SettleUpstream();
+}
+
+}  // namespace weir::lb

@@ -1,0 +1,111 @@
+// An HTTP/1.1 client's connection from accept to close: one exchange after another (pipelined requests wait in the
+// stream and are answered in order), then a close that does not eat the last answer. While it waits for a request, this
+// coroutine's frame and the connection's slab entry are all that exists of it.
+#include <new>
+
+#include "lb/http/local_response.h"
+#include "lb/l4/relay.h"
+#include "lb/l7/exchange.h"
+#include "lb/proxy.h"
+
+namespace weir::lb {
+namespace {
+
+// RFC 9112 section 9.6: after our FIN the client's bytes are read and dropped for a while, or the reset that answers
+// them would take the response away before the client has read it.
+constexpr uint32_t kLingerMs = 2'000;
+constexpr uint64_t kLingerBytes = 1'000'000;
+
+Task<> Linger(Shard& shard, ClientConnection& client) {
+  shard.SetTimer(client.timer, kLingerMs);
+  uint64_t discarded = 0;
+  for (;;) {
+    Stream& stream = client.stream;
+    stream.Poll(shard);
+    if (stream.has_bytes()) discarded += stream.TakeBytes().size();
+    if (client.cut || client.timer.fired || stream.send_error() != 0) break;
+    if (stream.receive_ended() && !stream.sending()) break;
+    if (discarded > kLingerBytes) break;
+    if (!stream.sending()) stream.ShutdownSend(shard);
+    stream.ArmReceive(shard, Op::kPollFirst);
+    co_await client.Park();
+  }
+}
+
+// A connection above the limit: told so, and closed.
+void RefuseConnection(Proxy& proxy, ClientConnection& client) {
+  Buffer* chunk = proxy.shard().buffers().TakeChunk(http::kMaxErrorBytes);
+  if (chunk == nullptr) return;
+  const http::LocalContext context{.date = proxy.date()};
+  const size_t bytes = http::SerializeError(503, "too many connections", 1, context, chunk->data);
+  client.stream.Send(proxy.shard(), Slice(chunk, 0, static_cast<uint32_t>(bytes)));
+}
+
+Exchange* MakeExchange(Proxy& proxy, ClientConnection& client) {
+  void* memory = proxy.shard().arena().Allocate(sizeof(Exchange));
+  return memory == nullptr ? nullptr : new (memory) Exchange(proxy, client);
+}
+
+void EndExchange(Shard& shard, Exchange* exchange) {
+  exchange->~Exchange();
+  shard.arena().Free(exchange);
+}
+
+Task<> Tunnel(Proxy& proxy, ClientConnection& client, UpstreamConnection* upstream) {
+  const uint32_t endpoint = upstream->endpoint;
+  const RelayResult result = co_await Relay(proxy, client, *upstream);
+  proxy.counters().client_bytes_received.Add(result.client_bytes);
+  proxy.counters().client_bytes_sent.Add(result.upstream_bytes);
+  proxy.counters().upstream_bytes_received.Add(result.upstream_bytes);
+  proxy.counters().upstream_bytes_sent.Add(result.client_bytes);
+  proxy.upstreams().Close(upstream, result.reset);
+  proxy.upstreams().Done(endpoint);
+  if (result.reset) client.cut = true;
+}
+
+}  // namespace
+
+Root HttpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
+  Shard& shard = proxy.shard();
+  Verdict verdict = Verdict::kKeepAlive;
+  if (client->over_limit) {
+    RefuseConnection(proxy, *client);
+    verdict = Verdict::kLinger;
+  }
+  while (verdict == Verdict::kKeepAlive) {
+    const Timeouts& timeouts = proxy.timeouts();
+    shard.SetTimer(client->timer, client->requests == 0 ? timeouts.client_header_ms : timeouts.keep_alive_ms);
+    for (;;) {
+      client->stream.Poll(shard);
+      if (client->stream.has_bytes() || client->stream.receive_ended()) break;
+      if (client->cut || client->timer.fired) break;
+      if (proxy.draining() && client->requests > 0) {
+        // Idle and draining: disarm first, so that a request that races in is still served.
+        if (!client->stream.receive_armed()) break;
+        client->stream.CancelReceive(shard);
+      } else {
+        client->stream.ArmReceive(shard, Op::kPollFirst);
+      }
+      co_await client->Park();
+    }
+    if (!client->stream.has_bytes()) {
+      if (client->timer.fired && client->requests == 0) proxy.counters().client_timeouts.Add();
+      verdict = client->stream.receive_ended() ? Verdict::kClose : Verdict::kLinger;
+      break;
+    }
+    Exchange* exchange = MakeExchange(proxy, *client);
+    if (exchange == nullptr) {
+      verdict = Verdict::kReset;
+      break;
+    }
+    while (!exchange->Step()) co_await client->Park();
+    verdict = exchange->verdict();
+    UpstreamConnection* tunnel = verdict == Verdict::kTunnel ? exchange->TakeTunnel() : nullptr;
+    EndExchange(shard, exchange);
+    if (tunnel != nullptr) co_await Tunnel(proxy, *client, tunnel);
+  }
+  if (verdict == Verdict::kLinger) co_await Linger(shard, *client);
+  proxy.CloseClient(client, verdict == Verdict::kReset || client->cut);
+}
+
+}  // namespace weir::lb

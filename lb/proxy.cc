@@ -1,0 +1,227 @@
+#include "lb/proxy.h"
+
+#include <cerrno>
+#include <cstring>
+
+namespace weir::lb {
+
+Proxy::HouseKeeper::HouseKeeper(Proxy* proxy)
+    : Runnable([](Runnable* self) { static_cast<HouseKeeper*>(self)->proxy->KeepHouse(); }), proxy(proxy) {}
+
+Proxy::Proxy(Shard& shard, const Settings& settings, std::span<const ProxyCounters* const> peers,
+             ProxyCounters& counters, AccessLog* log)
+    : shard_(shard),
+      settings_(settings),
+      peers_(peers),
+      counters_(counters),
+      log_(log),
+      clients_(settings.max_connections + kOverLimit),
+      upstreams_(shard, settings, counters),
+      request_head_(settings.limits, kName),
+      response_head_(settings.limits),
+      trailers_(settings.limits),
+      house_keeper_(this) {
+  shard_.tenant = this;
+  for (const ListenerSettings& listener : settings.listeners) host_texts_.push_back(listener.address.ToString());
+  const int reserve = shard_.backend().OpenStream(AF_INET);
+  if (reserve >= 0) reserve_fd_ = reserve;
+  house_timer_.waiter = &house_keeper_;
+  shard_.SetTimer(house_timer_, kHouseKeepingMs);
+}
+
+Proxy::~Proxy() {
+  Shard::Enter enter(shard_);
+  WEIR_CHECK(clients_.size() == 0);
+  upstreams_.CloseAllIdle();
+  shard_.ClearTimer(house_timer_);
+  shard_.Forget(house_keeper_);
+  if (reserve_fd_ >= 0) shard_.backend().Close(reserve_fd_);
+}
+
+std::string_view Proxy::date() {
+  const int64_t second = shard_.wall_ms() / 1000;
+  if (second != date_second_) {
+    date_second_ = second;
+    http::FormatDate(second, date_.data());
+  }
+  return {date_.data(), date_.size()};
+}
+
+void Proxy::MakeRequestId(char out[32]) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  for (int word = 0; word < 2; ++word) {
+    uint64_t bits = shard_.random().Next();
+    for (int i = 0; i < 16; ++i, bits >>= 4) *out++ = kHex[bits & 15];
+  }
+}
+
+uint64_t Proxy::TotalConnections() const {
+  uint64_t total = 0;
+  for (const ProxyCounters* peer : peers_) total += peer->open_connections.Get();
+  return total;
+}
+
+void Proxy::Listen(int fd, uint32_t index) {
+  listeners_.push_back(std::make_unique<Listener>());
+  Listener& listener = *listeners_.back();
+  listener.fd = fd;
+  listener.index = index;
+  listener.accept.kind = Op::Kind::kAccept;
+  listener.accept.fd = fd;
+  listener.accept.waiter = &listener.waiter;
+  listener.timer.waiter = &listener.waiter;
+  AcceptLoop(scope_, listener);
+}
+
+Root Proxy::AcceptLoop(Scope& /*scope*/, Listener& listener) {
+  shard_.Start(listener.accept);
+  for (;;) {
+    co_await listener.waiter.Park();
+    while (!listener.accept.empty()) Accepted(listener.accept.Pop(), listener);
+    if (draining_ && listener.state == Listener::State::kAccepting) {
+      // The accept queue is served to its end; handshakes that were begun may complete; new ones are not answered:
+      // the peer tries again, and by then meets the next process. Closing at once would reset them all.
+      listener.state = Listener::State::kLastHandshakes;
+      shard_.backend().RefuseNewHandshakes(listener.fd);
+      shard_.SetTimer(listener.timer, kLastHandshakesMs);
+    }
+    if (listener.state == Listener::State::kLastHandshakes && listener.timer.fired) {
+      listener.timer.fired = false;
+      listener.state = Listener::State::kStopping;
+      shard_.Cancel(listener.accept);
+    }
+    if (!listener.accept.done()) continue;
+    if (listener.state == Listener::State::kStopping) break;
+    if (listener.accept.result < 0) {
+      const int error = -listener.accept.result;
+      listener.accept.state = Op::State::kIdle;
+      AcceptFailed(listener, error);
+      shard_.ClearTimer(listener.timer);
+      shard_.SetTimer(listener.timer, kAcceptRetryMs);
+      while (!listener.timer.fired) co_await listener.waiter.Park();
+      listener.timer.fired = false;
+      if (listener.state == Listener::State::kLastHandshakes) shard_.SetTimer(listener.timer, kLastHandshakesMs);
+    }
+    shard_.Start(listener.accept);
+  }
+  for (int fd; (fd = shard_.backend().AcceptNow(listener.fd)) >= 0;) Accepted(fd, listener);
+  shard_.ClearTimer(listener.timer);
+  shard_.backend().Close(listener.fd);
+  listener.fd = -1;
+  listener.state = Listener::State::kClosed;
+  CheckDrained();
+}
+
+void Proxy::AcceptFailed(Listener& listener, int error) {
+  counters_.accept_errors.Add();
+  if (error != EMFILE && error != ENFILE) return;
+  // Descriptors ran out. An idle upstream connection gives one back; else the reserved one lets a waiting client be
+  // closed rather than left hanging in the queue.
+  if (upstreams_.CloseOneIdle() || reserve_fd_ < 0) return;
+  shard_.backend().Close(reserve_fd_);
+  const int fd = shard_.backend().AcceptNow(listener.fd);
+  if (fd >= 0) shard_.backend().Close(fd);
+  reserve_fd_ = shard_.backend().OpenStream(AF_INET);
+}
+
+void Proxy::Accepted(int fd, const Listener& listener) {
+  counters_.accepted.Add();
+  const bool tcp = settings_.listeners[listener.index].protocol == Protocol::kTcp;
+  const bool over_limit = TotalConnections() >= settings_.max_connections;
+  if (over_limit) counters_.rejected_at_limit.Add();
+  ClientConnection* client = over_limit && tcp ? nullptr : clients_.Make();
+  if (client == nullptr) {
+    shard_.backend().Close(fd);
+    return;
+  }
+  client->stream.Open(fd);
+  client->listener = static_cast<uint16_t>(listener.index);
+  client->over_limit = over_limit;
+  shard_.backend().PeerAddress(fd, client->peer);
+  if (!over_limit) counters_.open_connections.Add();
+  if (tcp) {
+    TcpSession(scope_, *this, client);
+  } else {
+    HttpSession(scope_, *this, client);
+  }
+}
+
+void Proxy::CloseClient(ClientConnection* client, bool with_reset) {
+  shard_.ClearTimer(client->timer);
+  if (!client->over_limit) counters_.open_connections.Sub();
+  // The session is gone: from now on the waiter runs the closing. 
+  client->run = [](Runnable* self) {
+    auto* owner = static_cast<ClientConnection*>(static_cast<Waiter*>(self));
+    static_cast<Proxy*>(Shard::Current().tenant)->OnClientClosing(owner);
+  };
+  client->stream.BeginClose(shard_, with_reset);
+  OnClientClosing(client);
+}
+
+void Proxy::OnClientClosing(ClientConnection* client) {
+  if (!client->stream.Closed(shard_)) return;
+  shard_.Forget(*client);
+  clients_.Destroy(client);
+  CheckDrained();
+}
+
+void Proxy::Drain(std::function<void()> drained) {
+  if (draining_) return;
+  draining_ = true;
+  drained_ = std::move(drained);
+  for (auto& listener : listeners_) {
+    if (listener->state != Listener::State::kClosed) shard_.Wake(&listener->waiter);
+  }
+  clients_.ForEach([this](ClientConnection& client) {
+    if (!client.stream.closing()) shard_.Wake(&client);
+  });
+  upstreams_.CloseAllIdle();
+  CheckDrained();
+}
+
+void Proxy::CheckDrained() {
+  if (!draining_ || !drained_ || clients_.size() > 0) return;
+  for (auto& listener : listeners_) {
+    if (listener->state != Listener::State::kClosed) return;
+  }
+  upstreams_.CloseAllIdle();
+  if (upstreams_.open() > 0) return;  // the house keeper looks again
+  std::exchange(drained_, nullptr)();
+}
+
+void Proxy::KeepHouse() {
+  FreeBuffers();
+  CheckDrained();
+  clients_.Trim();
+  upstreams_.Trim();
+  shard_.SetTimer(house_timer_, kHouseKeepingMs);
+}
+
+// At low water the client send that has waited longest is reset: with every buffer held by peers that do not read, the
+// others would wait for ever.
+void Proxy::FreeBuffers() {
+  constexpr int64_t kPatienceNs = kNsPerSecond;
+  constexpr int kMostAtOnce = 16;
+  for (int i = 0; i < kMostAtOnce && shard_.buffers().free_count() < shard_.buffers().reserve(); ++i) {
+    ClientConnection* slowest = nullptr;
+    clients_.ForEach([&](ClientConnection& client) {
+      if (client.send_since_ns == 0 || client.stream.closing() || client.cut) return;
+      if (slowest == nullptr || client.send_since_ns < slowest->send_since_ns) slowest = &client;
+    });
+    if (slowest == nullptr || shard_.now_ns() - slowest->send_since_ns < kPatienceNs) return;
+    counters_.resets_for_buffers.Add();
+    slowest->cut = true;
+    shard_.Wake(slowest);
+  }
+}
+
+void Proxy::CutAll() {
+  clients_.ForEach([this](ClientConnection& client) {
+    if (client.stream.closing()) return;
+    client.cut = true;
+    counters_.drain_cut.Add();
+    shard_.Wake(&client);
+  });
+}
+
+}  // namespace weir::lb

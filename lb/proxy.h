@@ -1,0 +1,126 @@
+// Proxy: a shard's whole product: its listeners, client connections, upstream pool, counters, and what its sessions
+// share (parser scratch, the Date text). Made, used and destroyed on the shard's thread.
+// Draining: Drain stops accepting (handshakes that were begun are still served), then sessions end by themselves: with
+// `Connection: close` on their next response, or at once when they are idle. `drained` then calls back.
+// Bounds: Settings::max_connections clients over all shards, and a few more that are only told so.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/shard.h"
+#include "core/slab.h"
+#include "core/source.h"
+#include "lb/client_connection.h"
+#include "lb/config/settings.h"
+#include "lb/http/date.h"
+#include "lb/http/request.h"
+#include "lb/http/response.h"
+#include "lb/http/trailers.h"
+#include "lb/log/access_log.h"
+#include "lb/stats.h"
+#include "lb/upstream/upstream.h"
+
+namespace weir::lb {
+
+class Proxy {
+ public:
+  // Name in Via and in our own pages (RFC 9110 7.6.3).
+  static constexpr std::string_view kName = "weir";
+  // Connections above the limit that are told so; what comes on top is closed without a word.
+  static constexpr uint32_t kOverLimit = 64;
+
+  // `peers`: the counters of all shards' proxies (for the connection limit), this one's among them; filled in before
+  // the first accept. `log` may be null.
+  Proxy(Shard& shard, const Settings& settings, std::span<const ProxyCounters* const> peers, ProxyCounters& counters,
+        AccessLog* log);
+  ~Proxy();
+  Proxy(const Proxy&) = delete;
+  Proxy& operator=(const Proxy&) = delete;
+
+  // Begins to accept on `fd` (given to this proxy), described by settings.listeners[index].
+  void Listen(int fd, uint32_t index);
+  // Stops accepting, lets everything end, then calls `drained` once. Idempotent.
+  void Drain(std::function<void()> drained);
+  // For tests and a last resort: resets every connection.
+  void CutAll();
+  bool draining() const { return draining_; }
+
+  Shard& shard() { return shard_; }
+  const Settings& settings() const { return settings_; }
+  const Timeouts& timeouts() const { return settings_.timeouts; }
+  ProxyCounters& counters() { return counters_; }
+  UpstreamPool& upstreams() { return upstreams_; }
+  AccessLog* log() { return log_; }
+  http::RequestHead& request_head() { return request_head_; }
+  http::ResponseHead& response_head() { return response_head_; }
+  http::Trailers& trailers() { return trailers_; }
+  uint32_t client_count() const { return clients_.size(); }
+  std::string_view date();
+  // Host for an HTTP/1.0 request that names none.
+  std::string_view HostOf(uint16_t listener) const { return host_texts_[listener]; }
+  // 32 hex digits.
+  void MakeRequestId(char out[32]);
+
+  // Called by a session as the last thing it does with its connection.
+  void CloseClient(ClientConnection* client, bool with_reset);
+
+ private:
+  struct Listener {
+    int fd = -1;
+    uint32_t index = 0;
+    Source accept;
+    Waiter waiter;
+    Timer timer;
+    enum class State { kAccepting, kLastHandshakes, kStopping, kClosed } state = State::kAccepting;
+  };
+
+  // How long handshakes that were begun before the listener stopped may take to complete.
+  static constexpr uint32_t kLastHandshakesMs = 300;
+  static constexpr uint32_t kAcceptRetryMs = 50;
+  static constexpr uint32_t kHouseKeepingMs = 100;
+
+  Root AcceptLoop(Scope& scope, Listener& listener);
+  void Accepted(int fd, const Listener& listener);
+  void AcceptFailed(Listener& listener, int error);
+  void OnClientClosing(ClientConnection* client);
+  void CheckDrained();
+  void KeepHouse();
+  void FreeBuffers();
+  uint64_t TotalConnections() const;
+
+  Shard& shard_;
+  const Settings& settings_;
+  std::span<const ProxyCounters* const> peers_;
+  ProxyCounters& counters_;
+  AccessLog* log_;
+  Scope scope_;
+  Slab<ClientConnection> clients_;
+  UpstreamPool upstreams_;
+  http::RequestHead request_head_;
+  http::ResponseHead response_head_;
+  http::Trailers trailers_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  int reserve_fd_ = -1;  // given up for a moment when descriptors run out, to tell a waiting client
+  bool draining_ = false;
+  std::function<void()> drained_;
+  std::vector<std::string> host_texts_;  // by listener
+  int64_t date_second_ = -1;
+  std::array<char, http::kDateBytes> date_{};
+  struct HouseKeeper : Runnable {
+    explicit HouseKeeper(Proxy* proxy);
+    Proxy* proxy;
+  } house_keeper_;
+  Timer house_timer_;
+};
+
+// The session coroutines (l7/session.cc, l4/relay.cc); they own the connection until they call CloseClient.
+Root HttpSession(Scope& scope, Proxy& proxy, ClientConnection* client);
+Root TcpSession(Scope& scope, Proxy& proxy, ClientConnection* client);
+
+}  // namespace weir::lb
