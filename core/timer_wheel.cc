@@ -38,7 +38,7 @@ TimerWheel::TimerWheel(int64_t now_ns) : start_ns_(now_ns) {
 void TimerWheel::Set(Timer& timer, uint32_t delay_ms) {
   WEIR_CHECK(delay_ms <= kMaxDelayMs);
   // One more: the clock's current millisecond has partly passed, and a deadline is never early.
-  timer.deadline_ms = now_ms_ + delay_ms + 1;
+  timer.deadline_ms = clock_ms_ + delay_ms + 1;
   timer.fired = false;
   if (timer.linked()) {
     if (NotAfter(timer.linked_ms, timer.deadline_ms)) return;
@@ -70,7 +70,7 @@ void TimerWheel::Unlink(Timer& timer) {
   --count_;
 }
 
-bool TimerWheel::NextEvent(uint32_t& delay_ms, int& level, uint32_t& slot) const {
+bool TimerWheel::NextEvent(uint32_t& delay_ms) const {
   bool found = false;
   for (int k = 0; k < kLevels; ++k) {
     if (occupied_[k] == 0) continue;
@@ -82,14 +82,30 @@ bool TimerWheel::NextEvent(uint32_t& delay_ms, int& level, uint32_t& slot) const
     if (found && delay >= delay_ms) continue;
     found = true;
     delay_ms = delay;
-    level = k;
-    slot = (current + distance) % kSlots;
   }
   return found;
 }
 
+void TimerWheel::CollectDue() {
+  // Slots of several levels may begin at this very millisecond: all of them are due, and none can hold a
+  // timer of the next round, because what is a whole round away is linked one level higher.
+  for (int level = 0; level < kLevels; ++level) {
+    if (level > 0 && (now_ms_ & ((1u << (level * kBits)) - 1)) != 0) break;
+    const uint32_t slot = (now_ms_ >> (level * kBits)) % kSlots;
+    occupied_[level] &= ~(uint64_t{1} << slot);
+    TimerLink& list = slots_[level][slot];
+    if (Empty(list)) continue;
+    list.next->previous = due_.previous;
+    list.previous->next = &due_;
+    due_.previous->next = list.next;
+    due_.previous = list.previous;
+    MakeEmpty(list);
+  }
+}
+
 void TimerWheel::Advance(int64_t now_ns, ReadyList& ready, uint32_t limit) {
   const int64_t target = (now_ns - start_ns_) / kNsPerMs;
+  clock_ms_ = static_cast<uint32_t>(target);
   for (;;) {
     while (!Empty(due_)) {
       Timer& timer = static_cast<Timer&>(*due_.next);
@@ -105,19 +121,10 @@ void TimerWheel::Advance(int64_t now_ns, ReadyList& ready, uint32_t limit) {
       if (timer.waiter != nullptr) ready.PushBack(timer.waiter);
     }
     uint32_t delay_ms = 0;
-    int level = 0;
-    uint32_t slot = 0;
-    if (!NextEvent(delay_ms, level, slot) || ticks_ + delay_ms > target) break;
+    if (!NextEvent(delay_ms) || ticks_ + delay_ms > target) break;
     ticks_ += delay_ms;
     now_ms_ += delay_ms;
-    occupied_[level] &= ~(uint64_t{1} << slot);
-    TimerLink& list = slots_[level][slot];
-    if (Empty(list)) continue;
-    due_.next = list.next;
-    due_.previous = list.previous;
-    due_.next->previous = &due_;
-    due_.previous->next = &due_;
-    MakeEmpty(list);
+    CollectDue();
   }
   if (target > ticks_) {
     now_ms_ += static_cast<uint32_t>(target - ticks_);
@@ -128,9 +135,7 @@ void TimerWheel::Advance(int64_t now_ns, ReadyList& ready, uint32_t limit) {
 int64_t TimerWheel::NextWakeNs() const {
   if (!Empty(due_)) return start_ns_ + ticks_ * kNsPerMs;
   uint32_t delay_ms = 0;
-  int level = 0;
-  uint32_t slot = 0;
-  if (!NextEvent(delay_ms, level, slot)) return kNever;
+  if (!NextEvent(delay_ms)) return kNever;
   return start_ns_ + (ticks_ + delay_ms) * kNsPerMs;
 }
 

@@ -49,7 +49,7 @@ class TimerWheel {
   // When Advance has something to do next, in monotonic ns; kNever without timers. May be early, never late.
   int64_t NextWakeNs() const;
 
-  uint32_t now_ms() const { return now_ms_; }
+  uint32_t now_ms() const { return clock_ms_; }
   uint32_t count() const { return count_; }
   // Checks every list against every timer in it (tests).
   void Validate() const;
@@ -62,11 +62,13 @@ class TimerWheel {
 
   void Link(Timer& timer);
   void Unlink(Timer& timer);
-  bool NextEvent(uint32_t& delay_ms, int& level, uint32_t& slot) const;
+  bool NextEvent(uint32_t& delay_ms) const;
+  void CollectDue();
 
   int64_t start_ns_;
-  uint32_t now_ms_ = 0;
-  int64_t ticks_ = 0;  // now_ms_ before it was cut to 32 bits
+  uint32_t now_ms_ = 0;    // how far the slots have been looked at
+  uint32_t clock_ms_ = 0;  // what time it is; ahead of now_ms_ while due timers are left over
+  int64_t ticks_ = 0;      // now_ms_ before it was cut to 32 bits
   uint32_t count_ = 0;
   uint64_t occupied_[kLevels] = {};
   TimerLink slots_[kLevels][kSlots];
