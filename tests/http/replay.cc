@@ -57,8 +57,8 @@ class BodyCollector {
   const Error& error() const { return error_; }
   bool AtEof() { return reader_.AtEof() == BodyState::kDone; }
 
-  // Takes what it can from the front of `pending`. False: an error.
-  bool Consume(std::string& pending) {
+  // Takes what it can from the front of `pending`; `last`: no more will come. False: an error.
+  bool Consume(std::string& pending, bool last) {
     if (!reader_.done() && !reader_.in_trailers() && !pending.empty()) {
       const BodyPiece piece = reader_.Read(pending.data(), pending.size());
       Require(piece.offset + piece.size <= piece.consumed || piece.size == 0,
@@ -72,7 +72,7 @@ class BodyCollector {
         return false;
       }
     }
-    return !reader_.in_trailers() || ConsumeTrailers(pending);
+    return !reader_.in_trailers() || ConsumeTrailers(pending, last);
   }
 
   std::string Encoded(const BodyFraming& out) const {
@@ -87,9 +87,9 @@ class BodyCollector {
   }
 
  private:
-  bool ConsumeTrailers(std::string& pending) {
+  bool ConsumeTrailers(std::string& pending, bool last) {
     const bool ready = scanner_.Ready(pending, limits_);
-    if (scanned_once_ && !ready) return true;
+    if (scanned_once_ && !ready && !last) return true;
     scanned_once_ = true;
     const ParseResult result = ParseTrailers(pending, trailers_);
     if (result.state == ParseState::kNeedMore) return true;
@@ -113,15 +113,16 @@ class BodyCollector {
   std::string last_chunk_;
 };
 
-// Parses a growing head as head_scanner.h says.
+// Parses a growing head as head_scanner.h says, and once more when nothing comes any more: a line that is
+// wrong but unfinished may wait until then.
 class HeadGate {
  public:
   explicit HeadGate(const Limits& limits) : limits_(limits) {}
   template <typename Parse>
-  std::optional<ParseResult> Try(std::string_view pending, Parse parse) {
+  std::optional<ParseResult> Try(std::string_view pending, bool last, Parse parse) {
     if (pending.empty()) return std::nullopt;
     const bool ready = scanner_.Ready(pending, limits_);
-    if (tried_ && !ready) return std::nullopt;
+    if (tried_ && !ready && !last) return std::nullopt;
     tried_ = true;
     const ParseResult result = parse(pending);
     if (result.state == ParseState::kNeedMore) return std::nullopt;
@@ -156,8 +157,11 @@ class RequestRun {
       pending_.append(piece);
       while (outcome_.status == 0 && Step()) {
       }
-      if (outcome_.status != 0) return outcome_;
     }
+    last_ = true;
+    while (outcome_.status == 0 && Step()) {
+    }
+    if (outcome_.status != 0) return outcome_;
     outcome_.incomplete = in_body_ || !pending_.empty();
     return outcome_;
   }
@@ -167,13 +171,13 @@ class RequestRun {
   bool Step() {
     if (!in_body_) {
       const auto result =
-          gate_.Try(pending_, [&](std::string_view bytes) { return ParseRequest(bytes, head_); });
+          gate_.Try(pending_, last_, [&](std::string_view bytes) { return ParseRequest(bytes, head_); });
       if (!result) return false;
       if (result->failed()) return Fail(result->error);
       Begin();
       pending_.erase(0, result->consumed);
     }
-    if (!body_.Consume(pending_)) return Fail(body_.error());
+    if (!body_.Consume(pending_, last_)) return Fail(body_.error());
     if (!body_.done()) return false;
     outcome_.bytes += message_ + body_.Encoded(framing_);
     in_body_ = false;
@@ -205,6 +209,7 @@ class RequestRun {
   std::string message_;
   BodyFraming framing_;
   bool in_body_ = false;
+  bool last_ = false;  // the whole input has come
   Outcome outcome_;
 };
 
@@ -219,6 +224,9 @@ class ResponseRun {
       while (outcome_.status == 0 && !done_ && Step()) {
       }
     }
+    last_ = true;
+    while (outcome_.status == 0 && !done_ && Step()) {
+    }
     if (outcome_.status != 0) return outcome_;
     if (!done_ && case_.eof && in_body_ && body_.AtEof()) Finish();
     outcome_.truncated = !done_ && case_.eof;
@@ -231,8 +239,9 @@ class ResponseRun {
  private:
   bool Step() {
     if (!in_body_) {
-      const auto result = gate_.Try(
-          pending_, [&](std::string_view bytes) { return ParseResponse(bytes, case_.request, head_); });
+      const auto result = gate_.Try(pending_, last_, [&](std::string_view bytes) {
+        return ParseResponse(bytes, case_.request, head_);
+      });
       if (!result) return false;
       if (result->failed()) return Fail(result->error.reason);
       Begin();
@@ -243,7 +252,7 @@ class ResponseRun {
       }
       in_body_ = true;
     }
-    if (!body_.Consume(pending_)) return Fail(body_.error().reason);
+    if (!body_.Consume(pending_, last_)) return Fail(body_.error().reason);
     if (body_.done()) Finish();
     return false;
   }
@@ -280,6 +289,7 @@ class ResponseRun {
   std::string message_;
   BodyFraming framing_;
   bool in_body_ = false;
+  bool last_ = false;  // the whole input has come
   bool done_ = false;
   Outcome outcome_;
 };
