@@ -129,13 +129,15 @@ class Slice {
     WEIR_CHECK(bytes <= length_);
     length_ = bytes;
   }
-  // Takes in bytes before and behind, for framing written around a body. Pool buffers have head- and tailroom for it.
+  // Takes in bytes before and behind, for framing written around a body. Pool buffers have head- and tailroom
+  // for it.
   void Grow(uint32_t front, uint32_t back) {
     WEIR_CHECK(buffer_ != nullptr && !buffer_->chunk);
     offset_ -= static_cast<int32_t>(front);
     length_ += front + back;
     WEIR_CHECK(offset_ >= -static_cast<int32_t>(BufferPool::kHeadroomBytes));
-    WEIR_CHECK(offset_ + static_cast<int64_t>(length_) <= int64_t{buffer_->capacity} + BufferPool::kTailroomBytes);
+    WEIR_CHECK(offset_ + static_cast<int64_t>(length_) <=
+               int64_t{buffer_->capacity} + BufferPool::kTailroomBytes);
   }
   void Clear() { *this = Slice(); }
 

@@ -86,6 +86,13 @@ class OpList {
     op->next = nullptr;
     return op;
   }
+  // Moves everything of `other` behind what is here.
+  void Append(OpList& other) {
+    if (other.empty()) return;
+    (head_ == nullptr ? head_ : tail_->next) = other.head_;
+    tail_ = other.tail_;
+    other.head_ = nullptr;
+  }
   // O(length); true if it was there.
   bool Remove(Op* op) {
     Op* previous = nullptr;

@@ -1,9 +1,9 @@
-// Slab<T>: fixed-capacity storage for one kind of long-lived object (connections), addressed by a dense index.
-// The lowest free index is always taken, so objects stay together and the pages behind the highest one in use can be
-// given back (Trim); free objects cost nothing but address space. Owned and used by one shard.
-// Objects are made in place and never move. There are no generation tags: an object is destroyed only after every op
-// and timer that could name it has ended (stream.h), so no stale name exists.
-// Costs: Make and Destroy touch two bitmap words; ForEach looks at live objects only.
+// Slab<T>: fixed-capacity storage for one kind of long-lived object (connections), addressed by a dense
+// index. The lowest free index is always taken, so objects stay together and the pages behind the highest one
+// in use can be given back (Trim); free objects cost nothing but address space. Owned and used by one shard.
+// Objects are made in place and never move. There are no generation tags: an object is destroyed only after
+// every op and timer that could name it has ended (stream.h), so no stale name exists. Costs: Make and
+// Destroy touch two bitmap words; ForEach looks at live objects only.
 #pragma once
 
 #include <sys/mman.h>
@@ -22,12 +22,16 @@ template <class T>
 class Slab {
  public:
   explicit Slab(uint32_t capacity)
-      : capacity_(capacity), words_((capacity + 63) / 64), free_(words_, ~uint64_t{0}), with_free_((words_ + 63) / 64) {
+      : capacity_(capacity),
+        words_((capacity + 63) / 64),
+        free_(words_, ~uint64_t{0}),
+        with_free_((words_ + 63) / 64) {
     WEIR_CHECK(capacity > 0);
     if (capacity % 64 != 0) free_.back() = (uint64_t{1} << (capacity % 64)) - 1;
     for (uint32_t word = 0; word < words_; ++word) with_free_[word / 64] |= uint64_t{1} << (word % 64);
     bytes_ = (size_t{capacity} * sizeof(T) + kPageBytes - 1) / kPageBytes * kPageBytes;
-    void* region = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* region =
+        mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     WEIR_CHECK(region != MAP_FAILED);
     madvise(region, bytes_, MADV_NOHUGEPAGE);
     objects_ = static_cast<char*>(region);
@@ -77,7 +81,8 @@ class Slab {
   template <class Visit>
   void ForEach(Visit visit) {
     for (uint32_t word = 0; word < words_; ++word) {
-      const uint64_t all = word + 1 == words_ && capacity_ % 64 != 0 ? (uint64_t{1} << (capacity_ % 64)) - 1 : ~uint64_t{0};
+      const uint64_t all =
+          word + 1 == words_ && capacity_ % 64 != 0 ? (uint64_t{1} << (capacity_ % 64)) - 1 : ~uint64_t{0};
       for (uint64_t live = all & ~free_[word]; live != 0; live &= live - 1) {
         const uint32_t index = word * 64 + static_cast<uint32_t>(std::countr_zero(live));
         visit(*std::launder(reinterpret_cast<T*>(objects_ + size_t{index} * sizeof(T))));

@@ -30,8 +30,6 @@ T* At(void* base, uint32_t offset) {
   return reinterpret_cast<T*>(static_cast<char*>(base) + offset);
 }
 
-constexpr uint16_t kBufferGroup = 0;
-
 }  // namespace
 
 UringBackend::UringBackend(const Options& options, BufferPool& pool, CoreCounters& counters)
@@ -62,7 +60,7 @@ UringBackend::UringBackend(const Options& options, BufferPool& pool, CoreCounter
 }
 
 UringBackend::~UringBackend() {
-  if (buffer_ring_ != nullptr) munmap(buffer_ring_, kBufferEntries * sizeof(io_uring_buf));
+  for (const Window& window : windows_) munmap(window.ring, kBufferEntries * sizeof(io_uring_buf));
   if (sqes_ != nullptr) munmap(sqes_, sqe_bytes_);
   if (ring_memory_ != nullptr) munmap(ring_memory_, ring_bytes_);
   if (enter_flags_ != 0) {
@@ -106,36 +104,40 @@ void UringBackend::MapRings(const io_uring_params& params) {
 }
 
 void UringBackend::RegisterBuffers() {
-  buffer_ring_ = mmap(nullptr, kBufferEntries * sizeof(io_uring_buf), PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  WEIR_CHECK(buffer_ring_ != MAP_FAILED);
-  io_uring_buf_reg registration{};
-  registration.ring_addr = reinterpret_cast<uint64_t>(buffer_ring_);
-  registration.ring_entries = kBufferEntries;
-  registration.bgid = kBufferGroup;
-  WEIR_CHECK(uring::Register(ring_fd_, IORING_REGISTER_PBUF_RING, &registration, 1) == 0);
+  WEIR_CHECK(pool_.count() >= 8);  // both windows and the reserve need some
+  windows_[kHeads].most = pool_.count() / 4;
+  windows_[kBodies].most = pool_.count() / 2;
+  for (uint16_t group : {kHeads, kBodies}) {
+    Window& window = windows_[group];
+    window.ring = mmap(nullptr, kBufferEntries * sizeof(io_uring_buf), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    WEIR_CHECK(window.ring != MAP_FAILED);
+    io_uring_buf_reg registration{};
+    registration.ring_addr = reinterpret_cast<uint64_t>(window.ring);
+    registration.ring_entries = kBufferEntries;
+    registration.bgid = group;
+    WEIR_CHECK(uring::Register(ring_fd_, IORING_REGISTER_PBUF_RING, &registration, 1) == 0);
+  }
   RefillBuffers();
 }
 
-void UringBackend::AddBuffer(Buffer* buffer) {
-  auto* entry = static_cast<io_uring_buf*>(buffer_ring_) + (buffer_tail_ & (kBufferEntries - 1));
-  entry->addr = reinterpret_cast<uint64_t>(buffer->data);
-  entry->len = buffer->capacity;
-  entry->bid = buffer->index;
-  ++buffer_tail_;
-  ++provided_;
-}
-
 void UringBackend::RefillBuffers() {
-  const uint32_t target = std::min(window_, pool_.count());
-  if (provided_ >= target) return;
-  while (provided_ < target) {
-    Buffer* buffer = pool_.Take();
-    if (buffer == nullptr) break;
-    AddBuffer(buffer);
+  for (Window& window : windows_) {
+    const uint32_t target = std::min(window.size, window.most);
+    if (window.provided >= target) continue;
+    const uint32_t least = &window == &windows_[kBodies] ? std::max(pool_.reserve(), 1u) : 1;
+    while (window.provided < target && pool_.free_count() >= least) {
+      Buffer* buffer = pool_.Take();
+      auto* entry = static_cast<io_uring_buf*>(window.ring) + (window.tail & (kBufferEntries - 1));
+      entry->addr = reinterpret_cast<uint64_t>(buffer->data);
+      entry->len = buffer->capacity;
+      entry->bid = buffer->index;
+      ++window.tail;
+      ++window.provided;
+    }
+    StoreRelease(uring::BufferRingTail(window.ring), window.tail);
   }
-  StoreRelease(uring::BufferRingTail(buffer_ring_), buffer_tail_);
-  const bool low = BodyMustWait();
+  const bool low = pool_.free_count() < pool_.reserve();
   if (low && !low_) counters_.buffer_low_water.Add();
   low_ = low;
 }
@@ -152,8 +154,10 @@ Now UringBackend::ReadClock() {
 }
 
 void UringBackend::FlushSubmissions() {
+  const uint32_t submit = sq_next_ - LoadAcquire(sq_head_);
   StoreRelease(sq_tail_, sq_next_);
-  uring::Enter(enter_fd_, sq_next_ - LoadAcquire(sq_head_), 0, enter_flags_, nullptr, 0);
+  const int entered = uring::Enter(enter_fd_, submit, 0, enter_flags_, nullptr, 0);
+  if (entered > 0) counters_.ops_submitted.Add(static_cast<uint32_t>(entered));
   if (sq_next_ == LoadAcquire(sq_head_)) connects_ = 0;
 }
 
@@ -172,13 +176,6 @@ bool UringBackend::Prepare(Op& op, ReadyList& ready) {
     Finish(op, -ECANCELED, ready);
     return true;
   }
-  if (op.kind == Op::Kind::kReceive && (op.flags & Op::kBody) != 0 && BodyMustWait()) {
-    op.state = Op::State::kInFlight;
-    op.flags |= Op::kStarved;
-    counters_.buffers_exhausted.Add();
-    starved_.PushBack(&op);
-    return true;
-  }
   // The kernel copies an address while it submits: the scratch is free again after each enter.
   if (op.kind == Op::Kind::kConnect && connects_ == kConnectScratch) FlushSubmissions();
   io_uring_sqe* sqe = NextSqe();
@@ -189,7 +186,7 @@ bool UringBackend::Prepare(Op& op, ReadyList& ready) {
     case Op::Kind::kReceive:
       sqe->opcode = IORING_OP_RECV;
       sqe->flags = IOSQE_BUFFER_SELECT;
-      sqe->buf_group = kBufferGroup;
+      sqe->buf_group = WindowOf(op);
       if ((op.flags & Op::kPollFirst) != 0) sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
       break;
     case Op::Kind::kSend:
@@ -270,9 +267,10 @@ bool UringBackend::Complete(const io_uring_cqe& cqe, ReadyList& ready) {
     return true;
   }
   op.buffer = nullptr;
+  Window& window = windows_[WindowOf(op)];
   if ((cqe.flags & IORING_CQE_F_BUFFER) != 0) {
     Buffer* buffer = pool_.at(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
-    --provided_;
+    --window.provided;
     if (cqe.res > 0) {
       op.buffer = buffer;
     } else {
@@ -281,7 +279,7 @@ bool UringBackend::Complete(const io_uring_cqe& cqe, ReadyList& ready) {
   }
   if (cqe.res == -ENOBUFS && (op.flags & Op::kCancelAsked) == 0) {
     // The window was too shallow for this burst, or the pool is empty: the op waits its turn.
-    if (pool_.free_count() > pool_.reserve()) window_ = std::min(window_ * 2, kBufferEntries);
+    if (pool_.free_count() > pool_.reserve()) window.size = std::min(window.size * 2, kBufferEntries);
     op.flags |= Op::kStarved;
     counters_.buffers_exhausted.Add();
     starved_.PushBack(&op);
@@ -293,20 +291,24 @@ bool UringBackend::Complete(const io_uring_cqe& cqe, ReadyList& ready) {
 }
 
 void UringBackend::RetryStarved(OpList& pending) {
+  OpList again;
   OpList still;
-  uint32_t room = provided_;
+  uint32_t room[2] = {windows_[kHeads].provided, windows_[kBodies].provided};
   while (!starved_.empty()) {
     Op* op = starved_.PopFront();
-    if (room == 0 || ((op->flags & Op::kBody) != 0 && BodyMustWait())) {
+    if (room[WindowOf(*op)] == 0) {
       still.PushBack(op);
       continue;
     }
-    --room;
+    --room[WindowOf(*op)];
     op->flags &= static_cast<uint8_t>(~(Op::kStarved | Op::kPollFirst));
     op->state = Op::State::kPending;
-    pending.PushBack(op);
+    again.PushBack(op);
   }
   starved_ = still;
+  // Ahead of what was started since: first come, first served.
+  again.Append(pending);
+  pending = again;
 }
 
 void UringBackend::Cancel(Op& op, OpList& pending, ReadyList& /*ready*/) {
@@ -349,11 +351,10 @@ void UringBackend::Turn(const Batch& batch) {
   }
 
   const uint32_t submit = sq_next_ - LoadAcquire(sq_head_);
-  counters_.ops_submitted.Add(submit);
   StoreRelease(sq_tail_, sq_next_);
   const bool have_completions = LoadAcquire(cq_tail_) != *cq_head_;
-  const bool wait =
-      batch.wake_ns > batch.now_ns && batch.ready->empty() && all_submitted && !have_completions;
+  const bool wait = batch.wake_ns > batch.now_ns && batch.ready->empty() && all_submitted &&
+                    cancels_.empty() && !have_completions;
   io_uring_getevents_arg argument{};
   __kernel_timespec timeout{};
   if (wait && batch.wake_ns != kNever) {
@@ -368,6 +369,8 @@ void UringBackend::Turn(const Batch& batch) {
   if (entered < 0) {
     // Interrupted, timed out, or too much outstanding (the next turn submits the rest).
     WEIR_CHECK(errno == EINTR || errno == ETIME || errno == EBUSY || errno == EAGAIN || errno == ENOMEM);
+  } else {
+    counters_.ops_submitted.Add(static_cast<uint32_t>(entered));
   }
   if (sq_next_ == LoadAcquire(sq_head_)) connects_ = 0;
 

@@ -53,16 +53,27 @@ class UringBackend final : public Backend {
   static constexpr uint32_t kFirstWindow = 64;
   static constexpr uint32_t kConnectScratch = 64;
 
+  // A ring of buffers that the kernel may receive into. Two, because an armed receive takes its buffer only
+  // when bytes come: armed bodies could otherwise eat what is reserved for heads.
+  struct Window {
+    void* ring = nullptr;
+    uint32_t size = kFirstWindow;
+    uint32_t most = 0;      // share of the pool
+    uint32_t provided = 0;  // buffers the kernel holds
+    uint16_t tail = 0;
+  };
+  static constexpr uint16_t kHeads = 0;  // index and buffer group
+  static constexpr uint16_t kBodies = 1;
+  static uint16_t WindowOf(const Op& op) { return (op.flags & Op::kBody) != 0 ? kBodies : kHeads; }
+
   void MapRings(const io_uring_params& params);
   void RegisterBuffers();
   void RefillBuffers();
-  void AddBuffer(Buffer* buffer);
   io_uring_sqe* NextSqe();
   void FlushSubmissions();
   bool Prepare(Op& op, ReadyList& ready);
   void Finish(Op& op, int32_t result, ReadyList& ready);
   bool Complete(const io_uring_cqe& cqe, ReadyList& ready);
-  bool BodyMustWait() const { return pool_.free_count() < pool_.reserve(); }
   void RetryStarved(OpList& pending);
 
   Options options_;
@@ -89,10 +100,7 @@ class UringBackend final : public Backend {
   uint32_t cq_mask_ = 0;
   io_uring_cqe* cqes_ = nullptr;
 
-  void* buffer_ring_ = nullptr;
-  uint16_t buffer_tail_ = 0;
-  uint32_t provided_ = 0;  // buffers the kernel holds
-  uint32_t window_ = kFirstWindow;
+  Window windows_[2];
   bool low_ = false;
   OpList starved_;
   OpList cancels_;

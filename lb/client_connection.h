@@ -1,6 +1,7 @@
-// ClientConnection: what a client's connection costs while nothing happens on it. Everything a request needs is made
-// after its first byte and gone after its last. Owner: the Proxy's slab, on one shard; used by one session coroutine,
-// which parks on it (it is the Waiter); when the session has ended, the same Waiter runs the closing.
+// ClientConnection: what a client's connection costs while nothing happens on it. Everything a request needs
+// is made after its first byte and gone after its last. Owner: the Proxy's slab, on one shard; used by one
+// session coroutine, which parks on it (it is the Waiter); when the session has ended, the same Waiter runs
+// the closing.
 #pragma once
 
 #include "core/address.h"

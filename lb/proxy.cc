@@ -22,7 +22,8 @@ Proxy::Proxy(Shard& shard, const Settings& settings, std::span<const ProxyCounte
       trailers_(settings.limits),
       house_keeper_(this) {
   shard_.tenant = this;
-  for (const ListenerSettings& listener : settings.listeners) host_texts_.push_back(listener.address.ToString());
+  for (const ListenerSettings& listener : settings.listeners)
+    host_texts_.push_back(listener.address.ToString());
   const int reserve = shard_.backend().OpenStream(AF_INET);
   if (reserve >= 0) reserve_fd_ = reserve;
   house_timer_.waiter = &house_keeper_;
@@ -79,8 +80,9 @@ Root Proxy::AcceptLoop(Scope& /*scope*/, Listener& listener) {
     co_await listener.waiter.Park();
     while (!listener.accept.empty()) Accepted(listener.accept.Pop(), listener);
     if (draining_ && listener.state == Listener::State::kAccepting) {
-      // The accept queue is served to its end; handshakes that were begun may complete; new ones are not answered:
-      // the peer tries again, and by then meets the next process. Closing at once would reset them all.
+      // The accept queue is served to its end; handshakes that were begun may complete; new ones are not
+      // answered: the peer tries again, and by then meets the next process. Closing at once would reset them
+      // all.
       listener.state = Listener::State::kLastHandshakes;
       shard_.backend().RefuseNewHandshakes(listener.fd);
       shard_.SetTimer(listener.timer, kLastHandshakesMs);
@@ -100,7 +102,8 @@ Root Proxy::AcceptLoop(Scope& /*scope*/, Listener& listener) {
       shard_.SetTimer(listener.timer, kAcceptRetryMs);
       while (!listener.timer.fired) co_await listener.waiter.Park();
       listener.timer.fired = false;
-      if (listener.state == Listener::State::kLastHandshakes) shard_.SetTimer(listener.timer, kLastHandshakesMs);
+      if (listener.state == Listener::State::kLastHandshakes)
+        shard_.SetTimer(listener.timer, kLastHandshakesMs);
     }
     shard_.Start(listener.accept);
   }
@@ -115,8 +118,8 @@ Root Proxy::AcceptLoop(Scope& /*scope*/, Listener& listener) {
 void Proxy::AcceptFailed(Listener& listener, int error) {
   counters_.accept_errors.Add();
   if (error != EMFILE && error != ENFILE) return;
-  // Descriptors ran out. An idle upstream connection gives one back; else the reserved one lets a waiting client be
-  // closed rather than left hanging in the queue.
+  // Descriptors ran out. An idle upstream connection gives one back; else the reserved one lets a waiting
+  // client be closed rather than left hanging in the queue.
   if (upstreams_.CloseOneIdle() || reserve_fd_ < 0) return;
   shard_.backend().Close(reserve_fd_);
   const int fd = shard_.backend().AcceptNow(listener.fd);
@@ -149,7 +152,7 @@ void Proxy::Accepted(int fd, const Listener& listener) {
 void Proxy::CloseClient(ClientConnection* client, bool with_reset) {
   shard_.ClearTimer(client->timer);
   if (!client->over_limit) counters_.open_connections.Sub();
-  // The session is gone: from now on the waiter runs the closing. 
+  // The session is gone: from now on the waiter runs the closing.
   client->run = [](Runnable* self) {
     auto* owner = static_cast<ClientConnection*>(static_cast<Waiter*>(self));
     static_cast<Proxy*>(Shard::Current().tenant)->OnClientClosing(owner);
@@ -197,8 +200,8 @@ void Proxy::KeepHouse() {
   shard_.SetTimer(house_timer_, kHouseKeepingMs);
 }
 
-// At low water the client send that has waited longest is reset: with every buffer held by peers that do not read, the
-// others would wait for ever.
+// At low water the client send that has waited longest is reset: with every buffer held by peers that do not
+// read, the others would wait for ever.
 void Proxy::FreeBuffers() {
   constexpr int64_t kPatienceNs = kNsPerSecond;
   constexpr int kMostAtOnce = 16;

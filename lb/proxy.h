@@ -1,6 +1,6 @@
-// Proxy: a shard's whole product: its listeners, client connections, upstream pool, counters, and what its sessions
-// share (parser scratch, the Date text). Made, used and destroyed on the shard's thread.
-// Draining: Drain stops accepting (handshakes that were begun are still served), then sessions end by themselves: with
+// Proxy: a shard's whole product: its listeners, client connections, upstream pool, counters, and what its
+// sessions share (parser scratch, the Date text). Made, used and destroyed on the shard's thread. Draining:
+// Drain stops accepting (handshakes that were begun are still served), then sessions end by themselves: with
 // `Connection: close` on their next response, or at once when they are idle. `drained` then calls back.
 // Bounds: Settings::max_connections clients over all shards, and a few more that are only told so.
 #pragma once
@@ -35,10 +35,10 @@ class Proxy {
   // Connections above the limit that are told so; what comes on top is closed without a word.
   static constexpr uint32_t kOverLimit = 64;
 
-  // `peers`: the counters of all shards' proxies (for the connection limit), this one's among them; filled in before
-  // the first accept. `log` may be null.
-  Proxy(Shard& shard, const Settings& settings, std::span<const ProxyCounters* const> peers, ProxyCounters& counters,
-        AccessLog* log);
+  // `peers`: the counters of all shards' proxies (for the connection limit), this one's among them; filled in
+  // before the first accept. `log` may be null.
+  Proxy(Shard& shard, const Settings& settings, std::span<const ProxyCounters* const> peers,
+        ProxyCounters& counters, AccessLog* log);
   ~Proxy();
   Proxy(const Proxy&) = delete;
   Proxy& operator=(const Proxy&) = delete;

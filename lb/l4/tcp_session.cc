@@ -8,8 +8,8 @@
 namespace weir::lb {
 namespace {
 
-// Connects to an endpoint, trying others as long as nothing was sent. Null when none could be reached or the client
-// left meanwhile.
+// Connects to an endpoint, trying others as long as nothing was sent. Null when none could be reached or the
+// client left meanwhile.
 Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, Attempts& attempts) {
   Shard& shard = proxy.shard();
   UpstreamPool& upstreams = proxy.upstreams();

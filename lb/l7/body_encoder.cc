@@ -29,8 +29,9 @@ Slice FrameBody(const Slice& in, const http::BodyPiece& piece, http::Framing fra
     std::memcpy(after + after_bytes, http::kLastChunk.data(), http::kLastChunk.size());
     after_bytes += http::kLastChunk.size();
   }
-  // Behind the data lie dead bytes: the framing that was consumed with it, or, when all of the slice was consumed,
-  // nothing but tailroom. A chunk's data that ended with its own line end and last chunk leaves room for ours.
+  // Behind the data lie dead bytes: the framing that was consumed with it, or, when all of the slice was
+  // consumed, nothing but tailroom. A chunk's data that ended with its own line end and last chunk leaves
+  // room for ours.
   const size_t dead_behind = piece.consumed == in.size() ? BufferPool::kTailroomBytes : piece.consumed - end;
   if (after_bytes > dead_behind) {
     // The data came without its framing (earlier slices had it): move it to the front, into its headroom.
@@ -46,7 +47,8 @@ Slice FrameBody(const Slice& in, const http::BodyPiece& piece, http::Framing fra
   return out;
 }
 
-size_t CopyFramedBody(const char* data, const http::BodyPiece& piece, http::Framing framing, bool last, char* out) {
+size_t CopyFramedBody(const char* data, const http::BodyPiece& piece, http::Framing framing, bool last,
+                      char* out) {
   char* at = out;
   const bool chunked = framing == http::Framing::kChunked;
   if (piece.size > 0) {

@@ -1,6 +1,7 @@
-// Frames a piece of body for the next hop (RFC 9112 section 7.1), in place: the piece lies in the slice it was received
-// in, and a chunk header and the line ends go around it, into bytes that are dead already (framing that was consumed)
-// or into the buffer's head- and tailroom. So a body passes without being copied whatever its framing.
+// Frames a piece of body for the next hop (RFC 9112 section 7.1), in place: the piece lies in the slice it
+// was received in, and a chunk header and the line ends go around it, into bytes that are dead already
+// (framing that was consumed) or into the buffer's head- and tailroom. So a body passes without being copied
+// whatever its framing.
 #pragma once
 
 #include "core/buffer.h"
@@ -9,12 +10,14 @@
 
 namespace weir::lb {
 
-// What to send for `piece` of `in`. `last`: the body ends with it and no trailers follow. The result shares the
-// buffer, and may be empty. REQUIRES: `in` lies in a pool buffer, and the bytes consumed are nobody else's any more.
+// What to send for `piece` of `in`. `last`: the body ends with it and no trailers follow. The result shares
+// the buffer, and may be empty. REQUIRES: `in` lies in a pool buffer, and the bytes consumed are nobody
+// else's any more.
 Slice FrameBody(const Slice& in, const http::BodyPiece& piece, http::Framing framing, bool last);
 
 // The same, copied: appends to `out` and returns the bytes written, at most piece.size + kMaxFramingBytes.
 inline constexpr size_t kMaxFramingBytes = http::kMaxChunkHeaderBytes + 2 + http::kLastChunk.size();
-size_t CopyFramedBody(const char* data, const http::BodyPiece& piece, http::Framing framing, bool last, char* out);
+size_t CopyFramedBody(const char* data, const http::BodyPiece& piece, http::Framing framing, bool last,
+                      char* out);
 
 }  // namespace weir::lb

@@ -1,6 +1,7 @@
-// Collector: a message head (or trailer section) that arrives in more than one piece, kept in a right-sized chunk so
-// that the receive buffer goes back to the pool at once. Empty in the usual case of a head that came whole.
-// Bounds: Limits::header_bytes and a little more (the parser refuses what is longer). One direction of one exchange.
+// Collector: a message head (or trailer section) that arrives in more than one piece, kept in a right-sized
+// chunk so that the receive buffer goes back to the pool at once. Empty in the usual case of a head that came
+// whole. Bounds: Limits::header_bytes and a little more (the parser refuses what is longer). One direction of
+// one exchange.
 #pragma once
 
 #include <string_view>
@@ -15,7 +16,8 @@ class Collector {
  public:
   enum class Added { kNoMemory, kNotYet, kReady };
 
-  // Takes bytes from the front of `in` (all of them, unless the limit is reached). kReady: worth parsing bytes().
+  // Takes bytes from the front of `in` (all of them, unless the limit is reached). kReady: worth parsing
+  // bytes().
   Added Add(BufferPool& pool, const Slice& in, const http::Limits& limits);
   bool empty() const { return length_ == 0; }
   std::string_view bytes() const { return {kept_.data(), length_}; }

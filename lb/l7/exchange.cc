@@ -70,7 +70,8 @@ void Exchange::StepForward() {
     Finish(Verdict::kTunnel);
     return;
   }
-  // The answer is out. The rest of the request still goes up if that keeps the connection; else it is discarded.
+  // The answer is out. The rest of the request still goes up if that keeps the connection; else it is
+  // discarded.
   if (upstream_ != nullptr && upstream_->stream.end_seen()) upload_failed_ = true;
   if (upload_done_) {
     Finish(keep_ ? Verdict::kKeepAlive : Verdict::kLinger);

@@ -1,12 +1,14 @@
-// Exchange: one HTTP/1.1 request and its response, from the request's first byte to the response's last: parse, check,
-// choose an endpoint, send (again), stream both bodies, answer ourselves where the other side cannot. RFC 9110, 9112.
-// A state machine that its session steps after each wake-up: Step goes as far as it can without waiting, arms what it
-// waits for (receives, one timer) and says whether it is over. Request and response bodies run at once; every
-// direction holds at most one slice in flight and one of look-ahead.
-// Owner: the session, for the time of one request; from the arena. The upstream connection it uses is its own between
-// acquiring and releasing it. What happens when something goes wrong:
-//  - nothing of the answer was sent: retry elsewhere if that is safe, else a local answer (400, 408, 502, 503, 504)
-//  - part of it was sent: the client's connection ends without the message's end, so that it cannot look whole
+// Exchange: one HTTP/1.1 request and its response, from the request's first byte to the response's last:
+// parse, check, choose an endpoint, send (again), stream both bodies, answer ourselves where the other side
+// cannot. RFC 9110, 9112. A state machine that its session steps after each wake-up: Step goes as far as it
+// can without waiting, arms what it waits for (receives, one timer) and says whether it is over. Request and
+// response bodies run at once; every direction holds at most one slice in flight and one of look-ahead.
+// Owner: the session, for the time of one request; from the arena. The upstream connection it uses is its own
+// between acquiring and releasing it. What happens when something goes wrong:
+//  - nothing of the answer was sent: retry elsewhere if that is safe, else a local answer (400, 408, 502,
+//  503, 504)
+//  - part of it was sent: the client's connection ends without the message's end, so that it cannot look
+//  whole
 #pragma once
 
 #include <cstdint>
@@ -108,9 +110,9 @@ class Exchange {
   uint64_t upstream_sent_before_ = 0;
   uint64_t body_received_ = 0;
   int64_t acknowledged_ = 0;
-  Slice head_;          // the serialised request head, with a small body behind it: sent, replayed, logged
-  Slice first_body_;    // framed body that came with the head and did not fit behind it; sent with it
-  Slice answer_;        // our own answer
+  Slice head_;        // the serialised request head, with a small body behind it: sent, replayed, logged
+  Slice first_body_;  // framed body that came with the head and did not fit behind it; sent with it
+  Slice answer_;      // our own answer
   http::RequestFacts request_;
   http::ResponseFacts response_;
   http::BodyReader request_body_;
@@ -127,11 +129,11 @@ class Exchange {
   Side side_ = Side::kHead;
   Verdict verdict_ = Verdict::kClose;
   http::Framing down_framing_ = http::Framing::kNone;
-  bool keep_ : 1 = false;            // the client's connection may go on
-  bool upload_done_ : 1 = false;     // the whole request is with the kernel
-  bool upload_failed_ : 1 = false;   // the upstream takes no more of it
-  bool replayable_ : 1 = true;       // head_ and first_body_ are all that was sent
-  bool reused_ : 1 = false;          // upstream_ came from the pool
+  bool keep_ : 1 = false;           // the client's connection may go on
+  bool upload_done_ : 1 = false;    // the whole request is with the kernel
+  bool upload_failed_ : 1 = false;  // the upstream takes no more of it
+  bool replayable_ : 1 = true;      // head_ and first_body_ are all that was sent
+  bool reused_ : 1 = false;         // upstream_ came from the pool
   bool fresh_only_ : 1 = false;
   bool answer_begun_ : 1 = false;    // bytes of an answer (1xx too) went to the client
   bool head_sent_down_ : 1 = false;  // the final head is among them

@@ -11,8 +11,8 @@
 namespace weir::lb {
 namespace {
 
-// A body piece up to this size is copied behind the head: one plain send is cheaper than a gathered one, and the whole
-// can be sent again.
+// A body piece up to this size is copied behind the head: one plain send is cheaper than a gathered one, and
+// the whole can be sent again.
 constexpr size_t kCopyBytes = 2048;
 
 }  // namespace
@@ -110,7 +110,8 @@ bool Exchange::SerializeHead(const Slice& rest, const http::BodyPiece& piece, bo
   context.via_name = Proxy::kName;
   context.default_host = proxy_.HostOf(client_.listener);
   const size_t most = http::MaxSerializedBytes(head, context);
-  const bool copy = piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;
+  const bool copy =
+      piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;
   if (most > BufferPool::kLargestChunk) {
     Respond(431, "the request head is too large to forward", "bad_request");
     return false;

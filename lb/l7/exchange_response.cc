@@ -1,4 +1,5 @@
-// The response's way down: interim and final heads, body, trailers (RFC 9112 sections 4, 6 and 7, RFC 9110 section 15).
+// The response's way down: interim and final heads, body, trailers (RFC 9112 sections 4, 6 and 7, RFC 9110
+// section 15).
 #include "lb/http/serialize_response.h"
 #include "lb/http/trailers.h"
 #include "lb/l7/body_encoder.h"
@@ -10,7 +11,8 @@ namespace {
 
 constexpr uint8_t kMaxInterims = 8;
 constexpr size_t kCopyBytes = 2048;
-// How much of a request body may still be to come when the answer is there already, for the connection to be kept.
+// How much of a request body may still be to come when the answer is there already, for the connection to be
+// kept.
 constexpr uint64_t kKeepForBytes = 256 * 1024;
 
 }  // namespace
@@ -167,7 +169,8 @@ void Exchange::OnSwitch(Slice rest) {
 
 bool Exchange::KeepAfterEarlyAnswer() const {
   if (request_body_.done()) return true;
-  // A client that waits for 100 may or may not send its body now: nobody can tell where the next request begins.
+  // A client that waits for 100 may or may not send its body now: nobody can tell where the next request
+  // begins.
   if (request_.expect_continue && !saw_continue_) return false;
   return !upload_failed_ && request_body_.framing() == http::Framing::kLength &&
          request_body_.contiguous_bytes() <= kKeepForBytes;
@@ -177,7 +180,8 @@ void Exchange::OnFinal(Slice rest) {
   const http::ResponseHead& head = proxy_.response_head();
   response_ = head.facts;
   if (reused_ && response_.status == 408 && !response_.keep_alive && MayRetry()) {
-    UpstreamFailed("upstream_closed");  // the origin's way to close an idle connection, crossed by our request
+    UpstreamFailed(
+        "upstream_closed");  // the origin's way to close an idle connection, crossed by our request
     return;
   }
   status_ = response_.status;
@@ -201,7 +205,8 @@ void Exchange::OnFinal(Slice rest) {
                                       .date = proxy_.date(),
                                       .via_name = Proxy::kName};
   const size_t most = http::MaxSerializedBytes(head, context);
-  const bool copy = piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;
+  const bool copy =
+      piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;
   Buffer* chunk = most <= BufferPool::kLargestChunk
                       ? TakeChunk(copy ? most + piece.size + kMaxFramingBytes : most)
                       : nullptr;

@@ -1,6 +1,6 @@
-// An HTTP/1.1 client's connection from accept to close: one exchange after another (pipelined requests wait in the
-// stream and are answered in order), then a close that does not eat the last answer. While it waits for a request, this
-// coroutine's frame and the connection's slab entry are all that exists of it.
+// An HTTP/1.1 client's connection from accept to close: one exchange after another (pipelined requests wait
+// in the stream and are answered in order), then a close that does not eat the last answer. While it waits
+// for a request, this coroutine's frame and the connection's slab entry are all that exists of it.
 #include <new>
 
 #include "lb/http/local_response.h"
@@ -11,8 +11,8 @@
 namespace weir::lb {
 namespace {
 
-// RFC 9112 section 9.6: after our FIN the client's bytes are read and dropped for a while, or the reset that answers
-// them would take the response away before the client has read it.
+// RFC 9112 section 9.6: after our FIN the client's bytes are read and dropped for a while, or the reset that
+// answers them would take the response away before the client has read it.
 constexpr uint32_t kLingerMs = 2'000;
 constexpr uint64_t kLingerBytes = 1'000'000;
 

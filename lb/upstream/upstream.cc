@@ -45,7 +45,8 @@ UpstreamPool::UpstreamPool(Shard& shard, const Settings& settings, ProxyCounters
       usable_(static_cast<uint32_t>(settings.endpoints.size())),
       // In use at most one per client; idle ones give way when the slab is full.
       connections_(settings.max_connections + 1024) {
-  for (size_t i = 0; i < settings.endpoints.size(); ++i) endpoints_.push_back(std::make_unique<Endpoint>(this));
+  for (size_t i = 0; i < settings.endpoints.size(); ++i)
+    endpoints_.push_back(std::make_unique<Endpoint>(this));
 }
 
 UpstreamPool::~UpstreamPool() {
@@ -99,7 +100,8 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
   const uint16_t family = address(index).family;
   int fd = shard_.backend().OpenStream(family);
   if ((fd == -EMFILE || fd == -ENFILE) && CloseOneIdle()) {
-    // The closed one may still wait for its completions; then this attempt fails and the next finds the descriptor.
+    // The closed one may still wait for its completions; then this attempt fails and the next finds the
+    // descriptor.
     fd = shard_.backend().OpenStream(family);
   }
   if (fd < 0) {
@@ -161,7 +163,8 @@ void UpstreamPool::Release(UpstreamConnection* connection) {
   Stream& stream = connection->stream;
   stream.SetWaiter(&connection->watch);
   stream.Poll(shard_);
-  if (endpoint.aside || stream.sending() || stream.end_seen() || stream.has_bytes() || settings_.upstream_idle_connections == 0) {
+  if (endpoint.aside || stream.sending() || stream.end_seen() || stream.has_bytes() ||
+      settings_.upstream_idle_connections == 0) {
     Close(connection, false);
     return;
   }

@@ -1,10 +1,10 @@
-// UpstreamConnection: one connection to an endpoint. UpstreamPool: a shard's view of the endpoints: which one is next,
-// its idle connections (newest first, so that few stay warm and the rest age out), and which are set aside.
-// A connection is owned by the pool; while an exchange uses it, the exchange's waiter hears of its events. An idle one
-// keeps its receive armed: the upstream's FIN, or bytes nobody asked for, end it at once.
+// UpstreamConnection: one connection to an endpoint. UpstreamPool: a shard's view of the endpoints: which one
+// is next, its idle connections (newest first, so that few stay warm and the rest age out), and which are set
+// aside. A connection is owned by the pool; while an exchange uses it, the exchange's waiter hears of its
+// events. An idle one keeps its receive armed: the upstream's FIN, or bytes nobody asked for, end it at once.
 // Bounds: `Settings::upstream_idle_connections` idle ones per endpoint; in use: one per client connection.
-// An endpoint that refuses or times out is set aside for Settings::set_aside_ms, doubling up to 16 times while it
-// goes on failing; it comes back by itself.
+// An endpoint that refuses or times out is set aside for Settings::set_aside_ms, doubling up to 16 times
+// while it goes on failing; it comes back by itself.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,7 @@ struct UpstreamConnection {
   Watch watch;
   UpstreamPool* pool;
   uint32_t endpoint = 0;
-  uint32_t requests = 0;  // begun on it
+  uint32_t requests = 0;                // begun on it
   UpstreamConnection* newer = nullptr;  // the endpoint's idle list
   UpstreamConnection* older = nullptr;
   bool idle = false;
@@ -53,7 +53,8 @@ class UpstreamPool {
 
   static constexpr uint32_t kNone = Balancer::kNone;
 
-  // The endpoint for the next attempt, none of `tried`; kNone when none is left. Counts it as in flight until Done.
+  // The endpoint for the next attempt, none of `tried`; kNone when none is left. Counts it as in flight until
+  // Done.
   uint32_t Pick(std::span<const uint32_t> tried);
   // The request (or TCP connection) on `endpoint` is over, however it ended.
   void Done(uint32_t endpoint);
@@ -92,10 +93,10 @@ class UpstreamPool {
     UpstreamConnection* newest = nullptr;
     UpstreamConnection* oldest = nullptr;
     uint32_t idle = 0;
-    uint32_t failures = 0;      // in a row
+    uint32_t failures = 0;  // in a row
     int64_t aside_until_ns = 0;
     bool aside = false;
-    Timer timer;                // brings it back
+    Timer timer;  // brings it back
     EndpointCounters counters;
   };
 

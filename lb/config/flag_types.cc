@@ -1,0 +1,242 @@
+#include "lb/config/flag_types.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "lb/balance/balancer.h"
+
+namespace weir::lb {
+namespace {
+
+// Debian's absl::string_view is a type of its own.
+std::string_view Std(absl::string_view text) { return {text.data(), text.size()}; }
+
+bool Fail(std::string* error, std::string_view expected) {
+  *error = expected;
+  return false;
+}
+
+// The whole of `text` as digits.
+bool Digits(std::string_view text, uint64_t* value) {
+  if (text.empty() || text.front() < '0' || text.front() > '9') return false;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), *value);
+  return code == std::errc() && end == text.data() + text.size();
+}
+
+struct Unit {
+  std::string_view name;
+  uint64_t factor;
+};
+constexpr Unit kDurations[] = {{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}};
+constexpr Unit kSizes[] = {{"", 1},          {"B", 1},         {"k", 1 << 10},
+                           {"K", 1 << 10},   {"KiB", 1 << 10}, {"M", 1 << 20},
+                           {"MiB", 1 << 20}, {"G", 1 << 30},   {"GiB", 1 << 30}};
+
+// Digits, then one of the units.
+template <size_t kCount>
+bool WithUnit(std::string_view text, const Unit (&units)[kCount], uint64_t* value) {
+  const size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  if (!Digits(text.substr(0, digits), value)) return false;
+  const auto unit = std::find_if(std::begin(units), std::end(units),
+                                 [&](const Unit& unit) { return unit.name == text.substr(digits); });
+  if (unit == std::end(units) || *value > UINT64_MAX / unit->factor) return false;
+  *value *= unit->factor;
+  return true;
+}
+
+std::string ListText(const auto& items, const auto& text) {
+  std::string list;
+  for (const auto& item : items) absl::StrAppend(&list, list.empty() ? "" : ",", text(item));
+  return list;
+}
+
+constexpr std::string_view kListenerExpected = "expected http://ADDRESS:PORT or tcp://ADDRESS:PORT";
+constexpr std::string_view kBackendExpected =
+    "expected HOST:PORT or HOST:PORT=WEIGHT (HOST: a name, an IPv4 address, or an IPv6 address in brackets)";
+
+bool LooksLikeHostName(std::string_view host) {
+  if (host.empty() || host.size() > 253) return false;
+  const bool characters = std::all_of(host.begin(), host.end(), [](unsigned char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+           c == '.' || c == '_';
+  });
+  // Digits and dots alone are an address, if anything.
+  return characters && host.find_first_not_of("0123456789.") != std::string_view::npos && host.front() != '-';
+}
+
+}  // namespace
+
+bool ParseDuration(absl::string_view text, uint32_t* ms, std::string* error) {
+  uint64_t value;
+  if (WithUnit(Std(text), kDurations, &value)) {
+    *ms = static_cast<uint32_t>(std::min<uint64_t>(value, UINT32_MAX));
+    return true;
+  }
+  if (Digits(Std(text), &value)) {
+    *ms = 0;
+    if (value == 0) return true;
+    return Fail(error,
+                absl::StrCat("expected a unit: ", value, "ms, ", value, "s, ", value, "m or ", value, "h"));
+  }
+  return Fail(error, "expected a duration such as 500ms, 10s, 5m or 1h");
+}
+
+std::string DurationText(uint64_t ms) {
+  if (ms == 0) return "0";
+  for (auto unit = std::rbegin(kDurations); unit != std::rend(kDurations); ++unit) {
+    if (ms % unit->factor == 0) return std::to_string(ms / unit->factor) + std::string(unit->name);
+  }
+  return "";
+}
+
+bool ParseSize(absl::string_view text, uint64_t* bytes, std::string* error) {
+  return WithUnit(Std(text), kSizes, bytes) ||
+         Fail(error, "expected a size such as 65536, 64KiB, 256MiB or 1GiB");
+}
+
+std::string SizeText(uint64_t bytes) {
+  for (const auto& [name, factor] : {Unit{"GiB", 1 << 30}, Unit{"MiB", 1 << 20}, Unit{"KiB", 1 << 10}}) {
+    if (bytes > 0 && bytes % factor == 0) return std::to_string(bytes / factor) + std::string(name);
+  }
+  return std::to_string(bytes);
+}
+
+bool ParseCount(absl::string_view text, uint64_t* count, std::string* error) {
+  return Digits(Std(text), count) || Fail(error, "expected a whole number");
+}
+
+bool AbslParseFlag(absl::string_view text, ListenerList* flag, std::string* error) {
+  ListenerSettings listener;
+  listener.text = std::string(text);
+  std::string_view rest = Std(text);
+  if (rest.starts_with("http://")) {
+    listener.protocol = Protocol::kHttp;
+    rest.remove_prefix(7);
+  } else if (rest.starts_with("tcp://")) {
+    listener.protocol = Protocol::kTcp;
+    rest.remove_prefix(6);
+  } else {
+    return Fail(error, kListenerExpected);
+  }
+  const std::optional<SocketAddress> address = SocketAddress::Parse(rest);
+  if (!address) {
+    return Fail(error, std::string(kListenerExpected) + ", with a numeric address such as 0.0.0.0 or [::]");
+  }
+  listener.address = *address;
+  flag->items = {std::move(listener)};
+  return true;
+}
+
+std::string AbslUnparseFlag(const ListenerList& flag) {
+  return ListText(flag.items, [](const ListenerSettings& item) { return item.text; });
+}
+
+bool AbslParseFlag(absl::string_view text, BackendList* flag, std::string* error) {
+  BackendList::Item item;
+  std::string_view rest = Std(text);
+  if (const size_t equals = rest.find('='); equals != std::string_view::npos) {
+    uint64_t weight;
+    if (!Digits(rest.substr(equals + 1), &weight) || weight == 0 || weight > Balancer::kMaxWeight) {
+      return Fail(error, absl::StrCat("expected a weight from 1 to ", Balancer::kMaxWeight, " behind the ="));
+    }
+    item.weight = static_cast<uint32_t>(weight);
+    rest = rest.substr(0, equals);
+  }
+  item.text = rest;
+  if (const std::optional<SocketAddress> address = SocketAddress::Parse(rest)) {
+    item.address = *address;
+    item.port = address->port;
+  } else {
+    const size_t colon = rest.rfind(':');
+    const bool bracketed = !rest.empty() && rest.front() == '[';
+    const bool no_port = bracketed ? rest.back() == ']' : colon == std::string_view::npos;
+    if (!rest.empty() && no_port) {
+      return Fail(error, "the port is missing: expected HOST:PORT or HOST:PORT=WEIGHT");
+    }
+    uint64_t port;
+    if (colon == std::string_view::npos || !LooksLikeHostName(rest.substr(0, colon)) ||
+        !Digits(rest.substr(colon + 1), &port) || port > UINT16_MAX) {
+      return Fail(error, kBackendExpected);
+    }
+    item.host = rest.substr(0, colon);
+    item.port = static_cast<uint16_t>(port);
+  }
+  if (item.port == 0) return Fail(error, "expected a port from 1 to 65535");
+  flag->items = {std::move(item)};
+  return true;
+}
+
+std::string AbslUnparseFlag(const BackendList& flag) {
+  return ListText(flag.items, [](const BackendList::Item& item) {
+    return item.weight == 1 ? item.text : absl::StrCat(item.text, "=", item.weight);
+  });
+}
+
+bool AbslParseFlag(absl::string_view text, BalanceName* flag, std::string* error) {
+  if (text == "round_robin") {
+    flag->value = Balance::kRoundRobin;
+  } else if (text == "least_conn") {
+    flag->value = Balance::kLeastConn;
+  } else {
+    return Fail(error, "expected round_robin or least_conn");
+  }
+  return true;
+}
+
+std::string AbslUnparseFlag(const BalanceName& flag) {
+  return flag.value == Balance::kLeastConn ? "least_conn" : "round_robin";
+}
+
+bool AbslParseFlag(absl::string_view text, CpuList* flag, std::string* error) {
+  constexpr uint64_t kMaxCpu = 4095;
+  const std::string_view range = Std(text);
+  const size_t dash = range.find('-');
+  uint64_t first;
+  uint64_t last;
+  bool good = Digits(range.substr(0, dash), &first);
+  last = first;
+  if (good && dash != std::string_view::npos) good = Digits(range.substr(dash + 1), &last);
+  if (!good || first > last || last > kMaxCpu)
+    return Fail(error, "expected CPU numbers and ranges such as 0-3,5");
+  flag->items.clear();
+  for (uint64_t cpu = first; cpu <= last; ++cpu) flag->items.push_back(static_cast<int>(cpu));
+  return true;
+}
+
+// Neighbours as ranges: 0-3,5.
+std::string AbslUnparseFlag(const CpuList& flag) {
+  std::string list;
+  for (size_t i = 0; i < flag.items.size();) {
+    size_t end = i + 1;
+    while (end < flag.items.size() && flag.items[end] == flag.items[end - 1] + 1) ++end;
+    absl::StrAppend(&list, list.empty() ? "" : ",", flag.items[i]);
+    if (end - i > 1) absl::StrAppend(&list, "-", flag.items[end - 1]);
+    i = end;
+  }
+  return list;
+}
+
+bool AbslParseFlag(absl::string_view text, OptionalAddress* flag, std::string* error) {
+  const std::optional<SocketAddress> address = SocketAddress::Parse(Std(text));
+  if (!address)
+    return Fail(error, "expected ADDRESS:PORT with a numeric address, such as 127.0.0.1:9901 or [::1]:9901");
+  flag->value = *address;
+  return true;
+}
+
+std::string AbslUnparseFlag(const OptionalAddress& flag) {
+  return flag.value.family == 0 ? "" : flag.value.ToString();
+}
+
+bool AbslParseFlag(absl::string_view text, PathText* flag, std::string* error) {
+  if (text.empty()) return Fail(error, "expected a file's path, or - for standard output");
+  flag->value = std::string(text);
+  return true;
+}
+
+std::string AbslUnparseFlag(const PathText& flag) { return flag.value; }
+
+}  // namespace weir::lb

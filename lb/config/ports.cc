@@ -1,0 +1,62 @@
+#include "lb/config/ports.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+
+namespace weir::lb {
+namespace {
+
+// 0, or the errno of a bind and listen as a second Weir would not get them.
+int TryToListen(const SocketAddress& address) {
+  const int fd = socket(address.family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return errno;
+  // Connections of an earlier process that are still in TIME_WAIT are no reason to refuse.
+  const int one = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+  if (address.family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+  sockaddr_storage storage;
+  const socklen_t length = address.ToSockaddr(&storage);
+  const bool listening = bind(fd, reinterpret_cast<sockaddr*>(&storage), length) == 0 && listen(fd, 1) == 0;
+  const int error = listening ? 0 : errno;
+  close(fd);
+  return error;
+}
+
+std::string Explain(int error) {
+  switch (error) {
+    case EADDRINUSE:
+      return "the port is in use by another process (ss -ltnp tells which)";
+    case EACCES:
+    case EPERM:
+      return "not allowed: ports below net.ipv4.ip_unprivileged_port_start need root or CAP_NET_BIND_SERVICE";
+    case EADDRNOTAVAIL:
+      return "this machine does not have that address";
+    case EAFNOSUPPORT:
+      return "this machine does not speak IPv6";
+    default:
+      return strerror(error);
+  }
+}
+
+absl::Status Check(const char* flag, const std::string& text, const SocketAddress& address) {
+  const int error = TryToListen(address);
+  if (error == 0) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(flag, ": ", text, ": ", Explain(error)));
+}
+
+}  // namespace
+
+absl::Status CheckPortsFree(const Settings& settings) {
+  for (const ListenerSettings& listener : settings.listeners) {
+    if (absl::Status status = Check("--listen", listener.text, listener.address); !status.ok()) return status;
+  }
+  if (!settings.has_admin) return absl::OkStatus();
+  return Check("--admin", settings.admin.ToString(), settings.admin);
+}
+
+}  // namespace weir::lb

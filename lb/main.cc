@@ -1,0 +1,32 @@
+// weir: reads the command line, checks that this machine can run it, and runs it.
+#include <cstdio>
+
+#include "core/uring_probe.h"
+#include "lb/config/command_line.h"
+#include "lb/config/ports.h"
+#include "lb/server.h"
+
+int main(int argc, char** argv) {
+  using weir::lb::CommandLine;
+  const CommandLine line = weir::lb::ParseCommandLine(argc, argv, weir::lb::ReadMachine());
+  std::fputs(line.out.c_str(), stdout);
+  std::fputs(line.err.c_str(), stderr);
+  if (line.exit) return line.exit_code;
+
+  weir::UringFeatures features;
+  std::string problem;
+  if (!weir::ProbeUring(features, problem)) {
+    std::fprintf(stderr, "weir: %s\n", problem.c_str());
+    return 1;
+  }
+  if (const absl::Status status = weir::lb::CheckPortsFree(line.settings); !status.ok()) {
+    std::fprintf(stderr, "weir: %s\n", std::string(status.message()).c_str());
+    return 1;
+  }
+  weir::lb::Server server(line.settings, line.command == CommandLine::Command::kDemo, features);
+  if (const absl::Status status = server.Start(); !status.ok()) {
+    std::fprintf(stderr, "weir: %s\n", std::string(status.message()).c_str());
+    return 1;
+  }
+  return server.Run();
+}

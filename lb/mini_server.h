@@ -1,0 +1,74 @@
+// MiniServer: a small HTTP/1.1 server for the control shard: the admin pages and the demo's origins. Whole
+// answers from a function, request bodies read and dropped, keep-alive. Not the data path: it allocates, and
+// serves kMaxConnections.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/shard.h"
+#include "core/slab.h"
+#include "core/source.h"
+#include "core/stream.h"
+#include "lb/http/request.h"
+
+namespace weir::lb {
+
+struct MiniReply {
+  uint16_t status = 200;
+  std::string content_type = "text/plain; charset=utf-8";
+  std::string body;
+  std::string extra_fields = {};  // whole lines, each with its CRLF
+};
+
+class MiniServer {
+ public:
+  static constexpr uint32_t kMaxConnections = 512;
+  static constexpr uint32_t kIdleMs = 60'000;
+
+  using Handler = std::function<MiniReply(const http::RequestHead&)>;
+
+  // Serves what comes to the listening `fd`, which it owns from now on.
+  MiniServer(Shard& shard, int fd, Handler handler);
+  ~MiniServer();
+  MiniServer(const MiniServer&) = delete;
+  MiniServer& operator=(const MiniServer&) = delete;
+
+  // Ends every connection and the listener; `closed` becomes true some turns later.
+  void BeginClose();
+  bool closed() const { return fd_ < 0 && connections_.size() == 0; }
+
+ private:
+  struct Connection : Waiter {
+    Connection() {
+      stream.SetWaiter(this);
+      timer.waiter = this;
+    }
+    Stream stream;
+    Timer timer;
+    MiniServer* server = nullptr;
+    std::string in;
+    std::string out;  // being sent: outlives the send, because the connection outlives its stream
+  };
+
+  Root Accept(Scope& scope);
+  Root Serve(Scope& scope, Connection* connection);
+  // Reads until a request (head and body) is there; false when the connection is to end.
+  Task<bool> ReadRequest(Connection* connection);
+  Task<bool> Send(Connection* connection);
+  void OnClosing(Connection* connection);
+
+  Shard& shard_;
+  int fd_;
+  Handler handler_;
+  http::RequestHead head_;
+  bool closing_ = false;
+  Scope scope_;
+  Slab<Connection> connections_;
+  Source accept_;
+  Waiter accept_waiter_;
+  Timer accept_timer_;
+};
+
+}  // namespace weir::lb

@@ -1,0 +1,404 @@
+#include "lb/server.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "core/log.h"
+#include "lb/admin/pages.h"
+#include "lb/demo/origin.h"
+#include "lb/proxy.h"
+#include "lb/version.h"
+
+namespace weir::lb {
+namespace {
+
+constexpr uint32_t kDemoOrigins = 3;
+constexpr uint32_t kLastWordsMs = 2'000;  // between cutting and leaving without a goodbye
+constexpr uint32_t kPollMs = 5;
+
+uint64_t RandomSeed() {
+  uint64_t seed = 1;
+  return getrandom(&seed, sizeof(seed), 0) == sizeof(seed) ? seed : 1;
+}
+
+const char* BalanceName(Balance balance) {
+  return balance == Balance::kLeastConn ? "least_conn" : "round_robin";
+}
+
+}  // namespace
+
+// A data shard's part of the server.
+class ShardTenant final : public Tenant {
+ public:
+  ShardTenant(Server& server, Shard& shard)
+      : server_(server),
+        shard_(shard),
+        log_(server.log_writer_ == nullptr
+                 ? nullptr
+                 : std::make_unique<AccessLog>(shard, *server.log_writer_, server.switchboard_.control(),
+                                               Counters())),
+        proxy_(shard, server.settings_, server.data_counters_, Counters(), log_.get()),
+        home_watch_(this) {
+    timer_.waiter = &home_watch_;
+    drained_.deliver = [](Message* message, Shard&) {
+      static_cast<DrainedMessage*>(message)->server->ShardDrained();
+    };
+    drained_.server = &server;
+    for (uint32_t i = 0; i < server.settings_.listeners.size(); ++i) {
+      proxy_.Listen(server.listener_fds_[shard.index()][i], i);
+    }
+    server.tenants_[shard.index()] = this;
+  }
+  ~ShardTenant() override {
+    shard_.ClearTimer(timer_);
+    shard_.Forget(home_watch_);
+  }
+
+  Proxy& proxy() { return proxy_; }
+  Shard& shard() { return shard_; }
+  void Drain() {
+    proxy_.Drain([this] { ReportWhenLogIsHome(); });
+  }
+
+ private:
+  struct DrainedMessage : Message {
+    Server* server = nullptr;
+  };
+  struct HomeWatch : Runnable {
+    explicit HomeWatch(ShardTenant* owner)
+        : Runnable([](Runnable* self) { static_cast<HomeWatch*>(self)->owner->ReportWhenLogIsHome(); }),
+          owner(owner) {}
+    ShardTenant* owner;
+  };
+
+  ProxyCounters& Counters() { return server_.counters_[shard_.index()]; }
+  // The last access lines are written before anybody leaves.
+  void ReportWhenLogIsHome() {
+    if (log_ != nullptr) {
+      log_->Flush();
+      if (!log_->home()) {
+        shard_.SetTimer(timer_, kPollMs);
+        return;
+      }
+    }
+    shard_.Post(server_.switchboard_.control(), &drained_);
+  }
+
+  Server& server_;
+  Shard& shard_;
+  std::unique_ptr<AccessLog> log_;
+  Proxy proxy_;
+  DrainedMessage drained_;
+  HomeWatch home_watch_;
+  Timer timer_;
+};
+
+Server::Server(Settings settings, bool demo, const UringFeatures& features)
+    : settings_(std::move(settings)),
+      demo_(demo),
+      features_(features),
+      budget_(ComputeBudget(settings_)),
+      switchboard_(settings_.shards + 1),
+      counters_(std::make_unique<ProxyCounters[]>(settings_.shards + 1)),
+      tenants_(settings_.shards, nullptr),
+      orders_(std::make_unique<Order[]>(size_t{settings_.shards} * 3)) {
+  for (uint32_t i = 0; i < settings_.shards; ++i) data_counters_.push_back(&counters_[i]);
+}
+
+Server::~Server() {
+  if (control_ == nullptr) return;
+  {
+    Shard::Enter enter(*control_);
+    WEIR_CHECK(scope_.running() == 0);
+    control_->ClearTimer(timer_);
+    control_->Forget(waiter_);
+    admin_.reset();
+    origins_.clear();
+    log_writer_.reset();
+  }
+  control_.reset();
+  if (signal_fd_ >= 0) close(signal_fd_);
+  if (log_fd_ > STDERR_FILENO) close(log_fd_);
+}
+
+absl::Status Server::Start() {
+  if (!settings_.access_log.empty()) {
+    absl::StatusOr<int> fd = OpenLogFile(settings_.access_log);
+    if (!fd.ok()) return fd.status();
+    log_fd_ = *fd;
+  }
+  // Signals come through the ring: blocked before any thread starts, so that all inherit it.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (signal_fd_ < 0) return absl::InternalError(std::string("signalfd: ") + std::strerror(errno));
+
+  Shard::Options options;
+  options.index = switchboard_.control();
+  options.seed = RandomSeed();
+  options.arena_bytes = budget_.control.arena_bytes;
+  options.buffers = budget_.control.buffers;
+  UringBackend::Options uring{features_, budget_.control.submissions, budget_.control.completions};
+  control_ =
+      std::make_unique<Shard>(options, switchboard_, [&uring](BufferPool& pool, CoreCounters& counters) {
+        return std::make_unique<UringBackend>(uring, pool, counters);
+      });
+  Shard::Enter enter(*control_);
+  start_wall_ms_ = control_->wall_ms();
+  if (log_fd_ >= 0) {
+    log_writer_ = std::make_unique<LogWriter>(*control_, log_fd_, counters_[switchboard_.control()]);
+  }
+  if (demo_) {
+    if (absl::Status status = StartDemoOrigins(); !status.ok()) return status;
+  }
+  if (absl::Status status = BindListeners(); !status.ok()) return status;
+  if (absl::Status status = StartAdmin(); !status.ok()) return status;
+
+  Fleet::Options fleet;
+  fleet.shards = settings_.shards;
+  fleet.cpus = settings_.cpus;
+  fleet.shard.seed = RandomSeed();
+  fleet.shard.arena_bytes = budget_.shard.arena_bytes;
+  fleet.shard.buffers = budget_.shard.buffers;
+  fleet.uring = {features_, budget_.shard.submissions, budget_.shard.completions};
+  fleet_ = std::make_unique<Fleet>(
+      fleet, switchboard_, [this](Shard& shard) { return std::make_unique<ShardTenant>(*this, shard); });
+  fleet_->Start();
+  Announce();
+  return absl::OkStatus();
+}
+
+absl::Status Server::BindListeners() {
+  listener_fds_.resize(settings_.shards);
+  for (std::vector<int>& fds : listener_fds_) {
+    for (ListenerSettings& listener : settings_.listeners) {
+      const int fd = control_->backend().Listen(listener.address, {});
+      if (fd < 0) {
+        return absl::UnavailableError("--listen: " + listener.text + ": " + std::strerror(-fd));
+      }
+      fds.push_back(fd);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Server::StartDemoOrigins() {
+  settings_.endpoints.clear();
+  for (uint32_t i = 1; i <= kDemoOrigins; ++i) {
+    SocketAddress address = *SocketAddress::Parse("127.0.0.1:0");
+    const int fd = control_->backend().Listen(address, {.reuse_port = false});
+    if (fd < 0)
+      return absl::UnavailableError(std::string("a demo origin cannot listen: ") + std::strerror(-fd));
+    const std::string name = address.ToString();
+    settings_.endpoints.push_back({address, 1, name});
+    origins_.push_back(std::make_unique<MiniServer>(
+        *control_, fd, [i, name](const http::RequestHead& head) { return DemoReply(i, name, head); }));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Server::StartAdmin() {
+  if (!settings_.has_admin) return absl::OkStatus();
+  const int fd = control_->backend().Listen(settings_.admin, {.reuse_port = false});
+  if (fd < 0) {
+    return absl::UnavailableError("--admin: " + settings_.admin.ToString() + ": " + std::strerror(-fd));
+  }
+  admin_ = std::make_unique<MiniServer>(*control_, fd,
+                                        [this](const http::RequestHead& head) { return AdminPage(head); });
+  return absl::OkStatus();
+}
+
+MiniReply Server::AdminPage(const http::RequestHead& head) const {
+  const std::string_view path = head.target.substr(0, head.target.find('?'));
+  if (!http::IsSafe(head.facts.method))
+    return {.status = 405, .body = "GET only\n", .extra_fields = "Allow: GET, HEAD\r\n"};
+  const bool draining = state_ != State::kServing;
+  if (path == "/healthz") {
+    return {.status = static_cast<uint16_t>(draining ? 503 : 200), .body = std::string(HealthPage(draining))};
+  }
+  if (path != "/metrics" && path != "/stats" && path != "/")
+    return {.status = 404, .body = "/metrics /stats /healthz\n"};
+  if (path == "/") {
+    return {.content_type = "text/html; charset=utf-8",
+            .body =
+                "<!doctype html><title>Weir</title><h1>Weir</h1><ul><li><a href=/stats>/stats</a><li>"
+                "<a href=/metrics>/metrics</a><li><a href=/healthz>/healthz</a></ul>\n"};
+  }
+  std::vector<ShardView> shards;
+  std::vector<EndpointView> endpoints;
+  for (ShardTenant* tenant : tenants_) {
+    shards.push_back({&tenant->shard().counters(), &tenant->proxy().counters()});
+  }
+  for (uint32_t i = 0; i < settings_.endpoints.size(); ++i) {
+    EndpointView view{settings_.endpoints[i].text, settings_.endpoints[i].weight, {}};
+    for (ShardTenant* tenant : tenants_)
+      view.shards.push_back(&tenant->proxy().upstreams().endpoint_counters(i));
+    endpoints.push_back(std::move(view));
+  }
+  AdminView view;
+  view.shards = shards;
+  view.control = {&control_->counters(), &counters_[switchboard_.control()]};
+  view.endpoints = endpoints;
+  view.version = kVersion;
+  view.balance = BalanceName(settings_.balance);
+  view.max_connections = settings_.max_connections;
+  view.start_wall_ms = start_wall_ms_;
+  view.now_wall_ms = control_->wall_ms();
+  view.draining = draining;
+  if (path == "/metrics")
+    return {.content_type = std::string(kMetricsContentType), .body = MetricsPage(view)};
+  return {.content_type = std::string(kStatsContentType), .body = StatsPage(view)};
+}
+
+void Server::Announce() const {
+  LogLine("version %.*s, %u shard%s, io_uring: %s", static_cast<int>(kVersion.size()), kVersion.data(),
+          settings_.shards, settings_.shards == 1 ? "" : "s", features_.ToString().c_str());
+  for (const ListenerSettings& listener : settings_.listeners) {
+    LogLine("listening on %s://%s", listener.protocol == Protocol::kTcp ? "tcp" : "http",
+            listener.address.ToString().c_str());
+  }
+  for (const EndpointSettings& endpoint : settings_.endpoints) {
+    LogLine("endpoint %s weight %u", endpoint.address.ToString().c_str(), endpoint.weight);
+  }
+  if (settings_.has_admin) LogLine("admin on http://%s", settings_.admin.ToString().c_str());
+  if (!demo_) return;
+  const std::string site = settings_.listeners.front().address.ToString();
+  std::string text =
+      "\nWeir in front of three demo origins:\n\n  http://" + site + "/    the proxied site: reload it\n";
+  if (settings_.has_admin)
+    text += "  http://" + settings_.admin.ToString() + "/    admin: /stats /metrics /healthz\n";
+  text += "\n  curl -i http://" + site + "/\n\nCtrl-C drains and ends it.\n";
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+int Server::Run() {
+  {
+    Shard::Enter enter(*control_);
+    signals_.kind = Op::Kind::kPoll;
+    signals_.fd = signal_fd_;
+    signals_.length = POLLIN;
+    signals_.waiter = &waiter_;
+    timer_.waiter = &waiter_;
+    Control(scope_);
+  }
+  while (state_ != State::kStopped) control_->RunTurn(true);
+  fleet_->Join();
+  return cut_ ? 2 : 0;
+}
+
+Root Server::Control(Scope& /*scope*/) {
+  control_->Start(signals_);
+  while (state_ != State::kStopping) {
+    co_await waiter_.Park();
+    while (!signals_.empty()) {
+      signals_.Pop();
+      while (const int signal = control_->backend().TakeSignal(signal_fd_)) OnSignal(signal);
+    }
+    if (signals_.done()) control_->Start(signals_);
+    if (timer_.fired) {
+      timer_.fired = false;
+      const int64_t since_ms = (control_->now_ns() - signal_ns_) / kNsPerMs;
+      if (state_ == State::kLameDuck) {
+        state_ = State::kDraining;
+        GiveOrder(Order::Kind::kDrain);
+        const int64_t left_ms = int64_t{settings_.timeouts.drain_ms} - since_ms;
+        control_->SetTimer(timer_, static_cast<uint32_t>(std::max<int64_t>(left_ms, 1)));
+      } else if (state_ == State::kDraining) {
+        state_ = State::kCutting;
+        cut_ = OpenConnections() > 0;
+        LogLine("drain time is over: cutting %llu connections",
+                static_cast<unsigned long long>(OpenConnections()));
+        GiveOrder(Order::Kind::kCut);
+        if (log_writer_ != nullptr) log_writer_->BeginStop();
+        control_->SetTimer(timer_, kLastWordsMs);
+      } else if (state_ == State::kCutting) {
+        LogLine("connections did not end: leaving");
+        _exit(2);
+      }
+    }
+    if ((state_ == State::kDraining || state_ == State::kCutting) && shards_drained_ == settings_.shards) {
+      state_ = State::kStopping;
+    }
+  }
+  control_->ClearTimer(timer_);
+  control_->Cancel(signals_);
+  GiveOrder(Order::Kind::kStop);
+  if (admin_ != nullptr) admin_->BeginClose();
+  for (auto& origin : origins_) origin->BeginClose();
+  if (log_writer_ != nullptr) log_writer_->BeginStop();
+  for (;;) {
+    bool busy = signals_.busy() || (log_writer_ != nullptr && !log_writer_->idle());
+    busy = busy || (admin_ != nullptr && !admin_->closed());
+    for (auto& origin : origins_) busy = busy || !origin->closed();
+    if (!busy) break;
+    control_->SetTimer(timer_, kPollMs);
+    co_await waiter_.Park();
+  }
+  control_->ClearTimer(timer_);
+  LogLine("stopped");
+  state_ = State::kStopped;
+}
+
+void Server::OnSignal(int signal) {
+  if (state_ != State::kServing) {
+    const uint64_t open = OpenConnections();
+    LogLine("second signal: leaving at once, %llu connections cut", static_cast<unsigned long long>(open));
+    _exit(open > 0 ? 2 : 0);
+  }
+  signal_ns_ = control_->now_ns();
+  state_ = State::kLameDuck;
+  LogLine("signal %d: draining, %llu connections open", signal,
+          static_cast<unsigned long long>(OpenConnections()));
+  if (settings_.timeouts.lame_duck_ms > 0) {
+    control_->SetTimer(timer_, settings_.timeouts.lame_duck_ms);
+  } else {
+    timer_.fired = true;  // the loop that called goes on with it
+  }
+}
+
+void Server::GiveOrder(Order::Kind kind) {
+  for (uint32_t i = 0; i < settings_.shards; ++i) {
+    Order& order = orders_[size_t{i} * 3 + static_cast<size_t>(kind)];
+    order.kind = kind;
+    order.server = this;
+    order.deliver = [](Message* message, Shard& shard) {
+      const auto* order = static_cast<Order*>(message);
+      ShardTenant* tenant = order->server->tenants_[shard.index()];
+      switch (order->kind) {
+        case Order::Kind::kDrain:
+          tenant->Drain();
+          break;
+        case Order::Kind::kCut:
+          tenant->proxy().CutAll();
+          break;
+        case Order::Kind::kStop:
+          shard.Stop();
+          break;
+      }
+    };
+    control_->Post(i, &order);
+  }
+}
+
+void Server::ShardDrained() {
+  ++shards_drained_;
+  control_->Wake(&waiter_);
+}
+
+uint64_t Server::OpenConnections() const {
+  uint64_t open = 0;
+  for (const ProxyCounters* counters : data_counters_) open += counters->open_connections.Get();
+  return open;
+}
+
+}  // namespace weir::lb

@@ -1,0 +1,88 @@
+// Server: the running product: the control shard on the calling thread and a fleet of data shards, from bound
+// sockets to the last connection. Owns counters, log file, signals, the admin listener and, for `weir demo`,
+// three origins. Life: Start (sockets are bound here, every error before any thread runs) -> Run (until a
+// signal) -> exit code.
+//  first SIGTERM or SIGINT: /healthz says 503 for lame_duck_ms; then nobody accepts any more, requests in
+//  flight are finished, idle connections closed; exit 0. What is left after drain_ms is cut, logged, and the
+//  exit code is 2. second signal: exit at once (2 if anything was open, else 0).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "core/fleet.h"
+#include "core/shard.h"
+#include "core/uring_probe.h"
+#include "lb/config/budget.h"
+#include "lb/config/settings.h"
+#include "lb/log/log_writer.h"
+#include "lb/mini_server.h"
+#include "lb/stats.h"
+#include "lb/upstream/endpoint_counters.h"
+
+namespace weir::lb {
+
+class ShardTenant;
+
+class Server {
+ public:
+  Server(Settings settings, bool demo, const UringFeatures& features);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  absl::Status Start();
+  int Run();
+
+ private:
+  friend class ShardTenant;
+
+  // A message to every shard; one of each kind is enough.
+  struct Order : Message {
+    enum class Kind { kDrain, kCut, kStop } kind = Kind::kDrain;
+    Server* server = nullptr;
+  };
+  enum class State { kServing, kLameDuck, kDraining, kCutting, kStopping, kStopped };
+
+  absl::Status BindListeners();
+  absl::Status StartDemoOrigins();
+  absl::Status StartAdmin();
+  MiniReply AdminPage(const http::RequestHead& head) const;
+  void Announce() const;
+  Root Control(Scope& scope);
+  void OnSignal(int signal);
+  void GiveOrder(Order::Kind kind);
+  void ShardDrained();
+  uint64_t OpenConnections() const;
+
+  Settings settings_;
+  const bool demo_;
+  const UringFeatures features_;
+  const MemoryBudget budget_;
+  Switchboard switchboard_;
+  std::unique_ptr<ProxyCounters[]> counters_;  // one per shard, then the control shard's
+  std::vector<const ProxyCounters*> data_counters_;
+  std::unique_ptr<Shard> control_;
+  std::unique_ptr<LogWriter> log_writer_;
+  int log_fd_ = -1;
+  std::vector<std::vector<int>> listener_fds_;  // by shard, then listener
+  std::unique_ptr<MiniServer> admin_;
+  std::vector<std::unique_ptr<MiniServer>> origins_;
+  std::unique_ptr<Fleet> fleet_;
+  std::vector<ShardTenant*> tenants_;
+  std::unique_ptr<Order[]> orders_;  // three kinds for each shard
+  int signal_fd_ = -1;
+  Source signals_;
+  Waiter waiter_;
+  Timer timer_;
+  Scope scope_;
+  State state_ = State::kServing;
+  uint32_t shards_drained_ = 0;
+  bool cut_ = false;
+  int64_t signal_ns_ = 0;
+  int64_t start_wall_ms_ = 0;
+};
+
+}  // namespace weir::lb
