@@ -160,8 +160,10 @@ size_t Distance(std::string_view a, std::string_view b) {
         least = i + j;
         continue;
       }
-      least = std::min({edits[i - 1][j] + 1, edits[i][j - 1] + 1, edits[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) least = std::min(least, edits[i - 2][j - 2] + 1);
+      least = std::min(
+          {edits[i - 1][j] + 1, edits[i][j - 1] + 1, edits[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        least = std::min(least, edits[i - 2][j - 2] + 1);
     }
   }
   return edits[a.size()][b.size()];

@@ -1,5 +1,6 @@
-// The walk over the command line and its flag files: which flags were given, where, with what text. Knows which flags
-// exist (flag_table.h), not what their values mean. Every mistake becomes a sentence; none stops the walk.
+// The walk over the command line and its flag files: which flags were given, where, with what text. Knows
+// which flags exist (flag_table.h), not what their values mean. Every mistake becomes a sentence; none stops
+// the walk.
 #pragma once
 
 #include <span>
@@ -14,7 +15,7 @@ namespace weir::lb {
 struct GivenFlag {
   const FlagRow* row = nullptr;
   std::string text;
-  std::string where;       // "FILE:LINE: " in a flag file
+  std::string where;  // "FILE:LINE: " in a flag file
   bool from_file = false;
 };
 

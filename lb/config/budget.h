@@ -1,68 +1,100 @@
-// MemoryBudget: every bound that is chosen at start, as sums with one commented line per holder (budget.cc
-// prints them, `weir check` shows them). Counted in three kinds: address space (reserved, touched only as
-// needed), memory that is there from the start, and file descriptors. Nothing else in Weir decides a size. A
-// shard may come to hold every client connection (SO_REUSEPORT spreads by hash), so that what depends on
-// connections is reserved per shard for all of them; what costs memory at once (the rings) is sized for twice
+// MemoryBudget: every bound that is chosen at start, as sums with one line per holder; `weir check` prints
+// these very lines, and the shards are built from the same values. Nothing else in Weir decides a size. A
+// shard may come to hold every client connection (SO_REUSEPORT spreads by hash): what only reserves address
+// space (arena, slabs) is sized per shard for all of them; what costs memory at once (the rings) for twice
 // the even share.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "core/arena.h"
+#include "core/buffer.h"
 #include "lb/config/settings.h"
 
 namespace weir::lb {
 
-// What one thing costs at most; asserted against the real types where those are defined.
-inline constexpr size_t kConnectionBytes = 512;          // a client connection in its slab
-inline constexpr size_t kUpstreamConnectionBytes = 512;  // an upstream connection in its slab
+// What one of each costs at most. Asserted where the types are defined, or measured by the tests of frame
+// sizes.
+inline constexpr size_t kConnectionBytes = 384;          // a client connection in its slab
+inline constexpr size_t kUpstreamConnectionBytes = 384;  // an upstream connection in its slab
 inline constexpr size_t kIdleFrameBytes = 192;           // the coroutine frame of an idle connection
-inline constexpr size_t kRequestFrameBytes = 1536;       // all frames of one request (or relay) in flight
-inline constexpr size_t kGatherBytes = 512;              // a gathered send in flight, per direction
-inline constexpr size_t kBufferSlotBytes = 36 * 1024;    // a pool buffer with head- and tailroom
+inline constexpr size_t kRequestBytes = 3072;            // an exchange (or relay) with its frames
+inline constexpr size_t kGatherBytes = 512;              // a gathered send in flight
+inline constexpr size_t kBufferSlotBytes =
+    36 * 1024;                                      // a pool buffer with head- and tailroom, in whole pages
+inline constexpr size_t kLogBytes = 8 * 64 * 1024;  // a shard's access log (lb/log/access_log.h)
+
+// A request's head lies in up to four chunks: as it came in pieces, as it is sent on, and the same for the
+// response.
+inline constexpr size_t kHeadChunks = 4;
+// What a head may grow by when it is sent on: the fields Weir sets.
+inline constexpr size_t kAddedHeadBytes = 1024;
+inline constexpr size_t kMaxHeaderBytesFlag = 30 * 1024;
+static_assert(kMaxHeaderBytesFlag + kAddedHeadBytes + sizeof(Buffer) <= Arena::kLargestBytes);
+static_assert(kBufferSlotBytes >=
+              BufferPool::kBufferBytes + BufferPool::kHeadroomBytes + BufferPool::kTailroomBytes);
+
+inline constexpr uint32_t kMaxShards = 256;
+// A shard's connections above --max_connections, which are told so (503).
+inline constexpr uint32_t kOverLimitConnections = 64;
+// A shard's idle upstream connections beyond one for each client.
+inline constexpr uint32_t kSpareUpstreams = 1024;
 
 inline constexpr uint32_t kMinBuffersPerShard = 256;
-inline constexpr uint32_t kMaxBuffersPerShard = 65'535;  // the kernel's buffer id has 16 bits
-inline constexpr uint32_t kMaxShards = 256;
-// The kernel's bounds (IORING_MAX_ENTRIES, IORING_MAX_CQ_ENTRIES).
-inline constexpr uint32_t kMaxSubmissions = 32'768;
+inline constexpr uint32_t kMaxBuffersPerShard = BufferPool::kMaxCount;
+inline constexpr uint32_t kControlBuffers = 64;
+inline constexpr size_t kControlArenaBytes = size_t{16} << 20;
+
+// Per connection, client and upstream alike: a receive and a send, whose completions may wait at the same
+// time.
+inline constexpr uint32_t kOpsPerConnection = 2;
+// Accepts, doorbells, log writes, cancels.
+inline constexpr uint32_t kOtherOps = 512;
+// The kernel's bound for completions is 65,536 (IORING_MAX_CQ_ENTRIES); beyond it completions wait in its own
+// list.
 inline constexpr uint32_t kMaxCompletions = 65'536;
+// More than one turn submits; what does not fit goes with the next.
+inline constexpr uint32_t kMaxSubmissions = 4'096;
+inline constexpr uint32_t kMinSubmissions = 256;
+static_assert(kMinSubmissions * 2 <= kMaxCompletions && kMaxSubmissions * 2 <= kMaxCompletions);
 
 struct ShardBudget {
-  size_t arena_bytes = 0;             // Shard::Options
-  uint32_t buffers = 0;               // Shard::Options
-  uint32_t submissions = 0;           // UringBackend::Options; power of two
-  uint32_t completions = 0;           // UringBackend::Options; power of two
-  uint32_t connections = 0;           // client connections one shard may hold
-  uint32_t upstream_connections = 0;  // upstream connections one shard may hold, idle ones included
+  size_t arena_bytes = 0;    // Shard::Options
+  uint32_t buffers = 0;      // Shard::Options
+  uint32_t submissions = 0;  // UringBackend::Options; power of two
+  uint32_t completions = 0;  // UringBackend::Options; power of two
+  uint32_t clients = 0;      // slots for client connections
+  uint32_t upstreams = 0;    // slots for upstream connections, idle ones included
+};
+
+struct BudgetLine {
+  std::string what;
+  uint64_t amount = 0;
 };
 
 struct MemoryBudget {
-  ShardBudget shard;
-  ShardBudget control;
-  uint32_t shards = 0;
-
-  // File descriptors.
-  uint32_t fds_reserved = 0;  // for everything but connections
-  uint32_t fds = 0;           // all together
-
-  uint64_t per_connection_bytes = 0;  // idle client connection: slab and frame
-  uint64_t per_request_bytes = 0;     // on top, while a request is in flight, without buffers
-  uint64_t ring_bytes = 0;            // all rings
-  uint64_t buffer_bytes = 0;          // all pools
-  uint64_t worst_bytes = 0;           // every bound reached at once
+  ShardBudget shard;               // each of Settings::shards
+  ShardBudget control;             // the control shard
+  std::vector<BudgetLine> memory;  // bytes, all shards together, every bound reached at once
+  std::vector<BudgetLine> files;   // descriptors, likewise
+  uint64_t memory_bytes = 0;       // sum of `memory`
+  uint64_t file_count = 0;         // sum of `files`
 };
 
 MemoryBudget ComputeBudget(const Settings& settings);
 
-// Descriptors for everything but client and upstream connections.
-uint32_t ReservedFds(uint32_t shards, uint32_t listeners, uint32_t endpoints);
-// The largest --max_connections that `fd_limit` allows: each client may need one upstream connection; 0 when
-// none.
-uint32_t ConnectionsWithin(uint32_t fd_limit, uint32_t reserved);
+// Descriptors for everything but client and upstream connections, as lines.
+std::vector<BudgetLine> ReservedFiles(uint32_t shards, size_t listeners);
+uint64_t Sum(const std::vector<BudgetLine>& lines);
 
-// The resolved configuration and the budget, as `weir check` prints them.
-std::string DescribeSettings(const Settings& settings);
+// The pool of one shard.
+uint32_t BuffersPerShard(uint64_t buffer_memory_bytes, uint32_t shards);
+// The least --buffer_memory for so many shards.
+uint64_t MinBufferMemory(uint32_t shards);
+// What --buffer_memory is when it is not given.
+uint64_t DefaultBufferMemory(uint64_t memory_bytes, uint32_t shards);
 
 }  // namespace weir::lb

@@ -97,7 +97,9 @@ std::string Said(const Setting& setting) {
   if constexpr (std::is_same_v<Type, BackendList>) {
     BackendList list;
     for (const EndpointSettings& endpoint : setting) {
-      list.items.push_back({.weight = endpoint.weight, .text = endpoint.address.ToString()});
+      BackendList::Item& item = list.items.emplace_back();
+      item.weight = endpoint.weight;
+      item.text = endpoint.address.ToString();
     }
     return AbslUnparseFlag(list);
   } else {

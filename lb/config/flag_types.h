@@ -22,6 +22,7 @@ bool ParseCount(absl::string_view text, uint64_t* count, std::string* error);
 
 template <uint32_t kMin, uint32_t kMax>
 struct CountIn {
+  static constexpr uint32_t kMost = kMax;
   static constexpr const char* kPlaceholder = "COUNT";
   uint32_t value = kMin;
 

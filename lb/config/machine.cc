@@ -45,7 +45,8 @@ uint64_t GroupMemoryLimit() {
 }
 
 uint64_t MemoryBytes() {
-  const uint64_t ram = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const uint64_t ram =
+      static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   return std::min(ram, GroupMemoryLimit());
 }
 
@@ -62,7 +63,8 @@ absl::StatusOr<std::vector<SocketAddress>> Resolve(const std::string& host, uint
     SocketAddress address = SocketAddress::FromSockaddr(at->ai_addr);
     if (address.family == 0) continue;
     address.port = port;
-    if (std::find(addresses.begin(), addresses.end(), address) == addresses.end()) addresses.push_back(address);
+    if (std::find(addresses.begin(), addresses.end(), address) == addresses.end())
+      addresses.push_back(address);
   }
   freeaddrinfo(found);
   if (addresses.empty()) return absl::NotFoundError("the name has no address");
@@ -82,7 +84,10 @@ uint32_t RaiseFileLimit() {
 }
 
 Machine ReadMachine() {
-  return {.cpus = AffinityMask(), .memory_bytes = MemoryBytes(), .fd_limit = RaiseFileLimit(), .resolve = &Resolve};
+  return {.cpus = AffinityMask(),
+          .memory_bytes = MemoryBytes(),
+          .fd_limit = RaiseFileLimit(),
+          .resolve = &Resolve};
 }
 
 }  // namespace weir::lb

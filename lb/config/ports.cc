@@ -11,7 +11,8 @@
 namespace weir::lb {
 namespace {
 
-// 0, or the errno of a bind and listen as a second Weir would not get them.
+// 0, or the errno of a bind that no socket of another process may share. It never listens: a client that came
+// in that moment would be reset.
 int TryToListen(const SocketAddress& address) {
   const int fd = socket(address.family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return errno;
@@ -21,8 +22,8 @@ int TryToListen(const SocketAddress& address) {
   if (address.family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
   sockaddr_storage storage;
   const socklen_t length = address.ToSockaddr(&storage);
-  const bool listening = bind(fd, reinterpret_cast<sockaddr*>(&storage), length) == 0 && listen(fd, 1) == 0;
-  const int error = listening ? 0 : errno;
+  const bool bound = bind(fd, reinterpret_cast<sockaddr*>(&storage), length) == 0;
+  const int error = bound ? 0 : errno;
   close(fd);
   return error;
 }

@@ -1,8 +1,10 @@
 // The version, as `weir version`, the admin pages and the logs say it.
 #pragma once
 
+#include <string_view>
+
 namespace weir::lb {
 
-inline constexpr char kVersion[] = "0.1.0";
+inline constexpr std::string_view kVersion = "0.1.0";
 
 }  // namespace weir::lb

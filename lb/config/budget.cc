@@ -1,0 +1,130 @@
+#include "lb/config/budget.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "absl/strings/str_cat.h"
+
+namespace weir::lb {
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+constexpr size_t kSqeBytes = 64;
+constexpr size_t kCqeBytes = 16;
+
+// One head in one chunk.
+size_t HeadChunkBytes(const Settings& settings) {
+  const size_t wanted = settings.limits.header_bytes + kAddedHeadBytes + sizeof(Buffer);
+  return Arena::RoundUp(std::min(wanted, Arena::kLargestBytes));
+}
+
+// On top of an idle connection, while a request is in flight; without pool buffers.
+size_t RequestBytes(const Settings& settings) {
+  return kRequestBytes                              // exchange and frames
+         + 2 * kGatherBytes                         // a gathered send in each direction
+         + kHeadChunks * HeadChunkBytes(settings);  // heads
+}
+
+uint32_t PowerOfTwo(uint64_t at_least, uint32_t least, uint32_t most) {
+  return static_cast<uint32_t>(std::bit_ceil(std::clamp<uint64_t>(at_least, least, most)));
+}
+
+ShardBudget DataShard(const Settings& settings) {
+  ShardBudget budget;
+  budget.clients = settings.max_connections + kOverLimitConnections;
+  budget.upstreams = settings.max_connections + kSpareUpstreams;
+  budget.buffers = BuffersPerShard(settings.buffer_memory_bytes, settings.shards);
+  // Half as much again: sizes of different classes do not share spans.
+  const uint64_t arena = uint64_t{budget.clients} * (kIdleFrameBytes + RequestBytes(settings)) * 3 / 2;
+  budget.arena_bytes = arena + 16 * kMiB;
+  // Clients and upstreams of twice the even share.
+  const uint64_t even = (settings.max_connections + settings.shards - 1) / settings.shards;
+  const uint64_t connections = 2 * std::min<uint64_t>(settings.max_connections, 2 * even);
+  budget.completions =
+      PowerOfTwo(connections * kOpsPerConnection + kOtherOps, 2 * kMinSubmissions, kMaxCompletions);
+  budget.submissions = PowerOfTwo(budget.completions / 2, kMinSubmissions, kMaxSubmissions);
+  return budget;
+}
+
+ShardBudget ControlShard() {
+  return {.arena_bytes = kControlArenaBytes,
+          .buffers = kControlBuffers,
+          .submissions = kMinSubmissions,
+          .completions = 4 * kMinSubmissions};
+}
+
+uint64_t RingBytes(const ShardBudget& budget) {
+  return uint64_t{budget.submissions} * kSqeBytes + uint64_t{budget.completions} * kCqeBytes;
+}
+
+}  // namespace
+
+uint64_t Sum(const std::vector<BudgetLine>& lines) {
+  uint64_t sum = 0;
+  for (const BudgetLine& line : lines) sum += line.amount;
+  return sum;
+}
+
+std::vector<BudgetLine> ReservedFiles(uint32_t shards, size_t listeners) {
+  constexpr uint64_t kAdminConnections = 64;
+  return {
+      {"standard input, output and error", 3},
+      {"access log, signals, admin listener", 3},
+      {"admin connections", kAdminConnections},
+      {absl::StrCat("rings and one file in reserve: ", shards + 1, " x 2"), uint64_t{shards + 1} * 2},
+      {absl::StrCat("listening sockets: ", shards, " x ", listeners), uint64_t{shards} * listeners},
+      {absl::StrCat("connections above the limit, told so: ", shards, " x ", kOverLimitConnections),
+       uint64_t{shards} * kOverLimitConnections},
+      {"libraries, and connections being closed", 64},
+  };
+}
+
+uint32_t BuffersPerShard(uint64_t buffer_memory_bytes, uint32_t shards) {
+  return static_cast<uint32_t>(
+      std::min<uint64_t>(buffer_memory_bytes / shards / kBufferSlotBytes, kMaxBuffersPerShard));
+}
+
+uint64_t MinBufferMemory(uint32_t shards) {
+  return uint64_t{shards} * kMinBuffersPerShard * kBufferSlotBytes;
+}
+
+uint64_t DefaultBufferMemory(uint64_t memory_bytes, uint32_t shards) {
+  const uint64_t share = std::clamp<uint64_t>(memory_bytes / 16, 64 * kMiB, 1024 * kMiB) / kMiB * kMiB;
+  return std::max(share, MinBufferMemory(shards));
+}
+
+MemoryBudget ComputeBudget(const Settings& settings) {
+  MemoryBudget budget;
+  budget.shard = DataShard(settings);
+  budget.control = ControlShard();
+  const uint64_t shards = settings.shards;
+  const uint64_t clients = settings.max_connections;
+  const size_t head = HeadChunkBytes(settings);
+  budget.memory = {
+      {absl::StrCat("rings: ", shards, " x (", budget.shard.submissions, " submissions x ", kSqeBytes,
+                    " B + ", budget.shard.completions, " completions x ", kCqeBytes, " B), control shard"),
+       shards * RingBytes(budget.shard) + RingBytes(budget.control)},
+      {absl::StrCat("buffers: ", shards, " x ", budget.shard.buffers, " x ", kBufferSlotBytes / 1024,
+                    " KiB, control shard ", kControlBuffers),
+       (shards * budget.shard.buffers + kControlBuffers) * kBufferSlotBytes},
+      {absl::StrCat("client connections: ", clients, " x (", kConnectionBytes, " B + frame ", kIdleFrameBytes,
+                    " B)"),
+       clients * (kConnectionBytes + kIdleFrameBytes)},
+      {absl::StrCat("upstream connections: ", clients, " x ", kUpstreamConnectionBytes, " B"),
+       clients * kUpstreamConnectionBytes},
+      {absl::StrCat("requests in flight: ", clients, " x (", kRequestBytes, " B + 2 sends x ", kGatherBytes,
+                    " B + ", kHeadChunks, " heads x ", head / 1024, " KiB)"),
+       clients * RequestBytes(settings)},
+      {absl::StrCat("control shard's arena"), kControlArenaBytes},
+      {absl::StrCat("access log: ", shards, " x ", kLogBytes / 1024, " KiB"),
+       settings.access_log.empty() ? 0 : shards * kLogBytes},
+  };
+  budget.memory_bytes = Sum(budget.memory);
+  budget.files = ReservedFiles(settings.shards, settings.listeners.size());
+  budget.files.push_back({absl::StrCat("client connections: ", clients), clients});
+  budget.files.push_back({absl::StrCat("upstream connections: ", clients), clients});
+  budget.file_count = Sum(budget.files);
+  return budget;
+}
+
+}  // namespace weir::lb

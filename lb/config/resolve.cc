@@ -1,0 +1,232 @@
+#include "lb/config/resolve.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "absl/flags/flag.h"
+#include "absl/strings/str_cat.h"
+#include "lb/balance/balancer.h"
+#include "lb/config/budget.h"
+#include "lb/config/flag_table.h"
+
+namespace weir::lb {
+namespace {
+
+static_assert(kMaxHeaderBytesFlag == 30 * 1024, "the range of --max_header_bytes");
+
+SocketAddress Loopback(uint16_t port) { return {.bytes = {127, 0, 0, 1}, .port = port, .family = AF_INET}; }
+
+class Resolver {
+ public:
+  Resolver(const Machine& machine, bool demo, std::vector<std::string>& errors)
+      : machine_(machine), demo_(demo), errors_(errors) {}
+
+  Settings Resolve();
+
+ private:
+  void Listeners();
+  void Backends();
+  void AddEndpoint(const SocketAddress& address, const BackendList::Item& item);
+  void Admin();
+  void Shards();
+  void Buffers();
+  void Connections();
+  void Limits();
+  void AccessLog();
+
+  template <class... Parts>
+  void Error(const Parts&... parts) {
+    errors_.push_back(absl::StrCat(parts...));
+  }
+  const ListenerSettings* ListenerOn(const SocketAddress& address) const {
+    const auto found = std::find_if(settings_.listeners.begin(), settings_.listeners.end(),
+                                    [&](const ListenerSettings& other) { return other.address == address; });
+    return found == settings_.listeners.end() ? nullptr : &*found;
+  }
+
+  const Machine& machine_;
+  const bool demo_;
+  std::vector<std::string>& errors_;
+  Settings settings_;
+};
+
+Settings Resolver::Resolve() {
+  for (const FlagRow& row : FlagTable()) {
+    if (row.apply != nullptr) row.apply(settings_);
+  }
+  settings_.fd_limit = machine_.fd_limit;
+  Listeners();
+  Admin();
+  Backends();
+  Shards();
+  Buffers();
+  Connections();
+  Limits();
+  AccessLog();
+  return std::move(settings_);
+}
+
+void Resolver::Listeners() {
+  for (const ListenerSettings& listener : absl::GetFlag(FLAGS_listen).items) {
+    // Port 0 is another port each time.
+    const ListenerSettings* other = listener.address.port == 0 ? nullptr : ListenerOn(listener.address);
+    if (other == nullptr) {
+      settings_.listeners.push_back(listener);
+    } else if (other->protocol == listener.protocol) {
+      Error("--listen: ", listener.text, " is given twice");
+    } else {
+      Error("--listen: ", other->text, " and ", listener.text,
+            " are the same address: choose another port for one");
+    }
+  }
+  if (!settings_.listeners.empty()) return;
+  if (demo_) {
+    settings_.listeners.push_back({Protocol::kHttp, Loopback(8080), "http://127.0.0.1:8080"});
+  } else {
+    Error("--listen is missing: where clients connect, such as --listen=http://0.0.0.0:8080");
+  }
+}
+
+void Resolver::Admin() {
+  settings_.admin = absl::GetFlag(FLAGS_admin).value;
+  if (settings_.admin.family == 0 && demo_) settings_.admin = Loopback(9901);
+  settings_.has_admin = settings_.admin.family != 0;
+  if (!settings_.has_admin || settings_.admin.port == 0) return;
+  if (const ListenerSettings* listener = ListenerOn(settings_.admin)) {
+    Error("--admin: ", settings_.admin.ToString(), " is also ", listener->text,
+          " of --listen: choose another port");
+  }
+}
+
+void Resolver::Backends() {
+  const std::vector<BackendList::Item> items = absl::GetFlag(FLAGS_backends).items;
+  if (demo_) {
+    if (!items.empty()) Error("--backends: weir demo brings its own; leave the flag out, or the word demo");
+    return;
+  }
+  if (items.empty())
+    Error("--backends is missing: where requests go, such as --backends=10.0.0.1:80,10.0.0.2:80");
+  for (const BackendList::Item& item : items) {
+    if (item.address.family != 0) {
+      AddEndpoint(item.address, item);
+      continue;
+    }
+    const absl::StatusOr<std::vector<SocketAddress>> found = machine_.resolve(item.host, item.port);
+    if (!found.ok()) {
+      Error("--backends: \"", item.text, "\": the name cannot be resolved: ", found.status().message());
+      continue;
+    }
+    for (const SocketAddress& address : *found) AddEndpoint(address, item);
+  }
+  if (settings_.endpoints.size() > Balancer::kMaxEndpoints) {
+    Error("--backends: ", settings_.endpoints.size(), " addresses: at most ", Balancer::kMaxEndpoints,
+          " are possible");
+  }
+}
+
+void Resolver::AddEndpoint(const SocketAddress& address, const BackendList::Item& item) {
+  const std::string name =
+      item.address.family != 0 ? item.text : absl::StrCat(item.text, " (", address.ToString(), ")");
+  if (ListenerOn(address) != nullptr || (settings_.has_admin && settings_.admin == address)) {
+    return Error("--backends: ", name, " is an address that Weir itself listens on");
+  }
+  const bool twice = std::any_of(settings_.endpoints.begin(), settings_.endpoints.end(),
+                                 [&](const EndpointSettings& other) { return other.address == address; });
+  if (twice)
+    return Error("--backends: ", name, " is given twice; for a larger share give it a weight: ", item.text,
+                 "=2");
+  settings_.endpoints.push_back({.address = address, .weight = item.weight, .text = item.text});
+}
+
+void Resolver::Shards() {
+  const std::vector<int> wanted = absl::GetFlag(FLAGS_cpus).items;
+  std::vector<int> cpus;
+  for (const int cpu : wanted) {
+    if (std::find(machine_.cpus.begin(), machine_.cpus.end(), cpu) == machine_.cpus.end()) {
+      Error("--cpus: ", cpu,
+            ": this process may not run on it; allowed: ", AbslUnparseFlag(CpuList{machine_.cpus}));
+    } else if (std::find(cpus.begin(), cpus.end(), cpu) != cpus.end()) {
+      Error("--cpus: ", cpu, " is given twice");
+    } else {
+      cpus.push_back(cpu);
+    }
+  }
+  if (wanted.empty()) cpus = machine_.cpus;
+  const uint32_t shards = absl::GetFlag(FLAGS_shards).value;
+  settings_.shards =
+      shards != 0 ? shards : static_cast<uint32_t>(std::clamp<size_t>(cpus.size(), 1, kMaxShards));
+  if (settings_.shards <= cpus.size()) {
+    cpus.resize(settings_.shards);
+    settings_.cpus = std::move(cpus);
+  } else if (!wanted.empty()) {
+    Error("--shards: ", shards, " are more than the ", wanted.size(), " of --cpus");
+  }
+  // More shards than CPUs without --cpus: the scheduler places them.
+}
+
+void Resolver::Buffers() {
+  const uint64_t least = MinBufferMemory(settings_.shards);
+  settings_.buffer_memory_bytes = absl::GetFlag(FLAGS_buffer_memory).value;
+  if (settings_.buffer_memory_bytes == 0) {
+    settings_.buffer_memory_bytes = DefaultBufferMemory(machine_.memory_bytes, settings_.shards);
+  } else if (settings_.buffer_memory_bytes < least) {
+    Error("--buffer_memory: ", SizeText(settings_.buffer_memory_bytes), " is too little for ",
+          settings_.shards, " shards: expected ", SizeText(least), " or more (", kMinBuffersPerShard,
+          " buffers of ", SizeText(kBufferSlotBytes), " each)");
+  }
+}
+
+void Resolver::Connections() {
+  const uint64_t reserved = Sum(ReservedFiles(settings_.shards, settings_.listeners.size()));
+  const uint64_t room = settings_.fd_limit > reserved ? settings_.fd_limit - reserved : 0;
+  // A client and its upstream connection; in the demo also the origin's end of that.
+  const auto most = static_cast<uint32_t>(std::min<uint64_t>(room / (demo_ ? 3 : 2), ConnectionCount::kMost));
+  settings_.max_connections = absl::GetFlag(FLAGS_max_connections).value;
+  if (settings_.max_connections > most || most == 0) {
+    const uint64_t needed = reserved + 2 * uint64_t{std::max(settings_.max_connections, 1u)};
+    Error("--max_connections: ", settings_.max_connections, " needs ", needed,
+          " open files and the limit is ", settings_.fd_limit,
+          ": raise it (ulimit -Hn, LimitNOFILE=), or choose ", most, " or less");
+  } else if (settings_.max_connections == 0) {
+    settings_.max_connections = most;
+  }
+}
+
+void Resolver::Limits() {
+  const http::Limits& limits = settings_.limits;
+  if (limits.target_bytes >= limits.header_bytes) {
+    Error("--max_target_bytes: ", SizeText(limits.target_bytes),
+          " does not fit into --max_header_bytes=", SizeText(limits.header_bytes));
+  } else if (!http::Valid(limits)) {
+    Error("--max_header_bytes, --max_header_fields, --max_target_bytes: they do not go together");
+  }
+}
+
+// As far as that can be told without making the file, which happens at start.
+void Resolver::AccessLog() {
+  const std::string& path = settings_.access_log;
+  if (path.empty() || path == "-") return;
+  std::error_code ignored;
+  int error = 0;
+  if (std::filesystem::is_directory(path, ignored)) {
+    error = EISDIR;
+  } else if (access(path.c_str(), F_OK) == 0) {
+    if (access(path.c_str(), W_OK) != 0) error = errno;
+  } else {
+    const std::string folder = std::filesystem::path(path).parent_path();
+    if (access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0) error = errno;
+  }
+  if (error != 0) Error("--access_log: \"", path, "\": cannot be written to: ", std::strerror(error));
+}
+
+}  // namespace
+
+Settings ResolveFlags(const Machine& machine, bool demo, std::vector<std::string>& errors) {
+  return Resolver(machine, demo, errors).Resolve();
+}
+
+}  // namespace weir::lb
