@@ -31,7 +31,7 @@ std::string MiB(uint64_t bytes) {
 
 std::string DescribeSettings(const Settings& settings) {
   std::string out =
-      absl::StrCat("# weir ", kVersion, ": the configuration is valid; this is a flag file of it\n");
+      "# weir " + std::string(kVersion) + ": the configuration is valid; this is a flag file of it\n";
   FlagGroup group = FlagGroup::kStopping;
   for (const FlagRow& row : FlagTable()) {
     if (row.group != group) {
