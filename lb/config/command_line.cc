@@ -5,7 +5,6 @@
 #include <map>
 #include <vector>
 
-#include "absl/flags/reflection.h"
 #include "lb/config/arguments.h"
 #include "lb/config/describe.h"
 #include "lb/config/resolve.h"
@@ -48,6 +47,7 @@ Command FindCommand(const Arguments& arguments, std::vector<std::string>& errors
 
 // Sets the flags in an order in which the last one wins: those of the files first.
 void SetFlags(const Arguments& arguments, std::vector<std::string>& errors) {
+  for (const FlagRow& row : FlagTable()) row.reset();
   for (const bool from_file : {true, false}) {
     std::map<const FlagRow*, std::string> first;  // where a flag that is no list was given
     for (const GivenFlag& given : arguments.flags) {
@@ -91,7 +91,6 @@ CommandLine Refuse(Command command, const std::vector<std::string>& errors) {
 }  // namespace
 
 CommandLine ParseCommandLine(std::span<const std::string_view> arguments, const Machine& machine) {
-  const absl::FlagSaver restore_flags;
   Arguments given = WalkArguments(arguments);
   std::vector<std::string> errors = std::move(given.errors);
   const Command command = FindCommand(given, errors);

@@ -34,7 +34,7 @@ struct CommandLine {
   Settings settings;
 };
 
-// `arguments` without the program's name. Not thread-safe (Abseil's flags are global), restores all flags.
+// `arguments` without the program's name. Not thread-safe: Abseil's flags are global.
 CommandLine ParseCommandLine(std::span<const std::string_view> arguments, const Machine& machine);
 CommandLine ParseCommandLine(int argc, char** argv, const Machine& machine);
 

@@ -5,6 +5,7 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/marshalling.h"
 #include "absl/strings/str_cat.h"
+#include "core/check.h"
 
 // The table. SPECIAL(name, group, type, default in words, setting, sentence): resolve.cc works the setting
 // out. FIELD(name, group, type, setting, sentence): the value is the setting, and the setting's default the
@@ -80,15 +81,25 @@ constexpr bool kIsList = requires(Type value) { value.items; };
 
 template <class Type>
 bool SetFlag(absl::Flag<Type>& flag, std::string_view text, std::string* error) {
-  Type value;
-  if (!absl::ParseFlag(Absl(text), &value, error)) return false;
+  Type value = absl::GetFlag(flag);
   if constexpr (kIsList<Type>) {
-    Type all = absl::GetFlag(flag);
-    all.items.insert(all.items.end(), value.items.begin(), value.items.end());
-    value = std::move(all);
+    if (!ParseElement(Absl(text), &value, error)) return false;
+  } else if (text.empty()) {
+    *error = absl::StrCat("expected ", Type::kPlaceholder);
+    return false;
+  } else if (!absl::ParseFlag(Absl(text), &value, error)) {
+    return false;
   }
   absl::SetFlag(&flag, value);
   return true;
+}
+
+template <class Type>
+void ResetFlag(absl::Flag<Type>& flag) {
+  Type value;
+  std::string error;
+  WEIR_CHECK(absl::ParseFlag(absl::GetFlagReflectionHandle(flag).DefaultValue(), &value, &error));
+  absl::SetFlag(&flag, value);
 }
 
 // A setting in the words of its flag.
@@ -116,6 +127,7 @@ std::string Said(const Setting& setting) {
   FlagRow {                                                                                           \
     #name, FlagGroup::group, kIsList<type>, type::kPlaceholder, default_text, sentence,               \
         [](std::string_view text, std::string* error) { return SetFlag(FLAGS_##name, text, error); }, \
+        [] { ResetFlag(FLAGS_##name); },                                                              \
         [] { return absl::GetFlagReflectionHandle(FLAGS_##name).DefaultValue(); }, apply,             \
         [](const Settings& settings) { return Said<type>(settings.setting); }                         \
   }
@@ -131,13 +143,13 @@ constexpr std::string_view kUsage = R"(Weir, a load balancer and reverse proxy f
 
   weir            serves until SIGTERM or SIGINT
   weir demo       serves in front of three small origins of its own, on loopback
-  weir check      says what is wrong with the flags, or prints the resolved configuration and the memory budget
+  weir check      names every mistake in the flags, or prints the resolved configuration and memory budget
   weir version    prints the version
   weir help       prints this, as does --help
 
 A list takes several values, separated by commas or by giving the flag again. DURATION: 500ms, 10s, 5m, 1h.
-SIZE: 65536, 64KiB, 256MiB, 1GiB (also k, M, G). --flagfile=FILE reads flags from a file, one a line; # begins a
-comment line, and the command line wins over the file.
+SIZE: 65536, 64KiB, 256MiB, 1GiB (also k, M, G). --flagfile=FILE reads flags from a file, one a line; # begins
+a comment line, and the command line wins over the file.
 )";
 
 constexpr size_t kTextColumn = 36;

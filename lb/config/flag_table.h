@@ -24,6 +24,8 @@ struct FlagRow {
   std::string_view sentence;
   // Sets the flag's value (a list: adds one element to it); false with what was expected.
   bool (*set)(std::string_view text, std::string* error);
+  // Back to the default.
+  void (*reset)();
   std::string (*flag_default)();
   // Copies the flag's value into the settings; null where resolve.cc does it.
   void (*apply)(Settings& settings);

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "lb/balance/balancer.h"
 
 namespace weir::lb {
@@ -51,6 +52,16 @@ std::string ListText(const auto& items, const auto& text) {
   std::string list;
   for (const auto& item : items) absl::StrAppend(&list, list.empty() ? "" : ",", text(item));
   return list;
+}
+
+template <class List>
+bool ParseList(absl::string_view text, List* flag, std::string* error) {
+  flag->items.clear();
+  if (text.empty()) return true;
+  for (const absl::string_view element : absl::StrSplit(text, ',')) {
+    if (!ParseElement(element, flag, error)) return false;
+  }
+  return true;
 }
 
 constexpr std::string_view kListenerExpected = "expected http://ADDRESS:PORT or tcp://ADDRESS:PORT";
@@ -108,7 +119,7 @@ bool ParseCount(absl::string_view text, uint64_t* count, std::string* error) {
   return Digits(Std(text), count) || Fail(error, "expected a whole number");
 }
 
-bool AbslParseFlag(absl::string_view text, ListenerList* flag, std::string* error) {
+bool ParseElement(absl::string_view text, ListenerList* flag, std::string* error) {
   ListenerSettings listener;
   listener.text = std::string(text);
   std::string_view rest = Std(text);
@@ -126,15 +137,19 @@ bool AbslParseFlag(absl::string_view text, ListenerList* flag, std::string* erro
     return Fail(error, std::string(kListenerExpected) + ", with a numeric address such as 0.0.0.0 or [::]");
   }
   listener.address = *address;
-  flag->items = {std::move(listener)};
+  flag->items.push_back(std::move(listener));
   return true;
+}
+
+bool AbslParseFlag(absl::string_view text, ListenerList* flag, std::string* error) {
+  return ParseList(text, flag, error);
 }
 
 std::string AbslUnparseFlag(const ListenerList& flag) {
   return ListText(flag.items, [](const ListenerSettings& item) { return item.text; });
 }
 
-bool AbslParseFlag(absl::string_view text, BackendList* flag, std::string* error) {
+bool ParseElement(absl::string_view text, BackendList* flag, std::string* error) {
   BackendList::Item item;
   std::string_view rest = Std(text);
   if (const size_t equals = rest.find('='); equals != std::string_view::npos) {
@@ -165,8 +180,12 @@ bool AbslParseFlag(absl::string_view text, BackendList* flag, std::string* error
     item.port = static_cast<uint16_t>(port);
   }
   if (item.port == 0) return Fail(error, "expected a port from 1 to 65535");
-  flag->items = {std::move(item)};
+  flag->items.push_back(std::move(item));
   return true;
+}
+
+bool AbslParseFlag(absl::string_view text, BackendList* flag, std::string* error) {
+  return ParseList(text, flag, error);
 }
 
 std::string AbslUnparseFlag(const BackendList& flag) {
@@ -190,7 +209,7 @@ std::string AbslUnparseFlag(const BalanceName& flag) {
   return flag.value == Balance::kLeastConn ? "least_conn" : "round_robin";
 }
 
-bool AbslParseFlag(absl::string_view text, CpuList* flag, std::string* error) {
+bool ParseElement(absl::string_view text, CpuList* flag, std::string* error) {
   constexpr uint64_t kMaxCpu = 4095;
   const std::string_view range = Std(text);
   const size_t dash = range.find('-');
@@ -201,12 +220,15 @@ bool AbslParseFlag(absl::string_view text, CpuList* flag, std::string* error) {
   if (good && dash != std::string_view::npos) good = Digits(range.substr(dash + 1), &last);
   if (!good || first > last || last > kMaxCpu)
     return Fail(error, "expected CPU numbers and ranges such as 0-3,5");
-  flag->items.clear();
   for (uint64_t cpu = first; cpu <= last; ++cpu) flag->items.push_back(static_cast<int>(cpu));
   return true;
 }
 
 // Neighbours as ranges: 0-3,5.
+bool AbslParseFlag(absl::string_view text, CpuList* flag, std::string* error) {
+  return ParseList(text, flag, error);
+}
+
 std::string AbslUnparseFlag(const CpuList& flag) {
   std::string list;
   for (size_t i = 0; i < flag.items.size();) {
@@ -220,6 +242,8 @@ std::string AbslUnparseFlag(const CpuList& flag) {
 }
 
 bool AbslParseFlag(absl::string_view text, OptionalAddress* flag, std::string* error) {
+  flag->value = {};
+  if (text.empty()) return true;
   const std::optional<SocketAddress> address = SocketAddress::Parse(Std(text));
   if (!address)
     return Fail(error, "expected ADDRESS:PORT with a numeric address, such as 127.0.0.1:9901 or [::1]:9901");
@@ -231,8 +255,7 @@ std::string AbslUnparseFlag(const OptionalAddress& flag) {
   return flag.value.family == 0 ? "" : flag.value.ToString();
 }
 
-bool AbslParseFlag(absl::string_view text, PathText* flag, std::string* error) {
-  if (text.empty()) return Fail(error, "expected a file's path, or - for standard output");
+bool AbslParseFlag(absl::string_view text, PathText* flag, std::string* /*error*/) {
   flag->value = std::string(text);
   return true;
 }

@@ -78,6 +78,7 @@ struct ListenerList {
   static constexpr const char* kPlaceholder = "URL,...";
   std::vector<ListenerSettings> items;
 };
+bool ParseElement(absl::string_view text, ListenerList* flag, std::string* error);
 bool AbslParseFlag(absl::string_view text, ListenerList* flag, std::string* error);
 std::string AbslUnparseFlag(const ListenerList& flag);
 
@@ -93,6 +94,7 @@ struct BackendList {
   };
   std::vector<Item> items;
 };
+bool ParseElement(absl::string_view text, BackendList* flag, std::string* error);
 bool AbslParseFlag(absl::string_view text, BackendList* flag, std::string* error);
 std::string AbslUnparseFlag(const BackendList& flag);
 
@@ -107,6 +109,7 @@ struct CpuList {
   static constexpr const char* kPlaceholder = "CPU,FIRST-LAST,...";
   std::vector<int> items;
 };
+bool ParseElement(absl::string_view text, CpuList* flag, std::string* error);
 bool AbslParseFlag(absl::string_view text, CpuList* flag, std::string* error);
 std::string AbslUnparseFlag(const CpuList& flag);
 

@@ -1,0 +1,109 @@
+// What is asked of the real machine: limits, names, ports.
+#include "lb/config/machine.h"
+
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "lb/config/ports.h"
+
+namespace weir::lb {
+namespace {
+
+using testing::Contains;
+using testing::HasSubstr;
+
+TEST(Machine, IsRead) {
+  const Machine machine = ReadMachine();
+  EXPECT_FALSE(machine.cpus.empty());
+  EXPECT_GT(machine.memory_bytes, uint64_t{1} << 20);
+  EXPECT_GT(machine.fd_limit, 3u);
+}
+
+TEST(Machine, RaisesTheSoftFileLimit) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit lowered{.rlim_cur = 64, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &lowered), 0);
+  EXPECT_EQ(RaiseFileLimit(), before.rlim_max);
+  rlimit after{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &after), 0);
+  EXPECT_EQ(after.rlim_cur, before.rlim_max);
+}
+
+TEST(Machine, ResolvesNames) {
+  const Machine machine = ReadMachine();
+  const auto found = machine.resolve("localhost", 81);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_THAT(*found, Contains(*SocketAddress::Parse("127.0.0.1:81")));
+  EXPECT_FALSE(machine.resolve("no-such-name.invalid", 81).ok());
+}
+
+// A socket as another process would have it.
+class Occupied {
+ public:
+  explicit Occupied(bool reuse_port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const int one = 1;
+    setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (reuse_port) setsockopt(fd_, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(bind(fd_, reinterpret_cast<sockaddr*>(&any), sizeof(any)), 0);
+    EXPECT_EQ(listen(fd_, 1), 0);
+    sockaddr_storage bound;
+    socklen_t length = sizeof(bound);
+    EXPECT_EQ(getsockname(fd_, reinterpret_cast<sockaddr*>(&bound), &length), 0);
+    address_ = SocketAddress::FromSockaddr(reinterpret_cast<sockaddr*>(&bound));
+  }
+  ~Occupied() { close(fd_); }
+  const SocketAddress& address() const { return address_; }
+
+ private:
+  int fd_;
+  SocketAddress address_;
+};
+
+Settings Listening(const SocketAddress& address) {
+  Settings settings;
+  settings.listeners.push_back({Protocol::kHttp, address, "http://" + address.ToString()});
+  return settings;
+}
+
+TEST(Ports, FreeOnesPassAndStayFree) {
+  SocketAddress address;
+  {
+    const Occupied occupied(false);
+    address = occupied.address();
+  }
+  Settings settings = Listening(address);
+  settings.has_admin = true;
+  settings.admin = *SocketAddress::Parse("127.0.0.1:0");
+  EXPECT_TRUE(CheckPortsFree(settings).ok());
+  EXPECT_TRUE(CheckPortsFree(settings).ok());
+}
+
+TEST(Ports, ASecondWeirIsNoticed) {
+  // SO_REUSEPORT would let it in silently.
+  const Occupied occupied(true);
+  const std::string text = occupied.address().ToString();
+  EXPECT_EQ(CheckPortsFree(Listening(occupied.address())).message(),
+            "--listen: http://" + text + ": the port is in use by another process (ss -ltnp tells which)");
+  Settings settings;
+  settings.has_admin = true;
+  settings.admin = occupied.address();
+  EXPECT_THAT(std::string(CheckPortsFree(settings).message()),
+              HasSubstr("--admin: " + text + ": the port is in use"));
+}
+
+TEST(Ports, AnAddressOfAnotherMachine) {
+  const SocketAddress address = *SocketAddress::Parse("192.0.2.1:80");
+  EXPECT_EQ(CheckPortsFree(Listening(address)).message(),
+            "--listen: http://192.0.2.1:80: this machine does not have that address");
+}
+
+}  // namespace
+}  // namespace weir::lb
