@@ -8,6 +8,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <new>
@@ -35,6 +36,7 @@ class Slab {
     WEIR_CHECK(region != MAP_FAILED);
     madvise(region, bytes_, MADV_NOHUGEPAGE);
     objects_ = static_cast<char*>(region);
+    resident_.resize((bytes_ / kPageBytes + 63) / 64);
   }
   ~Slab() {
     WEIR_CHECK(size_ == 0);
@@ -58,7 +60,9 @@ class Slab {
     free_[word] &= free_[word] - 1;
     if (free_[word] == 0) with_free_[top] &= ~(uint64_t{1} << (word % 64));
     ++size_;
-    if (index >= high_) high_ = index + 1;
+    const size_t begin = size_t{index} * sizeof(T);
+    SetResident(begin / kPageBytes);
+    SetResident((begin + sizeof(T) - 1) / kPageBytes);
     return new (objects_ + size_t{index} * sizeof(T)) T(std::forward<Args>(args)...);
   }
 
@@ -90,18 +94,29 @@ class Slab {
     }
   }
 
-  // Gives back the pages behind the highest live object. Call about once a second.
+  // Gives the pages without a live object back to the kernel. Call about once a second.
   void Trim() {
-    uint32_t high = high_;
-    while (high > 0 && (free_[(high - 1) / 64] >> ((high - 1) % 64) & 1) != 0) --high;
-    const size_t keep = (size_t{high} * sizeof(T) + kPageBytes - 1) / kPageBytes * kPageBytes;
-    const size_t used = (size_t{high_} * sizeof(T) + kPageBytes - 1) / kPageBytes * kPageBytes;
-    if (keep < used) madvise(objects_ + keep, used - keep, MADV_DONTNEED);
-    high_ = high;
+    for (size_t word = 0; word < resident_.size(); ++word) {
+      for (uint64_t pages = resident_[word]; pages != 0; pages &= pages - 1) {
+        const size_t page = word * 64 + static_cast<size_t>(std::countr_zero(pages));
+        if (InUse(page)) continue;
+        madvise(objects_ + page * kPageBytes, kPageBytes, MADV_DONTNEED);
+        resident_[word] &= ~(uint64_t{1} << (page % 64));
+      }
+    }
   }
 
  private:
   static constexpr size_t kPageBytes = 4096;
+
+  void SetResident(size_t page) { resident_[page / 64] |= uint64_t{1} << (page % 64); }
+  bool InUse(size_t page) const {
+    const size_t last = std::min<size_t>(((page + 1) * kPageBytes - 1) / sizeof(T), capacity_ - 1);
+    for (size_t index = page * kPageBytes / sizeof(T); index <= last; ++index) {
+      if ((free_[index / 64] >> (index % 64) & 1) == 0) return true;
+    }
+    return false;
+  }
 
   uint32_t capacity_;
   uint32_t words_;
@@ -109,7 +124,7 @@ class Slab {
   std::vector<uint64_t> with_free_;  // a bit for each word of free_ that has one
   uint32_t first_top_ = 0;           // no word of with_free_ before this one has a bit
   uint32_t size_ = 0;
-  uint32_t high_ = 0;  // one more than the highest index used since the last Trim
+  std::vector<uint64_t> resident_;  // a bit for each page that may be present
   size_t bytes_ = 0;
   char* objects_ = nullptr;
 };

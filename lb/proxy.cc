@@ -144,8 +144,10 @@ void Proxy::Accepted(int fd, const Listener& listener) {
   if (!over_limit) counters_.open_connections.Add();
   if (tcp) {
     TcpSession(scope_, *this, client);
-  } else {
+  } else if (over_limit) {
     HttpSession(scope_, *this, client);
+  } else {
+    AwaitRequest(*this, client);
   }
 }
 
@@ -195,8 +197,10 @@ void Proxy::CheckDrained() {
 void Proxy::KeepHouse() {
   FreeBuffers();
   CheckDrained();
-  clients_.Trim();
-  upstreams_.Trim();
+  if (++house_rounds_ % (UpstreamPool::kShrinkMs / kHouseKeepingMs) == 0) {
+    clients_.Trim();
+    upstreams_.Shrink();
+  }
   shard_.SetTimer(house_timer_, kHouseKeepingMs);
 }
 

@@ -57,6 +57,7 @@ class Proxy {
   ProxyCounters& counters() { return counters_; }
   UpstreamPool& upstreams() { return upstreams_; }
   AccessLog* log() { return log_; }
+  Scope& scope() { return scope_; }
   http::RequestHead& request_head() { return request_head_; }
   http::ResponseHead& response_head() { return response_head_; }
   http::Trailers& trailers() { return trailers_; }
@@ -117,9 +118,13 @@ class Proxy {
     Proxy* proxy;
   } house_keeper_;
   Timer house_timer_;
+  uint32_t house_rounds_ = 0;
 };
 
-// The session coroutines (l7/session.cc, l4/relay.cc); they own the connection until they call CloseClient.
+// Waits for a request, without a coroutine, then begins a session.
+void AwaitRequest(Proxy& proxy, ClientConnection* client);
+// The session coroutines (l7/session.cc, l4/tcp_session.cc); they own the connection until they call
+// CloseClient, or go back to AwaitRequest.
 Root HttpSession(Scope& scope, Proxy& proxy, ClientConnection* client);
 Root TcpSession(Scope& scope, Proxy& proxy, ClientConnection* client);
 

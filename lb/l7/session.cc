@@ -63,7 +63,51 @@ Task<> Tunnel(Proxy& proxy, ClientConnection& client, UpstreamConnection* upstre
   if (result.reset) client.cut = true;
 }
 
+// Says goodbye to a connection no request runs on.
+Root HttpGoodbye(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
+  co_await Linger(proxy.shard(), *client);
+  proxy.CloseClient(client, client->cut);
+}
+
+// What an idle connection does when it is woken: no coroutine exists for it.
+void StepIdle(Proxy& proxy, ClientConnection* client) {
+  Shard& shard = proxy.shard();
+  Stream& stream = client->stream;
+  stream.Poll(shard);
+  if (stream.has_bytes()) {
+    client->run = &Waiter::Resume;
+    HttpSession(proxy.scope(), proxy, client);
+    return;
+  }
+  if (stream.receive_ended() || client->cut) {
+    proxy.CloseClient(client, client->cut);
+    return;
+  }
+  const bool drained = proxy.draining() && client->requests > 0;
+  if (client->timer.fired || (drained && !stream.receive_armed())) {
+    if (client->timer.fired && client->requests == 0) proxy.counters().client_timeouts.Add();
+    client->run = &Waiter::Resume;
+    HttpGoodbye(proxy.scope(), proxy, client);
+  } else if (drained) {
+    // Disarmed first, so that a request that races in is still served.
+    stream.CancelReceive(shard);
+  } else {
+    stream.ArmReceive(shard, Op::kPollFirst);
+  }
+}
+
 }  // namespace
+
+void AwaitRequest(Proxy& proxy, ClientConnection* client) {
+  const Timeouts& timeouts = proxy.timeouts();
+  proxy.shard().SetTimer(client->timer,
+                         client->requests == 0 ? timeouts.client_header_ms : timeouts.keep_alive_ms);
+  client->run = [](Runnable* self) {
+    StepIdle(*static_cast<Proxy*>(Shard::Current().tenant),
+             static_cast<ClientConnection*>(static_cast<Waiter*>(self)));
+  };
+  StepIdle(proxy, client);
+}
 
 Root HttpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
   Shard& shard = proxy.shard();
@@ -72,27 +116,7 @@ Root HttpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     RefuseConnection(proxy, *client);
     verdict = Verdict::kLinger;
   }
-  while (verdict == Verdict::kKeepAlive) {
-    const Timeouts& timeouts = proxy.timeouts();
-    shard.SetTimer(client->timer, client->requests == 0 ? timeouts.client_header_ms : timeouts.keep_alive_ms);
-    for (;;) {
-      client->stream.Poll(shard);
-      if (client->stream.has_bytes() || client->stream.receive_ended()) break;
-      if (client->cut || client->timer.fired) break;
-      if (proxy.draining() && client->requests > 0) {
-        // Idle and draining: disarm first, so that a request that races in is still served.
-        if (!client->stream.receive_armed()) break;
-        client->stream.CancelReceive(shard);
-      } else {
-        client->stream.ArmReceive(shard, Op::kPollFirst);
-      }
-      co_await client->Park();
-    }
-    if (!client->stream.has_bytes()) {
-      if (client->timer.fired && client->requests == 0) proxy.counters().client_timeouts.Add();
-      verdict = client->stream.receive_ended() ? Verdict::kClose : Verdict::kLinger;
-      break;
-    }
+  while (verdict == Verdict::kKeepAlive && client->stream.has_bytes()) {
     Exchange* exchange = MakeExchange(proxy, *client);
     if (exchange == nullptr) {
       verdict = Verdict::kReset;
@@ -103,6 +127,10 @@ Root HttpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     UpstreamConnection* tunnel = verdict == Verdict::kTunnel ? exchange->TakeTunnel() : nullptr;
     EndExchange(shard, exchange);
     if (tunnel != nullptr) co_await Tunnel(proxy, *client, tunnel);
+  }
+  if (verdict == Verdict::kKeepAlive) {
+    AwaitRequest(proxy, client);
+    co_return;
   }
   if (verdict == Verdict::kLinger) co_await Linger(shard, *client);
   proxy.CloseClient(client, verdict == Verdict::kReset || client->cut);

@@ -193,6 +193,7 @@ void UpstreamPool::UnlinkIdle(UpstreamConnection* connection) {
   connection->newer = connection->older = nullptr;
   connection->idle = false;
   --endpoint.idle;
+  endpoint.fewest_idle = std::min(endpoint.fewest_idle, endpoint.idle);
   endpoint.counters.idle.Sub();
   counters_.upstream_idle.Sub();
 }
@@ -220,6 +221,19 @@ void UpstreamPool::OnWatch(UpstreamConnection* connection) {
     UnlinkIdle(connection);
     Close(connection, false);
   }
+}
+
+void UpstreamPool::Shrink() {
+  for (auto& endpoint : endpoints_) {
+    const uint32_t unneeded = endpoint->fewest_idle > kKeepIdle ? endpoint->fewest_idle - kKeepIdle : 0;
+    for (uint32_t i = 0; i < (unneeded + 1) / 2; ++i) {
+      UpstreamConnection* oldest = endpoint->oldest;
+      UnlinkIdle(oldest);
+      Close(oldest, false);
+    }
+    endpoint->fewest_idle = endpoint->idle;
+  }
+  connections_.Trim();
 }
 
 bool UpstreamPool::CloseOneIdle() {

@@ -82,7 +82,11 @@ class UpstreamPool {
 
   uint32_t open() const { return connections_.size(); }
   EndpointCounters& endpoint_counters(uint32_t endpoint) { return endpoints_[endpoint]->counters; }
-  void Trim() { connections_.Trim(); }
+  // Closes half of the idle connections that nobody needed since the last call, the oldest first, and gives
+  // memory back. Call every kShrinkMs: a burst's connections leave within some seconds.
+  void Shrink();
+  static constexpr uint32_t kShrinkMs = 1'000;
+  static constexpr uint32_t kKeepIdle = 32;  // per endpoint: kept however quiet it is, until they age out
 
  private:
   friend struct UpstreamConnection;
@@ -93,7 +97,8 @@ class UpstreamPool {
     UpstreamConnection* newest = nullptr;
     UpstreamConnection* oldest = nullptr;
     uint32_t idle = 0;
-    uint32_t failures = 0;  // in a row
+    uint32_t fewest_idle = 0;  // since the last Shrink: so many were never needed
+    uint32_t failures = 0;     // in a row
     int64_t aside_until_ns = 0;
     bool aside = false;
     Timer timer;  // brings it back
