@@ -61,7 +61,7 @@ struct alignas(64) CoreCounters {
   Counter turns;
   Counter ops_submitted;
   Counter completions;
-  Counter cq_overflows;       // completions the kernel had to keep aside
+  Counter cq_overflows;       // turns in which the kernel had to keep completions aside
   Counter buffers_exhausted;  // receives that had to wait for a buffer
   Counter buffer_low_water;   // times fewer than an eighth of the buffers were free
   Counter messages;           // taken from mailboxes

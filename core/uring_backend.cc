@@ -378,11 +378,10 @@ void UringBackend::Turn(const Batch& batch) {
   const uint32_t tail = LoadAcquire(cq_tail_);
   while (head != tail && Complete(cqes_[head & cq_mask_], *batch.ready)) ++head;
   StoreRelease(cq_head_, head);
-  const uint32_t overflow = LoadAcquire(cq_overflow_);
-  if (overflow != cq_overflow_seen_) {
-    counters_.cq_overflows.Add(overflow - cq_overflow_seen_);
-    cq_overflow_seen_ = overflow;
-  }
+  // The kernel keeps what does not fit and hands it out in later turns, at the price of an allocation each.
+  if ((LoadAcquire(sq_flags_) & IORING_SQ_CQ_OVERFLOW) != 0) counters_.cq_overflows.Add();
+  // It had no memory for that: an op's completion is lost, and its owner would wait for ever.
+  WEIR_CHECK(LoadAcquire(cq_overflow_) == 0);
 }
 
 int UringBackend::OpenStream(uint16_t family) { return OpenStreamSocket(family); }

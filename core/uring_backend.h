@@ -1,9 +1,10 @@
 // UringBackend: Backend on a real io_uring; one per shard, made on the shard's own thread (SINGLE_ISSUER).
 // One io_uring_enter a turn submits everything, waits and reaps; the wait's timeout rides in it, so timers
-// cost no submission. Receives take buffers from a provided ring: a shallow window on the shard's pool (64
-// buffers, growing to 1024 while bursts exhaust it), refilled once a turn from the pool's LIFO stack. Sizes:
-// the submission ring bounds what one turn submits (the rest stays pending); the completion ring holds more
-// than all ops of the connection limit, and overflows are counted all the same. Errors: construction ends the
+// cost no submission. Receives take buffers from one of two provided rings, request heads and bodies: each a
+// shallow window on the shard's pool (64 buffers, growing to 1024 while bursts exhaust it), refilled once a
+// turn from the pool's LIFO stack, the bodies' only while the reserve is free. Sizes: the submission ring
+// bounds what one turn submits (the rest stays pending); the completion ring holds more than all ops of the
+// connection limit, and turns in which it overflowed are counted all the same. Errors: construction ends the
 // process with a sentence only if the probe succeeded before (uring_probe.h), so main probes first.
 #pragma once
 
@@ -96,7 +97,6 @@ class UringBackend final : public Backend {
   uint32_t* cq_head_ = nullptr;
   uint32_t* cq_tail_ = nullptr;
   uint32_t* cq_overflow_ = nullptr;
-  uint32_t cq_overflow_seen_ = 0;
   uint32_t cq_mask_ = 0;
   io_uring_cqe* cqes_ = nullptr;
 

@@ -116,6 +116,7 @@ class World {
 
   // What is open.
   uint32_t open_fds(uint32_t host = kWeirHost) const;
+  void set_fd_limit(uint32_t limit) { options_.fd_limit = limit; }
   // Fds, their kinds and the state of the connections, one a line, for a failed test's message.
   std::string Dump() const;
   // Aborts if a host holds fds, or if a shard NewShard made has ops in flight, buffers or arena memory out.
