@@ -12,7 +12,7 @@
 #include "lb/admin/pages.h"
 #include "lb/demo/origin.h"
 #include "lb/proxy.h"
-#include "lb/version.h"
+#include "lb/config/version.h"
 
 namespace weir::lb {
 namespace {
