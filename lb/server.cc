@@ -347,6 +347,7 @@ Root Server::Control(Scope& /*scope*/) {
   control_->ClearTimer(timer_);
   LogLine("stopped");
   state_ = State::kStopped;
+  control_->Stop();  // this turn waits for nothing more
 }
 
 void Server::OnSignal(int signal) {
