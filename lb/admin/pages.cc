@@ -1,0 +1,388 @@
+#include "lb/admin/pages.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace weir::lb {
+namespace {
+
+// What is counted, once for both pages: `key` is the member's name in /stats; the metric is weir_<key>, with
+// _total behind it when it only grows.
+enum class Kind { kCounter, kGauge };
+
+template <class Counters>
+struct Row {
+  std::string_view key;
+  Kind kind;
+  Counter Counters::* counter;
+  std::string_view help;
+};
+
+using P = ProxyCounters;
+using C = CoreCounters;
+using E = EndpointCounters;
+constexpr Kind kCounter = Kind::kCounter;
+constexpr Kind kGauge = Kind::kGauge;
+
+// Summed over the shards.
+constexpr Row<P> kProxyRows[] = {
+    {"rejected_connections", kCounter, &P::rejected_at_limit,
+     "Client connections refused at --max_connections."},
+    {"accept_errors", kCounter, &P::accept_errors,
+     "Accepts that failed, for want of file descriptors and the like."},
+    {"client_received_bytes", kCounter, &P::client_bytes_received, "Bytes received from clients."},
+    {"client_sent_bytes", kCounter, &P::client_bytes_sent, "Bytes sent to clients."},
+    {"requests_active", kGauge, &P::requests_active, "HTTP requests in flight."},
+    {"local_responses", kCounter, &P::local_responses, "Responses made by Weir itself."},
+    {"client_timeouts", kCounter, &P::client_timeouts, "Clients that took too long to send a head or body."},
+    {"client_aborts", kCounter, &P::client_aborts, "Clients that left in the middle of a request."},
+    {"bad_requests", kCounter, &P::bad_requests, "Requests refused for breaking a rule of HTTP or a limit."},
+    {"upgrades", kCounter, &P::upgrades, "Connections that became a tunnel (101)."},
+    {"upstream_connects", kCounter, &P::upstream_connects, "Connections begun to endpoints."},
+    {"upstream_connect_failures", kCounter, &P::upstream_connect_failures,
+     "Connections to endpoints that failed."},
+    {"upstream_reused", kCounter, &P::upstream_reused, "Requests sent on a kept connection."},
+    {"upstream_bad_responses", kCounter, &P::upstream_bad_responses,
+     "Responses that broke a rule of HTTP or a limit."},
+    {"upstream_resets", kCounter, &P::upstream_resets, "Responses cut short by the endpoint."},
+    {"upstream_timeouts", kCounter, &P::upstream_timeouts, "Endpoints that took too long to answer."},
+    {"upstream_idle_connections", kGauge, &P::upstream_idle, "Connections to endpoints kept for reuse."},
+    {"upstream_open_connections", kGauge, &P::upstream_open, "Connections to endpoints."},
+    {"upstream_received_bytes", kCounter, &P::upstream_bytes_received, "Bytes received from endpoints."},
+    {"upstream_sent_bytes", kCounter, &P::upstream_bytes_sent, "Bytes sent to endpoints."},
+    {"retries", kCounter, &P::retries, "Attempts after the first."},
+    {"endpoints_set_aside", kCounter, &P::endpoints_set_aside,
+     "Times a shard stopped using an endpoint for a while."},
+    {"none_available", kCounter, &P::none_available, "Requests refused because no endpoint was usable."},
+    {"tcp_connections", kCounter, &P::tcp_connections, "TCP connections relayed."},
+    {"tcp_failures", kCounter, &P::tcp_failures, "TCP connections closed because no endpoint was reached."},
+    {"drain_cut_connections", kCounter, &P::drain_cut, "Connections cut at the end of the drain time."},
+    {"access_log_lines", kCounter, &P::log_lines, "Access log lines handed to the writer."},
+    {"access_log_lines_dropped", kCounter, &P::log_lines_dropped,
+     "Access log lines lost because the log's file took no more."},
+};
+
+// One sample per data shard.
+constexpr Row<P> kShardProxyRows[] = {
+    {"accepted_connections", kCounter, &P::accepted, "Client connections accepted."},
+    {"open_connections", kGauge, &P::open_connections, "Client connections open."},
+    {"buffer_resets", kCounter, &P::resets_for_buffers, "Connections reset because buffers ran out."},
+};
+
+// One sample per shard, the control shard included.
+constexpr Row<C> kCoreRows[] = {
+    {"turns", kCounter, &C::turns, "Turns of the event loop."},
+    {"slow_turns", kCounter, &C::slow_turns, "Turns whose own work took longer than a millisecond."},
+    {"operations_submitted", kCounter, &C::ops_submitted, "Operations given to io_uring."},
+    {"completions", kCounter, &C::completions, "Completions taken from io_uring."},
+    {"cq_overflows", kCounter, &C::cq_overflows, "Completions the kernel had to keep aside."},
+    {"buffers_exhausted", kCounter, &C::buffers_exhausted, "Receives that had to wait for a buffer."},
+    {"buffer_low_water", kCounter, &C::buffer_low_water,
+     "Times fewer than an eighth of the buffers were free."},
+    {"messages", kCounter, &C::messages, "Messages received from other shards."},
+    {"doorbells", kCounter, &C::doorbells, "Other shards woken."},
+};
+
+// One sample per endpoint, summed over the shards.
+constexpr Row<E> kEndpointRows[] = {
+    {"requests", kCounter, &E::requests, "Requests and TCP connections sent to the endpoint."},
+    {"active", kGauge, &E::active, "Of those, in flight."},
+    {"connects", kCounter, &E::connects, "Connections made to the endpoint."},
+    {"failures", kCounter, &E::failures, "Connections to the endpoint that failed."},
+    {"idle_connections", kGauge, &E::idle, "Connections to the endpoint kept for reuse."},
+    {"set_aside_shards", kGauge, &E::set_aside, "Shards that do not use the endpoint at the moment."},
+};
+
+constexpr std::string_view kStatusClasses[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+static_assert(std::size(kStatusClasses) == std::extent_v<decltype(ProxyCounters::requests)>);
+
+uint64_t SumOf(const AdminView& view, Counter ProxyCounters::* counter) {
+  uint64_t sum = view.control.proxy == nullptr ? 0 : (view.control.proxy->*counter).Get();
+  for (const ShardView& shard : view.shards) sum += (shard.proxy->*counter).Get();
+  return sum;
+}
+
+uint64_t SumOf(const EndpointView& endpoint, Counter EndpointCounters::* counter) {
+  uint64_t sum = 0;
+  for (const EndpointCounters* shard : endpoint.shards) sum += (shard->*counter).Get();
+  return sum;
+}
+
+uint64_t RequestsOf(const AdminView& view, size_t status_class) {
+  uint64_t sum = 0;
+  for (const ShardView& shard : view.shards) sum += shard.proxy->requests[status_class].Get();
+  return sum;
+}
+
+// The shards' latencies as one histogram, read once, so that what is derived from it agrees with itself.
+struct Latency {
+  explicit Latency(const AdminView& view) {
+    for (const ShardView& shard : view.shards) {
+      for (uint32_t i = 0; i < Histogram::kBuckets; ++i) buckets[i] += shard.proxy->latency_us.bucket(i);
+      sum_us += shard.proxy->latency_us.sum();
+    }
+    for (const uint64_t bucket : buckets) count += bucket;
+  }
+  // The bound below which `share` of the values lie.
+  uint64_t Quantile(double share) const {
+    const auto wanted = static_cast<uint64_t>(share * static_cast<double>(count));
+    uint64_t below = 0;
+    for (uint32_t i = 0; i < Histogram::kBuckets; ++i) {
+      below += buckets[i];
+      if (below > wanted) return Histogram::UpperBound(i);
+    }
+    return 0;
+  }
+
+  std::array<uint64_t, Histogram::kBuckets> buckets{};
+  uint64_t count = 0;
+  uint64_t sum_us = 0;
+};
+
+std::string Text(uint64_t value) { return std::to_string(value); }
+
+// Seconds without rounding: 1500000 is 1.5.
+std::string Seconds(uint64_t us) {
+  std::string fraction = std::to_string(us % 1'000'000);
+  fraction.insert(0, 6 - fraction.size(), '0');
+  fraction.erase(fraction.find_last_not_of('0') + 1);
+  return std::to_string(us / 1'000'000) + (fraction.empty() ? "" : "." + fraction);
+}
+
+// Prometheus text: a label's value, escaped.
+std::string Label(std::string_view name, std::string_view value) {
+  std::string label = "{" + std::string(name) + "=\"";
+  for (const char c : value) {
+    if (c == '\\' || c == '"') label += '\\';
+    if (c == '\n') {
+      label += "\\n";
+    } else {
+      label += c;
+    }
+  }
+  return label + "\"}";
+}
+
+class Exposition {
+ public:
+  // Begins a metric; its samples follow.
+  void Metric(std::string_view key, Kind kind, std::string_view help) {
+    name_ = "weir_" + std::string(key) + (kind == Kind::kCounter ? "_total" : "");
+    Head(kind == Kind::kCounter ? "counter" : "gauge", help);
+  }
+  void HistogramMetric(std::string_view key, std::string_view help) {
+    name_ = "weir_" + std::string(key);
+    Head("histogram", help);
+  }
+  void Sample(std::string_view suffix, std::string_view labels, std::string_view value) {
+    text_.append(name_).append(suffix).append(labels).append(" ").append(value).append("\n");
+  }
+  void Sample(std::string_view labels, uint64_t value) { Sample("", labels, Text(value)); }
+  std::string Take() { return std::move(text_); }
+
+ private:
+  void Head(std::string_view type, std::string_view help) {
+    text_.append("# HELP ").append(name_).append(" ").append(help).append("\n");
+    text_.append("# TYPE ").append(name_).append(" ").append(type).append("\n");
+  }
+
+  std::string text_;
+  std::string name_;
+};
+
+// Two bounds an octave, from 64 us to 67 s; each is a bound of the finer histogram, so that no count is
+// estimated.
+bool IsExposed(uint32_t bucket) {
+  const uint64_t bound_us = Histogram::UpperBound(bucket);
+  return bucket % 2 == 1 && bound_us >= 64 && bound_us <= uint64_t{1} << 26;
+}
+
+void ExposeLatency(Exposition& out, const Latency& latency) {
+  out.HistogramMetric("request_duration_seconds",
+                      "From a request's first byte to its response's last byte handed to the kernel.");
+  uint64_t below = 0;
+  for (uint32_t i = 0; i < Histogram::kBuckets; ++i) {
+    below += latency.buckets[i];
+    if (IsExposed(i)) out.Sample("_bucket", Label("le", Seconds(Histogram::UpperBound(i))), Text(below));
+  }
+  out.Sample("_bucket", Label("le", "+Inf"), Text(latency.count));
+  out.Sample("_sum", "", Seconds(latency.sum_us));
+  out.Sample("_count", "", Text(latency.count));
+}
+
+void ExposeShards(Exposition& out, const AdminView& view) {
+  for (const Row<P>& row : kShardProxyRows) {
+    out.Metric(row.key, row.kind, row.help);
+    for (size_t i = 0; i < view.shards.size(); ++i) {
+      out.Sample(Label("shard", Text(i)), (view.shards[i].proxy->*row.counter).Get());
+    }
+  }
+  for (const Row<C>& row : kCoreRows) {
+    out.Metric(row.key, row.kind, row.help);
+    for (size_t i = 0; i < view.shards.size(); ++i) {
+      out.Sample(Label("shard", Text(i)), (view.shards[i].core->*row.counter).Get());
+    }
+    if (view.control.core == nullptr) continue;
+    out.Sample(Label("shard", "control"), (view.control.core->*row.counter).Get());
+  }
+}
+
+void ExposeEndpoints(Exposition& out, const AdminView& view) {
+  if (view.endpoints.empty()) return;
+  out.Metric("endpoint_weight", kGauge, "The endpoint's configured weight.");
+  for (const EndpointView& endpoint : view.endpoints)
+    out.Sample(Label("endpoint", endpoint.address), endpoint.weight);
+  for (const Row<E>& row : kEndpointRows) {
+    out.Metric("endpoint_" + std::string(row.key), row.kind, row.help);
+    for (const EndpointView& endpoint : view.endpoints) {
+      out.Sample(Label("endpoint", endpoint.address), SumOf(endpoint, row.counter));
+    }
+  }
+}
+
+// JSON, two spaces deep; values come as they are to stand.
+class JsonWriter {
+ public:
+  void Open(std::string_view key, char bracket) {
+    Begin(key);
+    text_ += bracket;
+    ++depth_;
+    first_ = true;
+  }
+  void Close(char bracket) {
+    --depth_;
+    if (!first_) Line();
+    text_ += bracket;
+    first_ = false;
+  }
+  void Number(std::string_view key, uint64_t value) {
+    Begin(key);
+    text_ += Text(value);
+  }
+  void Bool(std::string_view key, bool value) {
+    Begin(key);
+    text_ += value ? "true" : "false";
+  }
+  void String(std::string_view key, std::string_view value) {
+    Begin(key);
+    Quote(value);
+  }
+  std::string Take() { return std::move(text_) + "\n"; }
+
+ private:
+  // `key` is empty for the whole and for elements of a list.
+  void Begin(std::string_view key) {
+    if (!first_) text_ += ',';
+    if (depth_ > 0) Line();
+    first_ = false;
+    if (key.empty()) return;
+    Quote(key);
+    text_ += ": ";
+  }
+  void Line() { text_.append("\n").append(2 * depth_, ' '); }
+  void Quote(std::string_view value) {
+    static constexpr char kHex[] = "0123456789abcdef";
+    text_ += '"';
+    for (const char c : value) {
+      const auto byte = static_cast<unsigned char>(c);
+      if (c == '"' || c == '\\') {
+        text_.append("\\").append(1, c);
+      } else if (byte < 0x20 || byte > 0x7e) {
+        text_.append("\\u00").append(1, kHex[byte >> 4]).append(1, kHex[byte & 15]);
+      } else {
+        text_ += c;
+      }
+    }
+    text_ += '"';
+  }
+
+  std::string text_;
+  size_t depth_ = 0;
+  bool first_ = true;
+};
+
+void WriteShard(JsonWriter& out, std::string_view name, const ShardView& shard, bool has_clients) {
+  out.Open("", '{');
+  out.String("shard", name);
+  if (has_clients) {
+    for (const Row<P>& row : kShardProxyRows) out.Number(row.key, (shard.proxy->*row.counter).Get());
+  }
+  for (const Row<C>& row : kCoreRows) out.Number(row.key, (shard.core->*row.counter).Get());
+  out.Close('}');
+}
+
+}  // namespace
+
+std::string MetricsPage(const AdminView& view) {
+  Exposition out;
+  out.Metric("build_info", kGauge, "The version that is running; always 1.");
+  out.Sample(Label("version", view.version), 1);
+  out.Metric("start_time_seconds", kGauge, "When the process started, Unix time.");
+  out.Sample("", "", Seconds(static_cast<uint64_t>(std::max<int64_t>(view.start_wall_ms, 0)) * 1'000));
+  out.Metric("draining", kGauge, "1 from the signal to stop on.");
+  out.Sample("", view.draining ? 1 : 0);
+  out.Metric("max_connections", kGauge, "The limit of client connections.");
+  out.Sample("", view.max_connections);
+  out.Metric("requests", kCounter,
+             "HTTP requests by the class of the status sent; none: the client was gone.");
+  for (size_t i = 0; i < std::size(kStatusClasses); ++i) {
+    out.Sample(Label("code", kStatusClasses[i]), RequestsOf(view, i));
+  }
+  ExposeLatency(out, Latency(view));
+  for (const Row<P>& row : kProxyRows) {
+    out.Metric(row.key, row.kind, row.help);
+    out.Sample("", SumOf(view, row.counter));
+  }
+  ExposeShards(out, view);
+  ExposeEndpoints(out, view);
+  return out.Take();
+}
+
+std::string StatsPage(const AdminView& view) {
+  JsonWriter out;
+  out.Open("", '{');
+  out.String("version", view.version);
+  out.Number("uptime_ms", static_cast<uint64_t>(std::max<int64_t>(view.now_wall_ms - view.start_wall_ms, 0)));
+  out.Bool("draining", view.draining);
+  out.String("balance", view.balance);
+  out.Number("max_connections", view.max_connections);
+  for (const Row<P>& row : kShardProxyRows) out.Number(row.key, SumOf(view, row.counter));
+
+  out.Open("requests", '{');
+  for (size_t i = 0; i < std::size(kStatusClasses); ++i) out.Number(kStatusClasses[i], RequestsOf(view, i));
+  out.Close('}');
+
+  const Latency latency(view);
+  out.Open("latency_us", '{');
+  out.Number("count", latency.count);
+  out.Number("mean", latency.count == 0 ? 0 : latency.sum_us / latency.count);
+  out.Number("p50", latency.Quantile(0.5));
+  out.Number("p90", latency.Quantile(0.9));
+  out.Number("p99", latency.Quantile(0.99));
+  out.Number("p999", latency.Quantile(0.999));
+  out.Close('}');
+
+  for (const Row<P>& row : kProxyRows) out.Number(row.key, SumOf(view, row.counter));
+
+  out.Open("endpoints", '[');
+  for (const EndpointView& endpoint : view.endpoints) {
+    out.Open("", '{');
+    out.String("address", endpoint.address);
+    out.Number("weight", endpoint.weight);
+    for (const Row<E>& row : kEndpointRows) out.Number(row.key, SumOf(endpoint, row.counter));
+    out.Close('}');
+  }
+  out.Close(']');
+
+  out.Open("shards", '[');
+  for (size_t i = 0; i < view.shards.size(); ++i) WriteShard(out, Text(i), view.shards[i], true);
+  if (view.control.core != nullptr) WriteShard(out, "control", view.control, false);
+  out.Close(']');
+  out.Close('}');
+  return out.Take();
+}
+
+std::string_view HealthPage(bool draining) { return draining ? "draining\n" : "ok\n"; }
+
+}  // namespace weir::lb
