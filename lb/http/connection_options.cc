@@ -5,6 +5,10 @@
 namespace weir::http {
 
 const char* ConnectionOptions::Add(std::string_view value) {
+  if (IsKeyword(value, "keep-alive")) [[likely]] {
+    keep_alive_ = true;
+    return nullptr;
+  }
   for (ListReader list(value); list.Next();) {
     if (const char* reason = AddOption(list.element())) return reason;
   }
@@ -12,11 +16,11 @@ const char* ConnectionOptions::Add(std::string_view value) {
 }
 
 const char* ConnectionOptions::AddOption(std::string_view option) {
-  if (EqualsIgnoreCase(option, "keep-alive")) {
+  if (IsKeyword(option, "keep-alive")) {
     keep_alive_ = true;
     return nullptr;
   }
-  if (EqualsIgnoreCase(option, "close")) {
+  if (IsKeyword(option, "close")) {
     close_ = true;
     return nullptr;
   }
@@ -25,7 +29,7 @@ const char* ConnectionOptions::AddOption(std::string_view option) {
   const uint8_t traits = TraitsOf(id);
   const bool tolerated = direction_ == Direction::kResponse && id == FieldId::kTransferEncoding;
   if ((traits & kNotNameable) != 0 && !tolerated) return "Connection names a protected field";
-  if (EqualsIgnoreCase(option, "upgrade")) upgrade_ = true;
+  if (IsKeyword(option, "upgrade")) upgrade_ = true;
   if ((traits & kHopByHop) != 0) return nullptr;  // dropped anyway
   if (named_count_ == kMaxNamed) return "too many Connection options";
   named_[named_count_++] = {option.data(), option.size()};

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstddef>
-#include <cstring>
 
 #include "lb/http/chars.h"
 
@@ -115,38 +114,13 @@ consteval HashTable FindPerfectHash() {
 }
 constexpr HashTable kHash = FindPerfectHash();
 
-// Setting bit 5 of a token character makes a letter, digit or '-' only from the same letter, digit or '-': so
-// this is equality without case as long as the known name has no other characters.
-bool SameName(std::string_view known, const char* name) {
-  constexpr uint64_t kBit5 = 0x2020202020202020u;
-  const size_t size = known.size();
-  if (size < 8) {
-    for (size_t i = 0; i < size; ++i) {
-      if ((known[i] | 0x20) != (name[i] | 0x20)) return false;
-    }
-    return true;
-  }
-  const auto differs = [&](size_t at) {
-    uint64_t a;
-    uint64_t b;
-    memcpy(&a, known.data() + at, 8);
-    memcpy(&b, name + at, 8);
-    return ((a ^ b) & ~kBit5) != 0;
-  };
-  for (size_t at = 0; at + 8 < size; at += 8) {
-    if (differs(at)) return false;
-  }
-  return !differs(size - 8);
-}
-
 }  // namespace
 
 FieldId FieldIdOf(std::string_view name) {
   if (name.empty() || name.size() > kLongestName) return FieldId::kUnknown;
   const uint32_t input = HashInput(name);
   const Entry& entry = kEntries[kHash.ids[Slot(input, kHash.multiplier)]];
-  if (entry.name.size() != name.size() || !SameName(entry.name, name.data())) return FieldId::kUnknown;
-  return entry.id;
+  return IsKeyword(name, entry.name) ? entry.id : FieldId::kUnknown;
 }
 
 FieldId TwinOf(std::string_view name) {

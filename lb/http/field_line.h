@@ -20,7 +20,8 @@ enum class LineState : uint8_t { kField, kEnd, kNeedMore, kError };
 // Moves over [p, end). After kField or kEnd `p` is behind the line; else it is where the problem was found.
 class FieldLineReader {
  public:
-  FieldLineReader(const char* p, const char* end) : p_(p), end_(end) {}
+  // `memory` ends where the bytes end so far, and may begin before `p`.
+  FieldLineReader(const char* p, const Memory& memory) : p_(p), memory_(memory), end_(memory.end) {}
 
   LineState Next(Field& out);
 
@@ -37,6 +38,7 @@ class FieldLineReader {
   LineState EmptyLine();
 
   const char* p_;
+  const Memory memory_;
   const char* const end_;
   const char* reason_ = "";
 };
@@ -45,11 +47,11 @@ inline constexpr size_t kMaxFieldName = UINT16_MAX;
 
 inline LineState FieldLineReader::Next(Field& out) {
   const char* const name = p_;
-  const char* p = kPlainNameChars.Skip(name, end_);
+  const char* p = kPlainNameChars.Skip(name, memory_);
   bool plain = true;
   if (p < end_ && *p != ':') [[unlikely]] {
     if (p == name && *p == '\r') return EmptyLine();
-    p = kTokenChars.Skip(p, end_);
+    p = kTokenChars.Skip(p, memory_);
     plain = false;
   }
   if (p == end_) [[unlikely]]
@@ -61,8 +63,11 @@ inline LineState FieldLineReader::Next(Field& out) {
     return Fail("field name too long");
 
   const char* value = p + 1;
-  while (value < end_ && IsBlank(*value)) ++value;
-  const char* const cr = SkipValue(value, end_);
+  if (value < end_ && *value == ' ') [[likely]]
+    ++value;
+  while (value < end_ && IsBlank(*value)) [[unlikely]]
+    ++value;
+  const char* const cr = SkipValue(value, memory_);
   if (end_ - cr < 2 || cr[0] != '\r' || cr[1] != '\n') [[unlikely]]
     return FailValue(cr);
   const char* value_end = cr;

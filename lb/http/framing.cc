@@ -18,6 +18,6 @@ bool ParseContentLength(std::string_view value, uint64_t* length) {
   return true;
 }
 
-bool IsLoneChunked(std::string_view value) { return EqualsIgnoreCase(value, "chunked"); }
+bool IsLoneChunked(std::string_view value) { return IsKeyword(value, "chunked"); }
 
 }  // namespace weir::http

@@ -15,7 +15,7 @@ bool HeadScanner::Ready(std::string_view bytes, const Limits& limits) {
   const char* const end = begin + bytes.size();
   const char* p = begin + scanned_;
   while (true) {
-    p = SkipValue(p, end);
+    p = SkipValue(p, {begin, end});
     scanned_ = static_cast<uint32_t>(p - begin);
     if (scanned_ > limits.header_bytes) return true;
     if (!start_line_seen_ && scanned_ > limits.target_bytes + kStartLineRest) return true;

@@ -56,6 +56,7 @@ class RequestParser {
   ParseState SkipEmptyLine();
   ParseState Method();
   ParseState Target();
+  ParseState OtherTarget();
   ParseState Version();
   ParseState OtherVersion(size_t available);
   ParseState Fields();
@@ -117,7 +118,7 @@ ParseState RequestParser::SkipEmptyLine() {
 }
 
 ParseState RequestParser::Method() {
-  const char* const end = kTokenChars.Skip(p_, end_);
+  const char* const end = kTokenChars.Skip(p_, {begin_, end_});
   const size_t size = static_cast<size_t>(end - p_);
   if (size > kMaxMethodBytes) return Fail(400, "method too long");
   if (end == end_) return ParseState::kNeedMore;
@@ -131,7 +132,18 @@ ParseState RequestParser::Method() {
 }
 
 ParseState RequestParser::Target() {
-  const char* const end = kTargetChars.Skip(p_, end_);
+  const char* const origin_form_end = SkipOriginForm(p_, {begin_, end_});
+  const size_t origin_form_size = static_cast<size_t>(origin_form_end - p_);
+  const bool plain = origin_form_end != end_ && *origin_form_end == ' ' && origin_form_size > 0;
+  if (!plain || origin_form_size > out_.limits_.target_bytes) return OtherTarget();
+  out_.target = {p_, origin_form_size};
+  p_ = origin_form_end + 1;
+  return ParseState::kDone;
+}
+
+// Anything but a complete good origin-form.
+ParseState RequestParser::OtherTarget() {
+  const char* const end = kTargetChars.Skip(p_, {begin_, end_});
   const size_t size = static_cast<size_t>(end - p_);
   if (size > out_.limits_.target_bytes) return Fail(414, "target too long");
   if (end == end_) return ParseState::kNeedMore;
@@ -175,7 +187,7 @@ ParseState RequestParser::OtherVersion(size_t available) {
 }
 
 ParseState RequestParser::Fields() {
-  FieldLineReader reader(p_, end_);
+  FieldLineReader reader(p_, {begin_, end_});
   Field* const fields = out_.fields_.get();
   uint32_t count = 0;
   while (true) {
@@ -211,7 +223,7 @@ const char* RequestParser::KnownField(Field& field) {
     case FieldId::kHost:
       if (Seen(FieldId::kHost)) return "repeated Host";
       host_ = field.value();
-      return IsValidAuthority(host_) ? nullptr : "invalid Host";
+      return IsValidAuthority(host_, {begin_, end_}) ? nullptr : "invalid Host";
     case FieldId::kConnection:
       return connection_.Add(field.value());
     case FieldId::kContentLength:
@@ -283,13 +295,13 @@ const char* RequestParser::MaxForwards(Field& field) {
 
 void RequestParser::Te(const Field& field) {
   for (ListReader list(field.value()); list.Next();) {
-    if (EqualsIgnoreCase(list.element(), "trailers")) out_.facts.te_trailers = true;
+    if (IsKeyword(list.element(), "trailers")) out_.facts.te_trailers = true;
   }
 }
 
 void RequestParser::Expect(const Field& field) {
   for (ListReader list(field.value()); list.Next();) {
-    if (EqualsIgnoreCase(list.element(), "100-continue")) {
+    if (IsKeyword(list.element(), "100-continue")) {
       expects_continue_ = true;
     } else {
       unknown_expectation_ = true;

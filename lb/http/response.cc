@@ -106,7 +106,7 @@ ParseState ResponseParser::Reason() {
   if (p_ == end_) return ParseState::kNeedMore;
   if (*p_ != ' ' && *p_ != '\r') return Fail("invalid status line");
   const char* const reason = *p_ == ' ' ? p_ + 1 : p_;
-  const char* const end = SkipValue(reason, end_);
+  const char* const end = SkipValue(reason, {begin_, end_});
   if (static_cast<size_t>(end - reason) > out_.limits_.target_bytes) return Fail("reason phrase too long");
   if (end == end_) return ParseState::kNeedMore;
   if (*end != '\r') return Fail("control character in the reason phrase");
@@ -118,7 +118,7 @@ ParseState ResponseParser::Reason() {
 }
 
 ParseState ResponseParser::Fields() {
-  FieldLineReader reader(p_, end_);
+  FieldLineReader reader(p_, {begin_, end_});
   Field* const fields = out_.fields_.get();
   uint32_t count = 0;
   while (true) {

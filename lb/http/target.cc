@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace weir::http {
@@ -19,18 +20,22 @@ bool IsPercentEncoding(const char* p, const char* end) {
   return end - p >= 3 && *p == '%' && HexValue(p[1]) >= 0 && HexValue(p[2]) >= 0;
 }
 
-// Path and query, from the first '/' or '?' on.
-const char* CheckPath(std::string_view text) {
-  const char* p = text.data();
-  const char* const end = p + text.size();
+// The end of what may be path and query.
+const char* SkipPathAndQuery(const char* p, const Memory& memory) {
+  const char* const end = memory.end;
   while (true) {
-    p = kPathChars.Skip(p, end);
-    if (p == end) return nullptr;
-    if (*p == '?') break;
-    if (!IsPercentEncoding(p, end)) return "invalid character in the path";
+    p = kPathChars.Skip(p, memory);
+    if (p == end) return p;
+    if (*p == '?') return kQueryChars.Skip(p, memory);
+    if (!IsPercentEncoding(p, end)) return p;
     p += 3;
   }
-  return kQueryChars.Skip(p, end) == end ? nullptr : "invalid character in the query";
+}
+
+const char* CheckPathAndQuery(std::string_view text) {
+  const char* const end = text.data() + text.size();
+  return SkipPathAndQuery(text.data(), {text.data(), end}) == end ? nullptr
+                                                                  : "invalid character in the path or query";
 }
 
 bool IsValidPort(std::string_view text) {  // *DIGIT
@@ -61,19 +66,24 @@ const char* ParseAbsoluteForm(std::string_view text, size_t scheme_size, Method 
   std::string_view rest = text.substr(scheme_size);
   const size_t end = std::min(rest.find_first_of("/?"), rest.size());
   out->authority = rest.substr(0, end);
-  if (!IsValidAuthority(out->authority)) return "invalid authority in the target";
+  if (!IsValidAuthority(out->authority, {text.data(), text.data() + text.size()}))
+    return "invalid authority in the target";
   out->path = rest.substr(end);
   out->lacks_slash = !out->path.empty() && out->path.front() == '?';
   if (out->path.empty()) out->path = method == Method::kOptions ? "*" : "/";
-  return out->path == "*" ? nullptr : CheckPath(out->path);
+  return out->path == "*" ? nullptr : CheckPathAndQuery(out->path);
 }
 
 }  // namespace
 
+const char* SkipOriginForm(const char* p, const Memory& memory) {
+  return p < memory.end && *p == '/' ? SkipPathAndQuery(p, memory) : p;
+}
+
 const char* ParseTarget(std::string_view text, Method method, Target* out) {
-  if (text.front() == '/') [[likely]] {
+  if (text.front() == '/') {
     out->path = text;
-    return CheckPath(text);
+    return CheckPathAndQuery(text);
   }
   if (text == "*") {
     out->path = text;
@@ -89,7 +99,7 @@ const char* ParseTarget(std::string_view text, Method method, Target* out) {
   return "invalid target";
 }
 
-bool IsValidAuthority(std::string_view text) {
+bool IsValidAuthority(std::string_view text, const Memory& memory) {
   const char* const begin = text.data();
   const char* const end = begin + text.size();
   if (!text.empty() && text.front() == '[') {
@@ -97,8 +107,8 @@ bool IsValidAuthority(std::string_view text) {
     return close != std::string_view::npos && IsIpv6Address(text.substr(1, close - 1)) &&
            IsPortSuffix(text.substr(close + 1));
   }
-  const char* p = kHostChars.Skip(begin, end);
-  while (p < end && IsPercentEncoding(p, end)) p = kHostChars.Skip(p + 3, end);
+  const char* p = std::min(kHostChars.Skip(begin, memory), end);
+  while (p < end && IsPercentEncoding(p, end)) p = std::min(kHostChars.Skip(p + 3, memory), end);
   return p > begin && IsPortSuffix({p, static_cast<size_t>(end - p)});
 }
 

@@ -26,10 +26,13 @@ struct Target {
   bool https = false;
 };
 
+// The end of the good origin-form at `p`, which is `p` if there is none; at most memory.end.
+const char* SkipOriginForm(const char* p, const Memory& memory);
+
 // `text` consists of kTargetChars. Null: fine; else what is wrong.
 const char* ParseTarget(std::string_view text, Method method, Target* out);
 
-bool IsValidAuthority(std::string_view text);
+bool IsValidAuthority(std::string_view text, const Memory& memory);
 
 }  // namespace weir::http
 

@@ -35,7 +35,7 @@ ParseResult ParseTrailers(std::string_view bytes, Trailers& out) {
   out.field_count_ = 0;
   out.section_bytes = 0;
   const size_t size = std::min<size_t>(bytes.size(), out.limits_.header_bytes);
-  FieldLineReader reader(bytes.data(), bytes.data() + size);
+  FieldLineReader reader(bytes.data(), {bytes.data(), bytes.data() + size});
   for (uint32_t count = 0;; ++count) {
     Field& field = out.fields_[count];
     switch (reader.Next(field)) {
