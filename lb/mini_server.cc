@@ -29,12 +29,8 @@ std::string Format(const MiniReply& reply, bool keep_alive, bool head_only, int6
 
 }  // namespace
 
-MiniServer::MiniServer(Shard& shard, int fd, Handler handler)
-    : shard_(shard),
-      fd_(fd),
-      handler_(std::move(handler)),
-      head_(http::Limits{}),
-      connections_(kMaxConnections) {
+MiniServer::MiniServer(Shard& shard, int fd, uint32_t connections, Handler handler)
+    : shard_(shard), fd_(fd), handler_(std::move(handler)), head_(http::Limits{}), connections_(connections) {
   accept_.kind = Op::Kind::kAccept;
   accept_.fd = fd;
   accept_.waiter = &accept_waiter_;

@@ -24,13 +24,12 @@ struct MiniReply {
 
 class MiniServer {
  public:
-  static constexpr uint32_t kMaxConnections = 512;
   static constexpr uint32_t kIdleMs = 60'000;
 
   using Handler = std::function<MiniReply(const http::RequestHead&)>;
 
-  // Serves what comes to the listening `fd`, which it owns from now on.
-  MiniServer(Shard& shard, int fd, Handler handler);
+  // Serves what comes to the listening `fd`, which it owns from now on, at most `connections` at one time.
+  MiniServer(Shard& shard, int fd, uint32_t connections, Handler handler);
   ~MiniServer();
   MiniServer(const MiniServer&) = delete;
   MiniServer& operator=(const MiniServer&) = delete;

@@ -10,15 +10,17 @@
 
 #include "core/log.h"
 #include "lb/admin/pages.h"
+#include "lb/config/version.h"
 #include "lb/demo/origin.h"
 #include "lb/proxy.h"
-#include "lb/config/version.h"
 
 namespace weir::lb {
 namespace {
 
 constexpr uint32_t kDemoOrigins = 3;
-constexpr uint32_t kLastWordsMs = 2'000;  // between cutting and leaving without a goodbye
+constexpr uint32_t kDemoConnections = 1024;  // each
+constexpr uint32_t kAdminConnections = 64;   // counted in config/budget.cc
+constexpr uint32_t kLastWordsMs = 2'000;     // between cutting and leaving without a goodbye
 constexpr uint32_t kPollMs = 5;
 
 uint64_t RandomSeed() {
@@ -201,7 +203,8 @@ absl::Status Server::StartDemoOrigins() {
     const std::string name = address.ToString();
     settings_.endpoints.push_back({address, 1, name});
     origins_.push_back(std::make_unique<MiniServer>(
-        *control_, fd, [i, name](const http::RequestHead& head) { return DemoReply(i, name, head); }));
+        *control_, fd, kDemoConnections,
+        [i, name](const http::RequestHead& head) { return DemoReply(i, name, head); }));
   }
   return absl::OkStatus();
 }
@@ -212,7 +215,7 @@ absl::Status Server::StartAdmin() {
   if (fd < 0) {
     return absl::UnavailableError("--admin: " + settings_.admin.ToString() + ": " + std::strerror(-fd));
   }
-  admin_ = std::make_unique<MiniServer>(*control_, fd,
+  admin_ = std::make_unique<MiniServer>(*control_, fd, kAdminConnections,
                                         [this](const http::RequestHead& head) { return AdminPage(head); });
   return absl::OkStatus();
 }
