@@ -9,6 +9,7 @@ namespace weir {
 
 std::optional<SocketAddress> SocketAddress::Parse(std::string_view text) {
   SocketAddress address;
+  if (text.find('\0') != std::string_view::npos) return std::nullopt;  // inet_pton would stop there
   std::string host;
   std::string_view port;
   if (!text.empty() && text.front() == '[') {
