@@ -52,6 +52,7 @@ class UringBackend final : public Backend {
  private:
   static constexpr uint32_t kBufferEntries = 1024;
   static constexpr uint32_t kFirstWindow = 64;
+  static constexpr uint32_t kRefillsUntilQuiet = 65'536;
   static constexpr uint32_t kConnectScratch = 64;
 
   // A ring of buffers that the kernel may receive into. Two, because an armed receive takes its buffer only
@@ -102,6 +103,9 @@ class UringBackend final : public Backend {
 
   Window windows_[2];
   bool low_ = false;
+  uint32_t refills_ = 0;
+  int64_t wall_offset_ns_ = 0;
+  int64_t wall_again_ns_ = 0;
   OpList starved_;
   OpList cancels_;
   uint32_t connects_ = 0;
