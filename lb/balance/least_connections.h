@@ -1,9 +1,9 @@
 // LeastConnections: the usable endpoint with the smallest (in flight + 1) / weight. Endpoints lie in
 // intrusive lists, one per level of that score; a bit set finds the lowest level that has any. Begin and end
 // of a request move one endpoint to the tail of another list: everything is O(1), and among equals the one
-// chosen longest ago comes first. Levels: scores are scaled to integers (exactly, where the weights allow)
-// and are told apart exactly up to 255 and within 0.8 % above that; whatever falls into one level counts as
-// equal.
+// chosen longest ago comes first.
+// Levels: scores are scaled to integers (exactly, where the weights allow) and are told apart exactly up to
+// 255 and within 0.8 % above that; whatever falls into one level counts as equal.
 #pragma once
 
 #include <cstdint>

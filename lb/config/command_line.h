@@ -1,6 +1,6 @@
 // ParseCommandLine: what was typed → Settings, checked and resolved, or every mistake in it. The flags stand
-// in one table (flag_table.h); their values are Abseil flags, set through Abseil's own registry, while the
-// walk over the arguments is ours: it adds up repeated lists, suggests a name for an unknown flag, reports
+// in one table (flag_table.h); their values are Abseil flags, while the walk over the
+// arguments is ours: it adds up repeated lists, suggests a name for an unknown flag, reports
 // all mistakes at once, and never ends the process, so that tests can call it again and again.
 //
 // Rules: --name=value, --name value, and the same with one dash. A list flag given again adds to it. Any

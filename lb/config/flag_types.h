@@ -1,6 +1,7 @@
 // What the values of flags look like as text, one type per kind. Each has AbslParseFlag and AbslUnparseFlag,
-// so that it can be an Abseil flag; on failure the error says what is accepted ("expected …"), and the caller
-// adds which flag and which text. Lists parse one element; the caller splits at commas.
+// so that it can be an Abseil flag (which wants the one to read whatever the other writes, the empty text of
+// a flag that was not given included). On failure the error says what is accepted ("expected …"), and the
+// caller adds which flag and which text. Lists also have ParseElement, which adds one.
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,7 @@
 // cannot break the line: quotes, backslashes and control bytes are escaped, and every byte above 0x7e becomes
 // \u00XX (so a line is ASCII whatever the peer sent, and the original bytes can be told). Text longer than
 // its bound is cut and ends with a "…", which by that rule cannot come from the peer. No allocation; about
-// 300 ns.
+// 300 ns (bench/access_line_bench.cc).
 #pragma once
 
 #include <cstddef>

@@ -2,8 +2,9 @@
 // of 64 KiB; a full block goes to the LogWriter's shard as a message, one that is not full after kFlushMs at
 // the latest. Blocks come home when they are written. With all of its blocks away (a slow disk, a stuck pipe)
 // lines are dropped and counted (ProxyCounters::log_lines_dropped): logging never makes a shard wait. Made
-// and used on its own shard's thread. Memory: kBlocks * kBlockBytes, touched only as needed; no allocation
-// after construction. Must not be destroyed before `home()`, or before the writer's shard took its last turn.
+// and used on its own shard's thread. Memory: kBlocks * LogBlock::kBytes, touched only as needed; no
+// allocation after construction. Must not be destroyed before `home()`, or before the writer's shard took its
+// last turn.
 #pragma once
 
 #include <cstddef>
