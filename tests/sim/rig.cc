@@ -1,0 +1,183 @@
+#include "tests/sim/rig.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "gtest/gtest.h"
+
+namespace weir::lb::trial {
+namespace {
+
+// After everything was cut, or everybody has left: completions, last handshakes, the log's way home.
+constexpr int64_t kLastWordsNs = 10 * kNsPerSecond;
+
+}  // namespace
+
+std::string Rig::EndpointAddress(uint32_t endpoint) {
+  return "10.0.1." + std::to_string(endpoint + 1) + ":8000";
+}
+
+Settings Rig::Defaults(uint32_t endpoints) {
+  Settings settings;
+  for (uint32_t i = 0; i < endpoints; ++i) {
+    const std::string address = EndpointAddress(i);
+    settings.endpoints.push_back({*SocketAddress::Parse(address), 1, address});
+  }
+  settings.max_connections = 1000;
+  return settings;
+}
+
+Rig::Rig(Options options) : settings_(std::move(options.settings)) {
+  world_ = std::make_unique<sim::World>(options.world);
+  settings_.shards = options.shards;
+  settings_.listeners = {{Protocol::kHttp, *SocketAddress::Parse(kHttpAddress), kHttpAddress},
+                         {Protocol::kTcp, *SocketAddress::Parse(kTcpAddress), kTcpAddress}};
+  switchboard_ = &world_->NewSwitchboard(options.shards + 1);
+  // Destroyed before the shards, like a tenant.
+  control_ = &world_->NewShard(
+      *switchboard_,
+      {.index = options.shards, .seed = options.world.seed + 99, .arena_bytes = 1 << 20, .buffers = 8});
+  if (options.log) {
+    log_fd_ = world_->NewFile();
+    world_->On(*control_,
+               [&] { log_writer_ = std::make_unique<LogWriter>(*control_, log_fd_, control_counters_); });
+  }
+  for (uint32_t i = 0; i < options.shards; ++i) {
+    tenants_.push_back(std::make_unique<Tenant>());
+    tenants_.back()->shard = &world_->NewShard(*switchboard_, {.index = i,
+                                                               .seed = options.world.seed * 31 + i,
+                                                               .arena_bytes = 16 << 20,
+                                                               .buffers = options.buffers});
+    counters_.push_back(&tenants_.back()->counters);
+  }
+  for (auto& owned : tenants_) {
+    Tenant& tenant = *owned;
+    std::vector<int> fds;
+    world_->On(*control_, [&] {
+      for (ListenerSettings& listener : settings_.listeners) {
+        fds.push_back(control_->backend().Listen(listener.address, {}));
+        WEIR_CHECK(fds.back() >= 0);
+      }
+    });
+    world_->On(*tenant.shard, [&] {
+      if (log_writer_ != nullptr) {
+        tenant.log = std::make_unique<AccessLog>(*tenant.shard, *log_writer_, switchboard_->control(),
+                                                 tenant.counters);
+      }
+      tenant.proxy =
+          std::make_unique<Proxy>(*tenant.shard, settings_, counters_, tenant.counters, tenant.log.get());
+      for (uint32_t i = 0; i < fds.size(); ++i) tenant.proxy->Listen(fds[i], i);
+    });
+  }
+}
+
+Rig::~Rig() { WEIR_CHECK(ended_); }
+
+uint64_t Rig::Sum(Counter ProxyCounters::* counter) const {
+  uint64_t sum = 0;
+  for (const auto& tenant : tenants_) sum += (tenant->counters.*counter).Get();
+  return sum;
+}
+
+uint64_t Rig::RequestsCounted() const {
+  uint64_t sum = 0;
+  for (const auto& tenant : tenants_) {
+    for (const Counter& requests : tenant->counters.requests) sum += requests.Get();
+  }
+  return sum;
+}
+
+void Rig::Post(Shard& from, uint32_t to, Order& order, std::function<void()> act) {
+  order.act = std::move(act);
+  order.deliver = [](Message* message, Shard&) { static_cast<Order*>(message)->act(); };
+  from.Post(to, &order);
+}
+
+void Rig::Drain() {
+  if (draining()) return;
+  drain_ns_ = world_->now_ns();
+  world_->On(*control_, [&] {
+    for (auto& owned : tenants_) {
+      Tenant* tenant = owned.get();
+      Post(*control_, tenant->shard->index(), tenant->drain,
+           [this, tenant] { tenant->proxy->Drain([this, tenant] { ReportWhenLogIsHome(*tenant); }); });
+    }
+  });
+  world_->After(settings_.timeouts.drain_ms * kNsPerMs, [this] {
+    if (drained()) return;
+    cut_ = true;
+    world_->On(*control_, [&] {
+      for (auto& owned : tenants_) {
+        Tenant* tenant = owned.get();
+        Post(*control_, tenant->shard->index(), tenant->cut, [tenant] { tenant->proxy->CutAll(); });
+      }
+    });
+  });
+}
+
+void Rig::ReportWhenLogIsHome(Tenant& tenant) {
+  if (tenant.log != nullptr) {
+    tenant.log->Flush();
+    if (!tenant.log->home()) {
+      world_->After(5 * kNsPerMs,
+                    [this, &tenant] { world_->On(*tenant.shard, [&] { ReportWhenLogIsHome(tenant); }); });
+      return;
+    }
+  }
+  Post(*tenant.shard, switchboard_->control(), tenant.drained, [this] { ++drained_; });
+}
+
+void Rig::End() {
+  if (ended_) return;
+  ended_ = true;
+  Drain();
+  const int64_t limit_ns = drain_ns_ + settings_.timeouts.drain_ms * kNsPerMs + kLastWordsNs;
+  const bool in_time =
+      world_->RunUntil([&] { return drained(); }, std::max<int64_t>(limit_ns - world_->now_ns(), 0));
+  EXPECT_TRUE(in_time) << "not drained in time";
+  if (!in_time || testing::Test::HasFailure()) std::fprintf(stderr, "%s", world_->Dump().c_str());
+  WEIR_CHECK(in_time);  // nothing below, nor any destructor, would make sense
+  CheckCounters();
+  for (auto& tenant : tenants_) {
+    world_->On(*tenant->shard, [&] {
+      tenant->proxy.reset();
+      tenant->log.reset();
+    });
+  }
+  if (log_fd_ >= 0) {
+    EXPECT_TRUE(world_->RunUntil([&] { return log_writer_->idle(); }));
+    log_text_ = world_->FileContents(log_fd_);
+    world_->On(*control_, [&] {
+      log_writer_.reset();
+      control_->backend().Close(log_fd_);
+    });
+  }
+  // What was cancelled last: completions that are late, peers that still talk to the dead.
+  world_->RunFor(kNsPerSecond);
+  EXPECT_EQ(world_->open_fds(), 0u);
+}
+
+void Rig::CheckCounters() {
+  for (auto& tenant : tenants_) {
+    const ProxyCounters& counters = tenant->counters;
+    EXPECT_EQ(counters.open_connections.Get(), 0u);
+    EXPECT_EQ(counters.requests_active.Get(), 0u);
+    EXPECT_EQ(counters.upstream_open.Get(), 0u);
+    EXPECT_EQ(counters.upstream_idle.Get(), 0u);
+    EXPECT_EQ(tenant->proxy->client_count(), 0u);
+    EXPECT_EQ(tenant->proxy->upstreams().open(), 0u);
+    for (uint32_t i = 0; i < settings_.endpoints.size(); ++i) {
+      const EndpointCounters& endpoint = tenant->proxy->upstreams().endpoint_counters(i);
+      EXPECT_EQ(endpoint.active.Get(), 0u) << "endpoint " << i;
+      EXPECT_EQ(endpoint.idle.Get(), 0u) << "endpoint " << i;
+    }
+  }
+  if (log_fd_ < 0) return;
+  const std::string& text = world_->FileContents(log_fd_);
+  const uint64_t lines = static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
+  EXPECT_EQ(lines + Sum(&ProxyCounters::log_lines_dropped), Sum(&ProxyCounters::log_lines));
+  EXPECT_EQ(Sum(&ProxyCounters::log_lines), RequestsCounted() + Sum(&ProxyCounters::tcp_connections));
+}
+
+}  // namespace weir::lb::trial
