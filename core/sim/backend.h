@@ -45,6 +45,7 @@ class Backend final : public weir::Backend {
   // For the World.
   // When the shard has something to do: now or earlier if something happened since its last turn.
   int64_t DueNs() const;
+  void Poke() { rung_ = true; }
   // The last turn would have blocked: the shard sleeps.
   bool waiting() const { return waiting_; }
   // Ops in flight, doorbells excepted.

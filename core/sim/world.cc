@@ -56,6 +56,8 @@ void World::Forget(Shard& shard) {
   std::erase_if(seats_, [&](const Seat& seat) { return seat.shard == &shard; });
 }
 
+void World::Poke(Shard& shard) { static_cast<Backend&>(shard.backend()).Poke(); }
+
 void World::DestroyShards() {
   while (!seats_.empty()) seats_.pop_back();
 }

@@ -43,7 +43,7 @@ class World {
  public:
   struct Options {
     uint64_t seed = 1;
-    Faults faults;
+    Faults faults = {};
     uint32_t fd_limit = 4096;     // per host
     uint32_t submissions = 4096;  // most ops a backend submits per turn; the rest stays pending
     uint32_t least_window_bytes =
@@ -81,12 +81,16 @@ class World {
   // Destroys the shards NewShard made, last made first. What lives on them must be gone or must need no
   // shard.
   void DestroyShards();
-  // Runs `action` as code of the shard (Shard::Current, frames from its arena).
+  // Runs `action` as code of the shard (Shard::Current, frames from its arena); the shard takes a turn soon
+  // after.
   template <class Action>
   void On(Shard& shard, Action&& action) {
     Shard::Enter enter(shard);
     action();
+    Poke(shard);
   }
+  // Brings the shard out of its sleep.
+  void Poke(Shard& shard);
 
   // Running. One step is one shard's turn, or a jump of the clock to the next event. False: nothing will ever
   // happen again.
