@@ -150,7 +150,8 @@ Now UringBackend::ReadClock() {
   clock_gettime(CLOCK_MONOTONIC, &mono);
   Now now;
   now.mono_ns = mono.tv_sec * kNsPerSecond + mono.tv_nsec;
-  // The wall clock is asked ten times a second and carried on in between: two readings a turn would show in a profile.
+  // The wall clock is asked ten times a second and carried on in between: two readings a turn would show in a
+  // profile.
   if (now.mono_ns >= wall_again_ns_) {
     timespec wall;
     clock_gettime(CLOCK_REALTIME_COARSE, &wall);
