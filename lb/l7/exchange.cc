@@ -178,9 +178,11 @@ uint32_t Exchange::ElapsedUs(int64_t until_ns) const {
 // What a send waits for may be moving although it has not completed: a long send to a slow reader.
 bool Exchange::StillAcknowledged(int fd) {
   const int64_t acknowledged = shard_.backend().AcknowledgedBytes(fd);
-  if (acknowledged <= acknowledged_) return false;
+  // Client and upstream are counted apart; the first look at either has nothing to compare with.
+  const bool moved = fd != acknowledged_fd_ || acknowledged > acknowledged_;
+  acknowledged_fd_ = fd;
   acknowledged_ = acknowledged;
-  return true;
+  return moved;
 }
 
 void Exchange::OnTimer() {
@@ -245,6 +247,11 @@ void Exchange::OnForwardTimer() {
 void Exchange::ArmTimer() {
   const bool up_sending = upstream_ != nullptr && upstream_->stream.sending();
   const bool down_sending = client_.stream.sending();
+  // Another wait has another limit, which begins with it: a send that is done is progress too.
+  const auto waits = static_cast<uint8_t>(down_sending | up_sending << 1 | Uploading() << 2 |
+                                          static_cast<int>(side_) << 3);
+  if (waits != waits_) progress_ = true;
+  waits_ = waits;
   if (!down_sending && !up_sending) {
     client_.send_since_ns = 0;
   } else if (progress_ || client_.send_since_ns == 0) {

@@ -109,7 +109,7 @@ class Exchange {
   uint64_t client_sent_before_;
   uint64_t upstream_sent_before_ = 0;
   uint64_t body_received_ = 0;
-  int64_t acknowledged_ = 0;
+  int64_t acknowledged_ = 0;  // by the peer behind acknowledged_fd_, when it was last asked
   Slice head_;        // the serialised request head, with a small body behind it: sent, replayed, logged
   Slice first_body_;  // framed body that came with the head and did not fit behind it; sent with it
   Slice answer_;      // our own answer
@@ -122,9 +122,11 @@ class Exchange {
   Attempts attempts_;
   uint32_t head_bytes_ = 0;  // of head_, without the body behind it
   uint32_t endpoint_ = UpstreamPool::kNone;
+  int acknowledged_fd_ = -1;
   const char* end_ = "ok";
   uint16_t status_ = 0;
   uint8_t interims_ = 0;
+  uint8_t waits_ = 0;  // for what, when the timer was last looked at
   Phase phase_ = Phase::kHead;
   Side side_ = Side::kHead;
   Verdict verdict_ = Verdict::kClose;

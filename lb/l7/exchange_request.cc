@@ -87,12 +87,22 @@ void Exchange::OnHead(Slice rest) {
     }
     body_received_ += piece.size;
   }
+  if (request_body_.in_trailers()) {
+    // Only a look: they are read again, perhaps with more of them, when their turn comes.
+    const http::ParseResult trailers =
+        http::ParseTrailers(rest.view().substr(piece.consumed), proxy_.trailers());
+    if (trailers.failed()) {
+      BadRequestBody(trailers.error.reason);
+      return;
+    }
+  }
   if (!SerializeHead(rest, piece, request_body_.done())) return;
   from_client_.Clear();
   rest.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   client_.stream.PutBack(std::move(rest));
   // Armed early: the rest of the body, the next request, and above all a client that leaves.
   client_.stream.ArmReceive(shard_, request_body_.done() ? Op::kPollFirst : Op::kPollFirst | Op::kBody);
+  phase_ = Phase::kConnect;  // the head is dealt with: an answer of our own no longer ends the connection
   TryUpstream();
 }
 
