@@ -197,6 +197,7 @@ struct Ball : Message {
     };
   }
   int wanted = 0;
+  int* finished = nullptr;
   int rounds = 0;
   int touches[2] = {};
   int64_t sent_ns = 0;
@@ -274,15 +275,12 @@ TEST(TwoThreadsTest, FloodsAreCarriedThroughTheOverflowList) {
   constexpr int kRounds = 20;
   std::vector<std::unique_ptr<Ball>> balls;
   int finished = 0;
-  struct Counted : Ball {
-    int* finished = nullptr;
-  };
   threads.Run([&](Shard& shard) {
     for (int i = 0; i < kBalls; ++i) {
-      auto ball = std::make_unique<Counted>();
+      auto ball = std::make_unique<Ball>();
       ball->finished = &finished;
       ball->recycle = [](Message* message, Shard& home) {
-        auto* counted = static_cast<Counted*>(message);
+        auto* counted = static_cast<Ball*>(message);
         if (++counted->rounds < kRounds) {
           home.Post(1, counted);
         } else if (++*counted->finished == kBalls) {
