@@ -82,7 +82,7 @@ class Proxy {
   };
 
   // How long handshakes that were begun before the listener stopped may take to complete.
-  static constexpr uint32_t kLastHandshakesMs = 300;
+  static constexpr uint32_t kLastHandshakesMs = 100;
   static constexpr uint32_t kAcceptRetryMs = 50;
   static constexpr uint32_t kHouseKeepingMs = 100;
 
