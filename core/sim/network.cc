@@ -301,6 +301,8 @@ void Endpoint::Close() {
   }
   observer_ = nullptr;
   closed_ = true;
+  inbox_ = {};
+  inbox_head_ = 0;
   if (state_ == State::kConnected && !fin_sent_) {
     fin_sent_ = true;
     Transmit(Segment::Kind::kFin, {});

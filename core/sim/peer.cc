@@ -47,6 +47,8 @@ void Peer::Close() {
 void Peer::Reset() {
   if (closed_) return;
   closed_ = true;
+  queue_ = {};
+  queue_head_ = 0;
   endpoint_.Reset();
 }
 
@@ -114,6 +116,7 @@ void Peer::SendSome() {
   }
   if (close_asked_) {
     closed_ = true;
+    queue_ = {};
     endpoint_.Close();
     return;
   }
@@ -160,6 +163,8 @@ void Peer::ReadSome() {
 void Peer::Fail(int error) {
   error_ = error;
   closed_ = true;
+  queue_ = {};
+  queue_head_ = 0;
   endpoint_.Close();
   if (on_error) on_error(*this, error);
 }
