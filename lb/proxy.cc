@@ -104,6 +104,8 @@ Root Proxy::AcceptLoop(Scope& /*scope*/, Listener& listener) {
       listener.timer.fired = false;
       if (listener.state == Listener::State::kLastHandshakes)
         shard_.SetTimer(listener.timer, kLastHandshakesMs);
+      // A drain may have begun in that pause, and nobody says so again.
+      shard_.Wake(&listener.waiter);
     }
     shard_.Start(listener.accept);
   }
