@@ -131,6 +131,11 @@ void Proxy::AcceptFailed(Listener& listener, int error) {
 
 void Proxy::Accepted(int fd, const Listener& listener) {
   counters_.accepted.Add();
+  SocketAddress peer;
+  if (shard_.backend().PeerAddress(fd, peer) < 0) {  // it was reset before we came to it
+    shard_.backend().Close(fd);
+    return;
+  }
   const bool tcp = settings_.listeners[listener.index].protocol == Protocol::kTcp;
   const bool over_limit = TotalConnections() >= settings_.max_connections;
   if (over_limit) counters_.rejected_at_limit.Add();
@@ -142,7 +147,7 @@ void Proxy::Accepted(int fd, const Listener& listener) {
   client->stream.Open(fd);
   client->listener = static_cast<uint16_t>(listener.index);
   client->over_limit = over_limit;
-  shard_.backend().PeerAddress(fd, client->peer);
+  client->peer = peer;
   if (!over_limit) counters_.open_connections.Add();
   if (tcp) {
     TcpSession(scope_, *this, client);
