@@ -71,9 +71,9 @@ void Exchange::StepForward() {
     return;
   }
   // The answer is out. The rest of the request still goes up if that keeps the connection; else it is
-  // discarded.
+  // discarded. A request that came whole leaves the client's connection in order, whatever became of it.
   if (upstream_ != nullptr && upstream_->stream.end_seen()) upload_failed_ = true;
-  if (upload_done_) {
+  if (upload_done_ || (upload_failed_ && request_body_.done())) {
     Finish(keep_ ? Verdict::kKeepAlive : Verdict::kLinger);
   } else if (upload_failed_ || !keep_) {
     Finish(Verdict::kLinger);

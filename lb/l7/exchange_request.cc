@@ -324,7 +324,7 @@ void Exchange::DropUpstream(bool with_reset) {
 
 // Both bodies went through: the connection takes the next request, if it can.
 void Exchange::SettleUpstream() {
-  if (upstream_ == nullptr || Uploading()) return;
+  if (upstream_ == nullptr || Uploading() || tunnel_) return;
   if (!upload_done_ || !response_.keep_alive || response_.body.kind == http::Framing::kUntilClose) {
     DropUpstream(false);
     return;

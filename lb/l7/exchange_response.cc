@@ -144,7 +144,8 @@ void Exchange::OnInterim(Slice rest) {
 
 void Exchange::OnSwitch(Slice rest) {
   const http::ResponseHead& head = proxy_.response_head();
-  if (!upload_done_) {
+  // The whole request must be on its way; that the kernel has taken it may be told only after this answer.
+  if (!request_body_.done() || upload_failed_) {
     BadResponse("upstream_bad_response");
     return;
   }
