@@ -7,13 +7,13 @@
 // Contract of the ops (what both backends promise):
 //  - Every op started gets exactly one completion; a Source gets any number of results and exactly one end.
 //  - kReceive: result > 0 bytes in `buffer` (one reference, now the owner's), 0 end of stream, < 0 -errno; a
-//  buffer
-//    comes with positive results only. When no buffer is free it waits its turn (kBody ops leave the pool's
-//    reserve alone), fair in order of arrival; -ENOBUFS is never seen by the owner.
+//    buffer comes with positive results only. When no buffer is free it waits its turn (kBody ops leave the
+//    pool's reserve alone), fair in order of arrival; -ENOBUFS is never seen by the owner.
 //  - kSend, kGather: bytes taken by the kernel; may be short: the owner sends the rest.
+//  - A connection's error is told once, to the op that meets it first, and a send that got somewhere swallows
+//    it. So an end of stream is one only if everything we had to send was sent.
 //  - Cancel: the op still completes once, with its own result if that came first, else -ECANCELED.
-//  - Close of an fd with an op in flight is forbidden: shut down or cancel, wait for the completions, then
-//  close.
+//  - Close of an fd with an op in flight is forbidden: shut down or cancel, wait for the completions, close.
 // Errors of synchronous calls: -errno.
 #pragma once
 

@@ -114,6 +114,7 @@ void Peer::SendSome() {
     if (on_sent) on_sent(*this);
     if (closed_ || !queue_.empty()) return;
   }
+  if (queued > 0 && !connected_) return;  // first it connects
   if (close_asked_) {
     closed_ = true;
     queue_ = {};

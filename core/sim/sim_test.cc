@@ -205,6 +205,22 @@ TEST_F(NetworkTest, PeersTalkWithoutAnyShard) {
   EXPECT_EQ(client.local().ToString().substr(0, 10), "127.0.0.9:");
 }
 
+TEST_F(NetworkTest, CloseWaitsForWhatWasQueuedBeforeTheConnection) {
+  std::string received;
+  bool ended = false;
+  world_.Serve(kAddress, [&](Peer& peer) {
+    peer.on_bytes = [&](Peer&, std::string_view bytes) { received += bytes; };
+    peer.on_end = [&](Peer&) { ended = true; };
+  });
+  Peer& client = world_.Connect(kAddress);
+  client.Send("all of it");
+  client.Close();
+  EXPECT_FALSE(client.closed());
+  ASSERT_TRUE(world_.RunUntil([&] { return ended; }));
+  EXPECT_EQ(received, "all of it");
+  EXPECT_TRUE(client.closed());
+}
+
 TEST_F(NetworkTest, AServerStopsStartsHangsAndDies) {
   PeerServer& server = world_.Serve(kAddress, [](Peer& peer) { peer.Send("hello"); });
   Peer& first = world_.Connect(kAddress);
