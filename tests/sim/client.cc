@@ -422,13 +422,16 @@ void Client::Over(const Shared& shared, int error) {
   std::vector<Record*> again;
   for (Record* record : connection.outstanding) {
     const bool aborted = record->plan.abort != Abort::kNever;
-    const bool may_try_again = !own && !aborted && !mercy.lost && !(first && !connection.closes) &&
-                               (error == 0 || draining() || connection.closes) && record->interims_seen == 0;
+    const bool between = !first && !mercy.lost && (error == 0 || draining());
+    const bool may_try_again =
+        !own && !aborted && record->interims_seen == 0 && (connection.closes || between);
     if (may_try_again && record->sent_times < kMostTries) {
       record->outcome = Outcome::kUnsent;
       again.push_back(record);
     } else {
       EndOf(*record, own || aborted ? Outcome::kAborted : Outcome::kLost);
+      record->end = "the connection, " + std::to_string(connection.answered) + " answers old, ended with " +
+                    (error == 0 ? "FIN" : "error " + std::to_string(error));
     }
     first = false;
   }
@@ -436,7 +439,10 @@ void Client::Over(const Shared& shared, int error) {
   todo_.insert(todo_.begin(), again.begin(), again.end());
   if (!connection.peer.connected() && !own) {
     EXPECT_TRUE(mercy.refused || draining()) << "a connect failed: " << error;
-    for (Record* record : todo_) EndOf(*record, Outcome::kLost);
+    for (Record* record : todo_) {
+      record->refused = true;
+      EndOf(*record, Outcome::kLost);
+    }
     todo_.clear();
   }
   Next();

@@ -73,11 +73,11 @@ void Origin::Accept(sim::Peer& peer) {
     connection->finished = true;
   };
   peer.on_error = [weak](sim::Peer&, int) { weak.lock()->finished = true; };
-  NextWhenBothDone(shared);
 }
 
 void Origin::OnHead(const Shared& shared, const Message& head) {
   Connection& connection = *shared;
+  if (connection.left_idle) return;  // this request crossed our close
   if (connection.finished) {
     ADD_FAILURE() << "a request on a connection that the origin has ended: " << Quoted(head);
     return;
@@ -317,7 +317,7 @@ void Origin::NextWhenBothDone(const Shared& shared) {
     if (!connection.request_whole || !connection.answer_whole) return;
     connection.record = nullptr;
     if (habits.requests_per_connection > 0 && connection.requests >= habits.requests_per_connection) {
-      connection.finished = true;
+      connection.finished = connection.left_idle = true;
       connection.peer.Close();
       return;
     }
@@ -328,7 +328,7 @@ void Origin::NextWhenBothDone(const Shared& shared) {
     Connection& idle = *shared;
     if (idle.record != nullptr || idle.idle_number != number || idle.finished || idle.peer.closed()) return;
     if (!idle.reader.between()) return;
-    idle.finished = true;
+    idle.finished = idle.left_idle = true;
     idle.peer.Close();
   });
 }

@@ -42,7 +42,8 @@ class Origin {
     bool request_whole = false;
     bool answer_whole = false;
     bool answer_begun = false;
-    bool finished = false;  // nothing more may be sent
+    bool finished = false;   // nothing more may be sent
+    bool left_idle = false;  // closed without having announced it
     const AnswerPlan* answer = nullptr;
     uint64_t body_seen = 0;
     uint32_t requests = 0;

@@ -88,6 +88,18 @@ uint64_t Rig::RequestsCounted() const {
   return sum;
 }
 
+std::string Rig::LogLinesOf(uint64_t id) const {
+  const std::string target = "\"/r/" + std::to_string(id) + "\"";
+  std::string lines;
+  for (size_t begin = 0; begin < log_text_.size();) {
+    const size_t end = log_text_.find('\n', begin) + 1;
+    const std::string line = log_text_.substr(begin, end - begin);
+    if (line.find(target) != std::string::npos) lines += line;
+    begin = end;
+  }
+  return lines;
+}
+
 void Rig::Post(Shard& from, uint32_t to, Order& order, std::function<void()> act) {
   order.act = std::move(act);
   order.deliver = [](Message* message, Shard&) { static_cast<Order*>(message)->act(); };

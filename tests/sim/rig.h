@@ -57,7 +57,8 @@ class Rig {
 
   // Drains if nobody did, and checks that all is gone in time.
   void End();
-  const std::string& log_text() const { return log_text_; }
+  // What the access log says of request `id` (story.h), after End.
+  std::string LogLinesOf(uint64_t id) const;
 
  private:
   struct Order : Message {

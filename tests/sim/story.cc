@@ -165,6 +165,7 @@ std::string Story::ToString(const Record& record) const {
           ", answers begun " + std::to_string(record.answers_begun) + ", whole " +
           std::to_string(record.answers_whole) + ", took " +
           std::to_string((record.over_ns - record.sent_ns) / kNsPerMs) + " ms";
+  if (!record.end.empty()) text += "; " + record.end;
   return text;
 }
 

@@ -63,7 +63,7 @@ struct Plan {
   uint64_t echo_bytes = 0;  // through the tunnel
 
   bool Idempotent() const { return method != "POST" && method != "PATCH"; }
-  bool HasBody() const { return body.framing != BodyPlan::Framing::kNone && body.length > 0; }
+  bool HasBody() const { return body.framing == BodyPlan::Framing::kChunked || body.length > 0; }
   // The answer has no body whatever the plan says.
   bool AnswerHasNoBody() const { return method == "HEAD" || answer.status == 204 || answer.status == 304; }
 };
@@ -87,6 +87,8 @@ struct Record {
   int64_t over_ns = 0;
   uint32_t sent_times = 0;
   uint32_t interims_seen = 0;
+  bool refused = false;  // its last connect failed
+  std::string end;       // of the connection it was lost with
   // At the origins.
   uint32_t attempts = 0;       // heads that came
   uint32_t bodies_whole = 0;   // requests that came whole
