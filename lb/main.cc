@@ -1,5 +1,6 @@
 // weir: reads the command line, checks that this machine can run it, and runs it.
 #include <cstdio>
+#include <cstdlib>
 
 #include "core/uring_probe.h"
 #include "lb/config/command_line.h"
@@ -26,7 +27,7 @@ int main(int argc, char** argv) {
   weir::lb::Server server(line.settings, line.command == CommandLine::Command::kDemo, features);
   if (const absl::Status status = server.Start(); !status.ok()) {
     std::fprintf(stderr, "weir: %s\n", std::string(status.message()).c_str());
-    return 1;
+    std::_Exit(1);  // half started: there is nothing to drain, and the kernel takes everything back
   }
   return server.Run();
 }
