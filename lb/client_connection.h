@@ -20,7 +20,7 @@ struct ClientConnection : Waiter {
   Timer timer;
   SocketAddress peer;
   uint32_t requests = 0;      // begun
-  int64_t send_since_ns = 0;  // a send to the client has been in flight since; 0: none
+  int64_t held_since_ns = 0;  // its bytes have lain in buffers since and did not move on; 0: none lie there
   uint16_t listener = 0;      // index in Settings::listeners
   bool over_limit = false;    // gets a 503 only
   bool cut = false;           // to be reset as soon as its session looks

@@ -1,5 +1,6 @@
 #include "lb/proxy.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -211,21 +212,25 @@ void Proxy::KeepHouse() {
   shard_.SetTimer(house_timer_, kHouseKeepingMs);
 }
 
-// At low water the client send that has waited longest is reset: with every buffer held by peers that do not
-// read, the others would wait for ever.
+// At low water the connections whose bytes have lain in buffers longest are reset: a reader that does not
+// read, a request that waits behind one that hangs. With every buffer held by such, the others would wait for
+// ever.
 void Proxy::FreeBuffers() {
   constexpr int64_t kPatienceNs = kNsPerSecond;
-  constexpr int kMostAtOnce = 16;
-  for (int i = 0; i < kMostAtOnce && shard_.buffers().free_count() < shard_.buffers().reserve(); ++i) {
-    ClientConnection* slowest = nullptr;
+  constexpr uint32_t kMostAtOnce = 16;
+  const BufferPool& buffers = shard_.buffers();
+  if (buffers.free_count() >= buffers.reserve()) return;
+  // Each gives back at least one, when its closing is done.
+  for (uint32_t left = std::min(kMostAtOnce, buffers.reserve() - buffers.free_count()); left > 0; --left) {
+    ClientConnection* longest = nullptr;
     clients_.ForEach([&](ClientConnection& client) {
-      if (client.send_since_ns == 0 || client.stream.closing() || client.cut) return;
-      if (slowest == nullptr || client.send_since_ns < slowest->send_since_ns) slowest = &client;
+      if (client.held_since_ns == 0 || client.stream.closing() || client.cut) return;
+      if (longest == nullptr || client.held_since_ns < longest->held_since_ns) longest = &client;
     });
-    if (slowest == nullptr || shard_.now_ns() - slowest->send_since_ns < kPatienceNs) return;
+    if (longest == nullptr || shard_.now_ns() - longest->held_since_ns < kPatienceNs) return;
     counters_.resets_for_buffers.Add();
-    slowest->cut = true;
-    shard_.Wake(slowest);
+    longest->cut = true;
+    shard_.Wake(longest);
   }
 }
 

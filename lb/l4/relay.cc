@@ -74,15 +74,16 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
       acknowledged = now_acknowledged;
       shard.SetTimer(client.timer, proxy.timeouts().tcp_idle_ms);
     }
-    const bool sending = client.stream.sending();
-    if (!sending) {
-      client.send_since_ns = 0;
-    } else if (client.send_since_ns == 0 || down == Step::kMoved) {
-      client.send_since_ns = shard.now_ns();
+    const bool holds = client.stream.sending() || upstream.stream.sending() || client.stream.has_bytes() ||
+                       upstream.stream.has_bytes();
+    if (!holds) {
+      client.held_since_ns = 0;
+    } else if (client.held_since_ns == 0 || up == Step::kMoved || down == Step::kMoved) {
+      client.held_since_ns = shard.now_ns();
     }
     co_await client.Park();
   }
-  client.send_since_ns = 0;
+  client.held_since_ns = 0;
   co_return result;
 }
 

@@ -31,6 +31,7 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, Attemp
       client.stream.Poll(shard);
       client_left = client.cut || (client.stream.end_seen() && client.stream.receive_error() != 0);
       if (client_left || !upstream->stream.connecting() || client.timer.fired) break;
+      if (client.held_since_ns == 0 && client.stream.has_bytes()) client.held_since_ns = shard.now_ns();
       co_await client.Park();
     }
     if (!client_left && !upstream->stream.connecting() && upstream->stream.connect_error() == 0) {

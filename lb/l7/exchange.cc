@@ -160,7 +160,7 @@ void Exchange::Finish(Verdict verdict) {
   phase_ = Phase::kOver;
   verdict_ = verdict;
   if (upstream_ != nullptr && verdict != Verdict::kTunnel) DropUpstream(true);
-  client_.send_since_ns = 0;
+  client_.held_since_ns = 0;
   ProxyCounters& counters = proxy_.counters();
   if (counted_) counters.requests_active.Sub();
   const uint32_t status_class = answer_begun_ ? status_ / 100u : 0;
@@ -248,14 +248,16 @@ void Exchange::ArmTimer() {
   const bool up_sending = upstream_ != nullptr && upstream_->stream.sending();
   const bool down_sending = client_.stream.sending();
   // Another wait has another limit, which begins with it: a send that is done is progress too.
-  const auto waits = static_cast<uint8_t>(down_sending | up_sending << 1 | Uploading() << 2 |
-                                          static_cast<int>(side_) << 3);
+  const auto waits =
+      static_cast<uint8_t>(down_sending | up_sending << 1 | Uploading() << 2 | static_cast<int>(side_) << 3);
   if (waits != waits_) progress_ = true;
   waits_ = waits;
-  if (!down_sending && !up_sending) {
-    client_.send_since_ns = 0;
-  } else if (progress_ || client_.send_since_ns == 0) {
-    client_.send_since_ns = shard_.now_ns();
+  const bool holds = down_sending || up_sending || client_.stream.has_bytes() || first_body_.holds_buffer() ||
+                     (upstream_ != nullptr && upstream_->stream.has_bytes());
+  if (!holds) {
+    client_.held_since_ns = 0;
+  } else if (progress_ || client_.held_since_ns == 0) {
+    client_.held_since_ns = shard_.now_ns();
   }
   if (!progress_ || (phase_ != Phase::kForward && phase_ != Phase::kRespond)) return;
   progress_ = false;
