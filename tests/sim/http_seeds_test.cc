@@ -331,7 +331,7 @@ TEST(HttpSeeds, ClientsThatLeaveHurtNobodyElse) {
 }
 
 // Many slow readers and writers, few buffers. Some may be reset for holding them; a quick client is served.
-TEST(HttpSeeds, DISABLED_SlowPeersDoNotStopAShardWithFewBuffers) {
+TEST(HttpSeeds, SlowPeersDoNotStopAShardWithFewBuffers) {
   ForEachSeed([](uint64_t seed) {
     Scenario scenario = Draw(seed, false);
     scenario.faults.connect_lost = 0;
