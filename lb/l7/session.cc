@@ -1,6 +1,7 @@
 // An HTTP/1.1 client's connection from accept to close: one exchange after another (pipelined requests wait
 // in the stream and are answered in order), then a close that does not eat the last answer. While it waits
 // for a request, this coroutine's frame and the connection's slab entry are all that exists of it.
+#include <algorithm>
 #include <new>
 
 #include "lb/http/local_response.h"
@@ -15,6 +16,8 @@ namespace {
 // answers them would take the response away before the client has read it.
 constexpr uint32_t kLingerMs = 2'000;
 constexpr uint64_t kLingerBytes = 1'000'000;
+// How long a connection that has not asked for anything yet is waited for once Weir drains.
+constexpr uint32_t kLastCallMs = 1'000;
 
 Task<> Linger(Shard& shard, ClientConnection& client) {
   shard.SetTimer(client.timer, kLingerMs);
@@ -82,6 +85,12 @@ void StepIdle(Proxy& proxy, ClientConnection* client) {
   if (stream.receive_ended() || client->cut) {
     proxy.CloseClient(client, client->cut);
     return;
+  }
+  if (proxy.draining() && client->requests == 0 && !client->timer.fired) {
+    // Most likely a spare connection; its first request may also be on its way.
+    const uint32_t most_ms = std::min(kLastCallMs, proxy.timeouts().drain_ms / 2);
+    const uint32_t left_ms = client->timer.deadline_ms - shard.wheel().now_ms();
+    if (left_ms > most_ms) shard.SetTimer(client->timer, most_ms);
   }
   const bool drained = proxy.draining() && client->requests > 0;
   if (client->timer.fired || (drained && !stream.receive_armed())) {
