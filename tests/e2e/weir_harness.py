@@ -787,8 +787,12 @@ class Weir(Process):
         assert "internal error" not in text and "Sanitizer" not in text, text[-3000:]
 
     def stop(self, code=0, number=signal.SIGTERM, seconds=DEADLINE):
-        self.stopped = True
         self.signal(number)
+        self.ended(code, seconds)
+
+    def ended(self, code=0, seconds=DEADLINE):
+        """Waits for the end that somebody asked for already."""
+        self.stopped = True
         got = self.wait(seconds)
         self.check_log()
         assert got == code, f"weir's exit status is {got}, not {code}:\n{self.err()[-3000:]}"
