@@ -180,9 +180,10 @@ bool Exchange::KeepAfterEarlyAnswer() const {
 void Exchange::OnFinal(Slice rest) {
   const http::ResponseHead& head = proxy_.response_head();
   response_ = head.facts;
-  if (reused_ && response_.status == 408 && !response_.keep_alive && MayRetry()) {
-    UpstreamFailed(
-        "upstream_closed");  // the origin's way to close an idle connection, crossed by our request
+  if (reused_ && response_.status == 408 && !response_.keep_alive && interims_ == 0 && MayRetry()) {
+    // The origin's way to close an idle connection, crossed by our request. Another one begins to answer.
+    from_upstream_.Clear();
+    UpstreamFailed("upstream_closed");
     return;
   }
   status_ = response_.status;

@@ -1,0 +1,101 @@
+// Single cases of HTTP, byte by byte: what random days meet too seldom.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "tests/sim/rig.h"
+
+namespace weir::lb::trial {
+namespace {
+
+constexpr std::string_view kGet = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+constexpr std::string_view kOk = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+size_t CountOf(std::string_view text, std::string_view what) {
+  size_t count = 0;
+  for (size_t at = text.find(what); at != std::string_view::npos; at = text.find(what, at + 1)) ++count;
+  return count;
+}
+
+// One shard, one endpoint, whose every request goes to `on_request` with the number of its connection and its
+// own number there, from 1.
+class HttpCases : public testing::Test {
+ protected:
+  using OnRequest = std::function<void(sim::Peer&, int connection, int request)>;
+
+  void Begin(OnRequest on_request, Settings settings = Rig::Defaults(1)) {
+    Rig::Options options;
+    options.settings = std::move(settings);
+    rig_ = std::make_unique<Rig>(std::move(options));
+    on_request_ = std::move(on_request);
+    origin_ = &world().Serve(Rig::EndpointAddress(0), [this](sim::Peer& accepted) {
+      accepted.on_bytes = [this, connection = ++connections_, text = std::string(), request = 0](
+                              sim::Peer& peer, std::string_view bytes) mutable {
+        text += bytes;
+        for (size_t end; (end = text.find("\r\n\r\n")) != std::string::npos;) {
+          text.erase(0, end + 4);
+          on_request_(peer, connection, ++request);
+        }
+      };
+      accepted.on_end = [](sim::Peer& peer) { peer.Close(); };
+    });
+    client_ = &world().Connect(kHttpAddress);
+    client_->on_bytes = [this](sim::Peer&, std::string_view bytes) { received_ += bytes; };
+  }
+  void End() {
+    client_->Close();
+    rig_->End();
+  }
+  sim::World& world() { return rig_->world(); }
+  bool Receives(size_t answers) {
+    return world().RunUntil([&] { return CountOf(received_, "HTTP/1.1 ") == answers; }, 20 * kNsPerSecond);
+  }
+
+  std::unique_ptr<Rig> rig_;
+  OnRequest on_request_;
+  sim::PeerServer* origin_ = nullptr;
+  int connections_ = 0;
+  sim::Peer* client_ = nullptr;
+  std::string received_;
+};
+
+TEST_F(HttpCases, A408InPiecesOnAPooledConnectionIsAnIdleClose) {
+  Begin([this](sim::Peer& peer, int connection, int request) {
+    if (connection > 1 || request == 1) return peer.Send(kOk);
+    peer.Send("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-");
+    world().After(20 * kNsPerMs, [&peer] {
+      peer.Send("Length: 0\r\n\r\n");
+      peer.Close();
+    });
+  });
+  client_->Send(kGet);
+  ASSERT_TRUE(Receives(1));
+  client_->Send(kGet);
+  ASSERT_TRUE(Receives(2));
+  EXPECT_EQ(CountOf(received_, kOk.substr(0, 15)), 2u) << received_;
+  EXPECT_EQ(connections_, 2);
+  End();
+}
+
+TEST_F(HttpCases, A408BehindAnInterimAnswerIsNotTakenForAnIdleClose) {
+  Begin([](sim::Peer& peer, int connection, int request) {
+    if (connection > 1 || request == 1) return peer.Send(kOk);
+    peer.Send("HTTP/1.1 103 Early Hints\r\n\r\n");
+    peer.Send("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    peer.Close();
+  });
+  const std::string get = "GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n";
+  client_->Send(get);
+  ASSERT_TRUE(Receives(1));
+  client_->Send(get);
+  ASSERT_TRUE(Receives(2));
+  EXPECT_EQ(CountOf(received_, "HTTP/1.1 408"), 1u) << received_;
+  EXPECT_EQ(connections_, 1);
+  End();
+}
+
+}  // namespace
+}  // namespace weir::lb::trial
