@@ -175,6 +175,7 @@ void Exchange::TryUpstream() {
     Respond(503, "out of file descriptors", "out_of_descriptors", 1);
     return;
   }
+  upstream_sent_before_ = 0;  // of this connection; the last one's count means nothing here
   phase_ = Phase::kConnect;
   shard_.SetTimer(client_.timer, proxy_.timeouts().connect_ms);
 }

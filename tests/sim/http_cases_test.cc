@@ -97,5 +97,22 @@ TEST_F(HttpCases, A408BehindAnInterimAnswerIsNotTakenForAnIdleClose) {
   End();
 }
 
+TEST_F(HttpCases, SentBytesDoNotCountBackwardsWhenTheSecondAttemptCannotConnect) {
+  Begin([this](sim::Peer& peer, int /*connection*/, int request) {
+    if (request == 1) return peer.Send(kOk);
+    origin_->Stop();
+    peer.Reset();
+  });
+  client_->Send(kGet);
+  ASSERT_TRUE(Receives(1));
+  const uint64_t before = rig_->Sum(&ProxyCounters::upstream_bytes_sent);
+  EXPECT_GT(before, 0u);
+  client_->Send(kGet);
+  ASSERT_TRUE(Receives(2));
+  EXPECT_EQ(CountOf(received_, "HTTP/1.1 502"), 1u) << received_;
+  EXPECT_GT(rig_->Sum(&ProxyCounters::upstream_bytes_sent), before);
+  End();
+}
+
 }  // namespace
 }  // namespace weir::lb::trial
