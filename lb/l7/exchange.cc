@@ -31,7 +31,17 @@ bool Exchange::Step() {
     Finish(Verdict::kReset);
     return true;
   }
-  if (client_.timer.fired && phase_ != Phase::kConnect) OnTimer();
+  Advance();
+  if (client_.timer.fired && TimerCounts()) {
+    OnTimer();
+    Advance();
+  }
+  if (phase_ == Phase::kOver) return true;
+  ArmTimer();
+  return false;
+}
+
+void Exchange::Advance() {
   Phase before;
   do {
     before = phase_;
@@ -52,9 +62,6 @@ bool Exchange::Step() {
         break;
     }
   } while (phase_ != before);
-  if (phase_ == Phase::kOver) return true;
-  ArmTimer();
-  return false;
 }
 
 void Exchange::StepForward() {
@@ -185,6 +192,47 @@ bool Exchange::StillAcknowledged(int fd) {
   return moved;
 }
 
+// Whether anything has moved since the timer was set. Another wait has another limit, which begins with it: a
+// send that is done is progress too.
+bool Exchange::Moved() {
+  const bool up_sending = upstream_ != nullptr && upstream_->stream.sending();
+  const auto waits = static_cast<uint8_t>(client_.stream.sending() | up_sending << 1 | Uploading() << 2 |
+                                          static_cast<int>(side_) << 3);
+  if (waits != waits_) progress_ = true;
+  waits_ = waits;
+  return progress_;
+}
+
+// The timer fired, but what arrived in the same turn beats it; only the time for the whole request does not
+// wait.
+bool Exchange::TimerCounts() {
+  switch (phase_) {
+    case Phase::kHead:
+      return true;
+    case Phase::kForward:
+      return !Moved() || OutOfTime();
+    case Phase::kRespond:
+      return !Moved();
+    case Phase::kConnect:  // looks for itself
+    case Phase::kOver:
+      return false;
+  }
+  return false;
+}
+
+bool Exchange::OutOfTime() const {
+  const uint32_t request_ms = proxy_.timeouts().request_ms;
+  return request_ms > 0 && shard_.now_ns() - begin_ns_ >= int64_t{request_ms} * kNsPerMs;
+}
+
+// At most so long that the time for the whole request is kept.
+uint32_t Exchange::WithinRequest(uint32_t delay_ms) const {
+  const uint32_t request_ms = proxy_.timeouts().request_ms;
+  if (request_ms == 0) return delay_ms;
+  const int64_t left_ms = request_ms - (shard_.now_ns() - begin_ns_) / kNsPerMs;
+  return std::min(delay_ms, static_cast<uint32_t>(std::max<int64_t>(left_ms, 1)));
+}
+
 void Exchange::OnTimer() {
   client_.timer.fired = false;
   ProxyCounters& counters = proxy_.counters();
@@ -213,8 +261,7 @@ void Exchange::OnTimer() {
 
 void Exchange::OnForwardTimer() {
   ProxyCounters& counters = proxy_.counters();
-  const uint32_t request_ms = proxy_.timeouts().request_ms;
-  const bool out_of_time = request_ms > 0 && shard_.now_ns() - begin_ns_ >= int64_t{request_ms} * kNsPerMs;
+  const bool out_of_time = OutOfTime();
   if (client_.stream.sending()) {
     if (!out_of_time && StillAcknowledged(client_.stream.fd())) {
       progress_ = true;
@@ -247,11 +294,7 @@ void Exchange::OnForwardTimer() {
 void Exchange::ArmTimer() {
   const bool up_sending = upstream_ != nullptr && upstream_->stream.sending();
   const bool down_sending = client_.stream.sending();
-  // Another wait has another limit, which begins with it: a send that is done is progress too.
-  const auto waits =
-      static_cast<uint8_t>(down_sending | up_sending << 1 | Uploading() << 2 | static_cast<int>(side_) << 3);
-  if (waits != waits_) progress_ = true;
-  waits_ = waits;
+  Moved();
   const bool holds = down_sending || up_sending || client_.stream.has_bytes() || first_body_.holds_buffer() ||
                      (upstream_ != nullptr && upstream_->stream.has_bytes());
   if (!holds) {
@@ -277,10 +320,8 @@ void Exchange::ArmTimer() {
     }
     if (side_ == Side::kBody && !down_sending) within(timeouts.upstream_body_ms);
   }
-  if (timeouts.request_ms > 0) {
-    const int64_t left_ms = timeouts.request_ms - (shard_.now_ns() - begin_ns_) / kNsPerMs;
-    within(static_cast<uint32_t>(std::max<int64_t>(left_ms, 1)));
-  }
+  // Our own answer has its own time: it may well say that the request's is over.
+  if (phase_ == Phase::kForward) delay_ms = WithinRequest(delay_ms);
   shard_.SetTimer(client_.timer, delay_ms);
 }
 

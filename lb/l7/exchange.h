@@ -90,6 +90,11 @@ class Exchange {
   void StepRespond();
   void ClientGone(const char* end);
   void Finish(Verdict verdict);
+  void Advance();
+  bool Moved();
+  bool TimerCounts();
+  bool OutOfTime() const;
+  uint32_t WithinRequest(uint32_t delay_ms) const;
   void OnTimer();
   void ArmTimer();
   void Log();

@@ -177,7 +177,7 @@ void Exchange::TryUpstream() {
   }
   upstream_sent_before_ = 0;  // of this connection; the last one's count means nothing here
   phase_ = Phase::kConnect;
-  shard_.SetTimer(client_.timer, proxy_.timeouts().connect_ms);
+  shard_.SetTimer(client_.timer, WithinRequest(proxy_.timeouts().connect_ms));
 }
 
 void Exchange::StepConnect() {
@@ -193,6 +193,11 @@ void Exchange::StepConnect() {
     return;
   }
   if (up.connecting() && !client_.timer.fired) return;
+  if (up.connecting() && OutOfTime()) {  // says nothing about the endpoint
+    proxy_.counters().upstream_timeouts.Add();
+    Respond(504, "the origin took too long", "request_timeout");
+    return;
+  }
   connect_timed_out_ = up.connecting();
   shard_.ClearTimer(client_.timer);
   proxy_.upstreams().ConnectFailed(endpoint_);

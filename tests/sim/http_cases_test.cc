@@ -114,5 +114,20 @@ TEST_F(HttpCases, SentBytesDoNotCountBackwardsWhenTheSecondAttemptCannotConnect)
   End();
 }
 
+TEST_F(HttpCases, TheTimeForARequestIncludesConnecting) {
+  Settings settings = Rig::Defaults(1);
+  settings.timeouts.request_ms = 500;
+  Begin([](sim::Peer&, int, int) {}, std::move(settings));
+  ASSERT_TRUE(world().RunUntil([this] { return client_->connected(); }));
+  world().faults().connect_lost = 1;
+  const int64_t start_ns = world().now_ns();
+  client_->Send(kGet);
+  ASSERT_TRUE(Receives(1));
+  EXPECT_EQ(CountOf(received_, "HTTP/1.1 504"), 1u) << received_;
+  EXPECT_LT(world().now_ns() - start_ns, 600 * kNsPerMs);
+  EXPECT_EQ(rig_->Sum(&ProxyCounters::endpoints_set_aside), 0u);  // its own time was not over
+  End();
+}
+
 }  // namespace
 }  // namespace weir::lb::trial
