@@ -42,6 +42,9 @@ constexpr bool IsValueChar(char c) {
 
 // What may be looked at around the text of interest, which spares slow paths: a message received so far.
 struct Memory {
+  Memory(const char* first, const char* last) : begin(first), end(last) {}
+  explicit Memory(std::string_view text) : begin(text.data()), end(begin + text.size()) {}
+
   const char* begin;
   const char* end;
 };

@@ -1,9 +1,12 @@
 #include "lb/http/date.h"
 
-#include <cstring>
+#include <algorithm>
+#include <string_view>
 
 namespace weir::http {
 namespace {
+
+char* Text(std::string_view text, char* out) { return std::copy(text.begin(), text.end(), out); }
 
 char* TwoDigits(int64_t value, char* out) {
   out[0] = static_cast<char>('0' + value / 10);
@@ -29,21 +32,16 @@ void FormatDate(int64_t unix_seconds, char* out) {
   const int64_t month = month_from_march < 10 ? month_from_march + 2 : month_from_march - 10;  // 0 is January
   const int64_t year = year_of_era + era * 400 + (month < 2 ? 1 : 0);
 
-  memcpy(out, &"ThuFriSatSunMonTueWed"[days % 7 * 3], 3);
-  memcpy(out + 3, ", ", 2);
-  TwoDigits(day, out + 5);
-  out[7] = ' ';
-  memcpy(out + 8, &"JanFebMarAprMayJunJulAugSepOctNovDec"[month * 3], 3);
-  out[11] = ' ';
-  TwoDigits(year / 100, out + 12);
-  TwoDigits(year % 100, out + 14);
-  out[16] = ' ';
-  TwoDigits(second / 3600, out + 17);
-  out[19] = ':';
-  TwoDigits(second / 60 % 60, out + 20);
-  out[22] = ':';
-  TwoDigits(second % 60, out + 23);
-  memcpy(out + 25, " GMT", 4);
+  constexpr std::string_view kDays = "ThuFriSatSunMonTueWed";
+  constexpr std::string_view kMonths = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  out = Text(kDays.substr(static_cast<size_t>(days % 7) * 3, 3), out);
+  out = TwoDigits(day, Text(", ", out));
+  out = Text(kMonths.substr(static_cast<size_t>(month) * 3, 3), Text(" ", out));
+  out = TwoDigits(year % 100, TwoDigits(year / 100, Text(" ", out)));
+  out = TwoDigits(second / 3600, Text(" ", out));
+  out = TwoDigits(second / 60 % 60, Text(":", out));
+  out = TwoDigits(second % 60, Text(":", out));
+  Text(" GMT", out);
 }
 
 }  // namespace weir::http

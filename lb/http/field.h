@@ -7,6 +7,7 @@
 #define LB_HTTP_FIELD_H_
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace weir::http {
@@ -96,6 +97,12 @@ struct Field {
   bool dropped() const { return (flags & kDrop) != 0; }
 };
 static_assert(sizeof(Field) == 24);
+
+inline void DropAll(std::span<Field> fields, FieldId id) {
+  for (Field& field : fields) {
+    if (field.id == id) field.flags |= Field::kDrop;
+  }
+}
 
 // Steps through a comma-separated list (RFC 9110 section 5.6.1): elements without surrounding whitespace,
 // empty elements skipped. Commas inside quoted strings do not separate.

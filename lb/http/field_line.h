@@ -84,6 +84,31 @@ inline LineState FieldLineReader::Next(Field& out) {
   return LineState::kField;
 }
 
+// All field lines of a head or trailer section, with the empty line.
+struct FieldSection {
+  LineState state;     // kEnd, kNeedMore or kError
+  uint32_t count;      // fields read
+  const char* end;     // behind the empty line, of kEnd
+  const char* reason;  // of kError; null if there are more than `limit` fields
+};
+
+// Reads into fields[0, limit], the last of which only serves to see what is too many. `on_field` returns null
+// or why the field is refused, in which case kError has that reason.
+template <typename OnField>
+FieldSection ReadFieldSection(const char* p, const Memory& memory, Field* fields, uint32_t limit,
+                              OnField on_field) {
+  FieldLineReader reader(p, memory);
+  for (uint32_t count = 0;; ++count) {
+    const LineState line = reader.Next(fields[count]);
+    if (line != LineState::kField) [[unlikely]]
+      return {line, count, reader.position(), reader.reason()};
+    if (count == limit) [[unlikely]]
+      return {LineState::kError, count, nullptr, nullptr};
+    if (const char* reason = on_field(fields[count])) [[unlikely]]
+      return {LineState::kError, count, nullptr, reason};
+  }
+}
+
 }  // namespace weir::http
 
 #endif  // LB_HTTP_FIELD_LINE_H_

@@ -3,7 +3,6 @@
 #define LB_HTTP_FRAMING_H_
 
 #include <cstdint>
-#include <string_view>
 
 namespace weir::http {
 
@@ -28,14 +27,8 @@ struct BodyFraming {
   friend bool operator==(const BodyFraming&, const BodyFraming&) = default;
 };
 
+// Of a body and of a chunk.
 inline constexpr uint64_t kMaxBodyLength = INT64_MAX;
-
-// Content-Length = 1*DIGIT, at most kMaxBodyLength. No sign, list or whitespace; and no leading zero, which
-// the grammar allows but some readers take for octal.
-bool ParseContentLength(std::string_view value, uint64_t* length);
-
-// The only Transfer-Encoding there is for us: exactly `chunked`, in any case, without parameters.
-bool IsLoneChunked(std::string_view value);
 
 }  // namespace weir::http
 

@@ -6,6 +6,7 @@
 #include "lb/http/chars.h"
 #include "lb/http/connection_options.h"
 #include "lb/http/field_line.h"
+#include "lb/http/framing_fields.h"
 #include "lb/http/target.h"
 
 namespace weir::http {
@@ -18,9 +19,6 @@ constexpr std::string_view kVersionLineEnd = "HTTP/1.1\r\n";
 
 constexpr CharSet kRequestIdChars =
     CharSet::Where([](char c) { return IsAlnum(c) || IsOneOf(c, "._~+/=:@-"); });
-
-constexpr uint64_t Bit(FieldId id) { return uint64_t{1} << static_cast<unsigned>(id); }
-static_assert(static_cast<unsigned>(FieldId::kCount) <= 64);
 
 bool IsValidRequestId(std::string_view text) {
   return !text.empty() && text.size() <= kMaxRequestIdBytes && kRequestIdChars.HasAll(text);
@@ -62,8 +60,6 @@ class RequestParser {
   ParseState Fields();
   const char* KnownField(Field& field);
   void OddField(Field& field);
-  const char* ContentLength(const Field& field);
-  const char* TransferEncoding(const Field& field);
   const char* MaxForwards(Field& field);
   void Te(const Field& field);
   void Expect(const Field& field);
@@ -71,7 +67,6 @@ class RequestParser {
   ParseState Finish();
   void ApplyConnection();
 
-  bool Seen(FieldId id) const { return (out_.seen_ & Bit(id)) != 0; }
   ParseState Fail(uint16_t status, const char* reason) {
     error_ = {status, reason};
     return ParseState::kError;
@@ -83,6 +78,7 @@ class RequestParser {
   const char* p_;
   Error error_;
   ConnectionOptions connection_{ConnectionOptions::Direction::kRequest};
+  FramingFields framing_;
   bool upgrade_unusable_ = false;
   bool unknown_expectation_ = false;
   bool expects_continue_ = false;
@@ -187,30 +183,23 @@ ParseState RequestParser::OtherVersion(size_t available) {
 }
 
 ParseState RequestParser::Fields() {
-  FieldLineReader reader(p_, {begin_, end_});
-  Field* const fields = out_.fields_.get();
-  uint32_t count = 0;
-  while (true) {
-    Field& field = fields[count];
-    const LineState line = reader.Next(field);
-    if (line != LineState::kField) [[unlikely]] {
-      if (line == LineState::kNeedMore) return ParseState::kNeedMore;
-      if (line == LineState::kError) return Fail(400, reader.reason());
-      break;
+  const auto on_field = [this](Field& field) -> const char* {
+    if (field.id == FieldId::kUnknown) {
+      if ((field.flags & Field::kOddName) != 0) OddField(field);
+      return nullptr;
     }
-    if (count == out_.limits_.fields) return Fail(431, "too many fields");
-    ++count;
-    const char* reason = nullptr;
-    if (field.id != FieldId::kUnknown) {
-      reason = KnownField(field);
-      out_.seen_ |= Bit(field.id);
-    } else if ((field.flags & Field::kOddName) != 0) {
-      OddField(field);
-    }
-    if (reason != nullptr) return Fail(400, reason);
+    const char* const reason = KnownField(field);
+    out_.MarkSeen(field.id);
+    return reason;
+  };
+  const FieldSection section =
+      ReadFieldSection(p_, {begin_, end_}, out_.fields_.get(), out_.limits_.fields, on_field);
+  if (section.state == LineState::kNeedMore) return ParseState::kNeedMore;
+  if (section.state == LineState::kError) {
+    return section.reason == nullptr ? Fail(431, "too many fields") : Fail(400, section.reason);
   }
-  out_.field_count_ = count;
-  p_ = reader.position();
+  out_.field_count_ = section.count;
+  p_ = section.end;
   return ParseState::kDone;
 }
 
@@ -221,15 +210,15 @@ const char* RequestParser::KnownField(Field& field) {
   field.flags |= Field::kDrop;
   switch (field.id) {
     case FieldId::kHost:
-      if (Seen(FieldId::kHost)) return "repeated Host";
+      if (out_.Has(FieldId::kHost)) return "repeated Host";
       host_ = field.value();
       return IsValidAuthority(host_, {begin_, end_}) ? nullptr : "invalid Host";
     case FieldId::kConnection:
       return connection_.Add(field.value());
     case FieldId::kContentLength:
-      return ContentLength(field);
+      return framing_.AddLength(field.value());
     case FieldId::kTransferEncoding:
-      return TransferEncoding(field);
+      return framing_.AddCoding(field.value(), out_.facts.minor);
     case FieldId::kTe:
       Te(field);
       return nullptr;
@@ -259,30 +248,12 @@ void RequestParser::OddField(Field& field) {
   if (ours) field.flags |= Field::kDrop;
 }
 
-const char* RequestParser::ContentLength(const Field& field) {
-  if (Seen(FieldId::kContentLength)) return "repeated Content-Length";
-  if (Seen(FieldId::kTransferEncoding)) return "both Transfer-Encoding and Content-Length";
-  uint64_t length = 0;
-  if (!ParseContentLength(field.value(), &length)) return "invalid Content-Length";
-  out_.facts.body = BodyFraming::Length(length);
-  return nullptr;
-}
-
-const char* RequestParser::TransferEncoding(const Field& field) {
-  if (out_.facts.minor == 0) return "Transfer-Encoding in an HTTP/1.0 request";
-  if (Seen(FieldId::kTransferEncoding)) return "repeated Transfer-Encoding";
-  if (Seen(FieldId::kContentLength)) return "both Transfer-Encoding and Content-Length";
-  if (!IsLoneChunked(field.value())) return "unsupported Transfer-Encoding";
-  out_.facts.body = BodyFraming::Chunked();
-  return nullptr;
-}
-
 const char* RequestParser::MaxForwards(Field& field) {
   if (out_.facts.method != Method::kTrace && out_.facts.method != Method::kOptions) {
     field.flags &= static_cast<uint8_t>(~Field::kDrop);  // no meaning here: passes like any other field
     return nullptr;
   }
-  if (Seen(FieldId::kMaxForwards)) return "repeated Max-Forwards";
+  if (out_.Has(FieldId::kMaxForwards)) return "repeated Max-Forwards";
   if (field.value_size == 0) return "invalid Max-Forwards";
   int32_t hops = 0;
   for (char c : field.value()) {
@@ -310,13 +281,14 @@ void RequestParser::Expect(const Field& field) {
 }
 
 void RequestParser::RequestId(const Field& field) {
-  const bool usable = !Seen(FieldId::kXRequestId) && IsValidRequestId(field.value());
+  const bool usable = !out_.Has(FieldId::kXRequestId) && IsValidRequestId(field.value());
   out_.request_id = usable ? field.value() : std::string_view();
 }
 
 ParseState RequestParser::Finish() {
   RequestFacts& facts = out_.facts;
-  if (facts.minor >= 1 && !Seen(FieldId::kHost)) return Fail(400, "missing Host");
+  facts.body = framing_.body();
+  if (facts.minor >= 1 && !out_.Has(FieldId::kHost)) return Fail(400, "missing Host");
   if (facts.method == Method::kTrace && facts.body.kind != Framing::kNone)
     return Fail(400, "TRACE with a body");
   if (out_.authority.empty()) out_.authority = host_;
@@ -331,38 +303,23 @@ ParseState RequestParser::Finish() {
 
 void RequestParser::ApplyConnection() {
   RequestFacts& facts = out_.facts;
-  const std::span<Field> fields(out_.fields_.get(), out_.field_count_);
+  const std::span<Field> fields = out_.mutable_fields();
   facts.keep_alive = connection_.KeepsAlive(facts.minor);
   connection_.DropNamed(fields);
   if (facts.minor == 0 || !connection_.upgrade() || upgrade_unusable_) facts.upgrade = UpgradeList();
-  if (Seen(FieldId::kTrailer) && facts.body.kind != Framing::kChunked) {
-    for (Field& field : fields) {
-      if (field.id == FieldId::kTrailer) field.flags |= Field::kDrop;
-    }
-  }
+  if (out_.Has(FieldId::kTrailer) && facts.body.kind != Framing::kChunked) DropAll(fields, FieldId::kTrailer);
 }
 
 RequestHead::RequestHead(const Limits& limits, std::string_view via_name)
-    : limits_(limits),
-      via_name_(via_name),
-      fields_(std::make_unique<Field[]>(limits.fields + 1)) {}  // one to read what is too many
+    : FieldList(limits), via_name_(via_name) {}
 
 void RequestHead::Clear() {
+  FieldList::Clear();
   facts = RequestFacts();
   method = target = authority = request_id = {};
   target_lacks_slash = false;
   head_bytes = 0;
   max_forwards = kNoMaxForwards;
-  field_count_ = 0;
-  seen_ = 0;
-}
-
-const Field* RequestHead::Find(FieldId id) const {
-  if ((seen_ & Bit(id)) == 0) return nullptr;
-  for (const Field& field : fields()) {
-    if (field.id == id) return &field;
-  }
-  return nullptr;
 }
 
 ParseResult ParseRequest(std::string_view bytes, RequestHead& out) { return RequestParser(bytes, out).Run(); }

@@ -12,12 +12,10 @@
 #define LB_HTTP_REQUEST_H_
 
 #include <cstdint>
-#include <memory>
-#include <span>
 #include <string_view>
 #include <type_traits>
 
-#include "lb/http/field.h"
+#include "lb/http/field_list.h"
 #include "lb/http/framing.h"
 #include "lb/http/limits.h"
 #include "lb/http/method.h"
@@ -38,13 +36,11 @@ struct RequestFacts {
 };
 static_assert(std::is_trivially_copyable_v<RequestFacts> && sizeof(RequestFacts) <= 64);
 
-class RequestHead {
+class RequestHead : public FieldList {
  public:
   // `via_name` is our pseudonym in Via; finding it in a request is a loop (508). Empty: no detection. It must
   // outlive this object. REQUIRES: Valid(limits).
   explicit RequestHead(const Limits& limits, std::string_view via_name = {});
-  RequestHead(const RequestHead&) = delete;
-  RequestHead& operator=(const RequestHead&) = delete;
 
   RequestFacts facts;
   std::string_view method;          // as text
@@ -58,10 +54,6 @@ class RequestHead {
   static constexpr int32_t kNoMaxForwards = -1;
   int32_t max_forwards = kNoMaxForwards;  // of TRACE and OPTIONS only
 
-  std::span<const Field> fields() const { return {fields_.get(), field_count_}; }
-  const Field* Find(FieldId id) const;  // the first, or null; also of dropped fields
-  const Limits& limits() const { return limits_; }
-
   // TRACE or OPTIONS with Max-Forwards: 0 is answered by us (SerializeLocalAnswer), never forwarded (RFC
   // 9110 7.6.2).
   bool MustAnswerHere() const { return max_forwards == 0; }
@@ -70,11 +62,7 @@ class RequestHead {
   friend class RequestParser;
   void Clear();
 
-  const Limits limits_;
   const std::string_view via_name_;
-  const std::unique_ptr<Field[]> fields_;
-  uint32_t field_count_ = 0;
-  uint64_t seen_ = 0;  // a bit for each FieldId
 };
 
 // At most one empty line before the request is skipped and counted in `consumed`.

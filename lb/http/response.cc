@@ -6,14 +6,13 @@
 #include "lb/http/chars.h"
 #include "lb/http/connection_options.h"
 #include "lb/http/field_line.h"
+#include "lb/http/framing_fields.h"
 
 namespace weir::http {
 namespace {
 
 constexpr uint16_t kBadGateway = 502;
 constexpr std::string_view kVersion = "HTTP/1.1 ";
-
-constexpr uint64_t Bit(FieldId id) { return uint64_t{1} << static_cast<unsigned>(id); }
 
 }  // namespace
 
@@ -35,14 +34,10 @@ class ResponseParser {
   ParseState Reason();
   ParseState Fields();
   const char* KnownField(Field& field);
-  const char* ContentLength(const Field& field);
-  const char* TransferEncoding(const Field& field);
   ParseState Finish();
   ParseState CheckSwitch();
   void ApplyFraming();
-  void DropTrailer();
 
-  bool Seen(FieldId id) const { return (out_.seen_ & Bit(id)) != 0; }
   ParseState Fail(const char* reason) {
     reason_ = reason;
     return ParseState::kError;
@@ -55,6 +50,7 @@ class ResponseParser {
   const char* p_;
   const char* reason_ = "";
   ConnectionOptions connection_{ConnectionOptions::Direction::kResponse};
+  FramingFields framing_;
   bool upgrade_unusable_ = false;
 };
 
@@ -118,25 +114,19 @@ ParseState ResponseParser::Reason() {
 }
 
 ParseState ResponseParser::Fields() {
-  FieldLineReader reader(p_, {begin_, end_});
-  Field* const fields = out_.fields_.get();
-  uint32_t count = 0;
-  while (true) {
-    Field& field = fields[count];
-    const LineState line = reader.Next(field);
-    if (line != LineState::kField) [[unlikely]] {
-      if (line == LineState::kNeedMore) return ParseState::kNeedMore;
-      if (line == LineState::kError) return Fail(reader.reason());
-      break;
-    }
-    if (count == out_.limits_.fields) return Fail("too many fields");
-    ++count;
-    if (field.id == FieldId::kUnknown) continue;
-    if (const char* reason = KnownField(field)) return Fail(reason);
-    out_.seen_ |= Bit(field.id);
+  const auto on_field = [this](Field& field) -> const char* {
+    if (field.id == FieldId::kUnknown) return nullptr;
+    out_.MarkSeen(field.id);
+    return KnownField(field);
+  };
+  const FieldSection section =
+      ReadFieldSection(p_, {begin_, end_}, out_.fields_.get(), out_.limits_.fields, on_field);
+  if (section.state == LineState::kNeedMore) return ParseState::kNeedMore;
+  if (section.state == LineState::kError) {
+    return Fail(section.reason == nullptr ? "too many fields" : section.reason);
   }
-  out_.field_count_ = count;
-  p_ = reader.position();
+  out_.field_count_ = section.count;
+  p_ = section.end;
   return ParseState::kDone;
 }
 
@@ -148,30 +138,15 @@ const char* ResponseParser::KnownField(Field& field) {
     case FieldId::kConnection:
       return connection_.Add(field.value());
     case FieldId::kContentLength:
-      return ContentLength(field);
+      return framing_.AddLength(field.value());
     case FieldId::kTransferEncoding:
-      return TransferEncoding(field);
+      return framing_.AddCoding(field.value(), out_.facts.minor);
     case FieldId::kUpgrade:
       upgrade_unusable_ |= !out_.upgrade.AddValue(field.value());
       return nullptr;
     default:
       return nullptr;
   }
-}
-
-const char* ResponseParser::ContentLength(const Field& field) {
-  if (Seen(FieldId::kContentLength)) return "repeated Content-Length";
-  if (Seen(FieldId::kTransferEncoding)) return "both Transfer-Encoding and Content-Length";
-  if (!ParseContentLength(field.value(), &out_.facts.content_length)) return "invalid Content-Length";
-  out_.facts.has_content_length = true;
-  return nullptr;
-}
-
-const char* ResponseParser::TransferEncoding(const Field& field) {
-  if (out_.facts.minor == 0) return "Transfer-Encoding in an HTTP/1.0 response";
-  if (Seen(FieldId::kTransferEncoding)) return "repeated Transfer-Encoding";
-  if (Seen(FieldId::kContentLength)) return "both Transfer-Encoding and Content-Length";
-  return IsLoneChunked(field.value()) ? nullptr : "unsupported Transfer-Encoding";
 }
 
 ParseState ResponseParser::Finish() {
@@ -182,8 +157,10 @@ ParseState ResponseParser::Finish() {
     out_.upgrade = UpgradeList();
   }
   ApplyFraming();
-  connection_.DropNamed({out_.fields_.get(), out_.field_count_});
-  if (Seen(FieldId::kTrailer) && out_.facts.body.kind != Framing::kChunked) DropTrailer();
+  const std::span<Field> fields = out_.mutable_fields();
+  connection_.DropNamed(fields);
+  if (out_.Has(FieldId::kTrailer) && out_.facts.body.kind != Framing::kChunked)
+    DropAll(fields, FieldId::kTrailer);
   return ParseState::kDone;
 }
 
@@ -192,9 +169,9 @@ ParseState ResponseParser::CheckSwitch() {
   if (request_.upgrade.empty()) return Fail("101 without an upgrade request");
   if (out_.facts.minor == 0) return Fail("101 in an HTTP/1.0 response");
   if (upgrade_unusable_ || out_.upgrade.empty()) return Fail("101 without a usable Upgrade field");
-  for (uint32_t i = 0; i < out_.field_count_; ++i) {
-    if (out_.fields_[i].id != FieldId::kUpgrade) continue;
-    for (ListReader list(out_.fields_[i].value()); list.Next();) {
+  for (const Field& field : out_.fields()) {
+    if (field.id != FieldId::kUpgrade) continue;
+    for (ListReader list(field.value()); list.Next();) {
       if (!request_.upgrade.Contains(list.element())) return Fail("101 to a protocol that was not requested");
     }
   }
@@ -205,47 +182,25 @@ ParseState ResponseParser::CheckSwitch() {
 void ResponseParser::ApplyFraming() {
   ResponseFacts& facts = out_.facts;
   facts.keep_alive = connection_.KeepsAlive(facts.minor);
-  if (facts.status < 200 || facts.status == 204) {
-    facts.has_content_length = false;
-    facts.content_length = 0;
-  } else if (facts.status == 304 || request_.method == Method::kHead) {
-    // no body, and Content-Length tells of the one a GET would bring
-  } else if (Seen(FieldId::kTransferEncoding)) {
-    facts.body = BodyFraming::Chunked();
-  } else if (facts.has_content_length) {
-    facts.body = BodyFraming::Length(facts.content_length);
-  } else {
+  if (facts.status < 200 || facts.status == 204) return;
+  facts.has_content_length = framing_.has_length();
+  facts.content_length = framing_.length();
+  if (facts.status == 304 || request_.method == Method::kHead) return;  // the length is that of a GET's body
+  facts.body = framing_.body();
+  if (facts.body.kind == Framing::kNone) {
     facts.body = BodyFraming::UntilClose();
     facts.keep_alive = false;
   }
 }
 
-void ResponseParser::DropTrailer() {
-  for (uint32_t i = 0; i < out_.field_count_; ++i) {
-    Field& field = out_.fields_[i];
-    if (field.id == FieldId::kTrailer) field.flags |= Field::kDrop;
-  }
-}
-
-ResponseHead::ResponseHead(const Limits& limits)
-    : limits_(limits),
-      fields_(std::make_unique<Field[]>(limits.fields + 1)) {}  // one to read what is too many
+ResponseHead::ResponseHead(const Limits& limits) : FieldList(limits) {}
 
 void ResponseHead::Clear() {
+  FieldList::Clear();
   facts = ResponseFacts();
   reason = {};
   upgrade = UpgradeList();
   head_bytes = 0;
-  field_count_ = 0;
-  seen_ = 0;
-}
-
-const Field* ResponseHead::Find(FieldId id) const {
-  if ((seen_ & Bit(id)) == 0) return nullptr;
-  for (const Field& field : fields()) {
-    if (field.id == id) return &field;
-  }
-  return nullptr;
 }
 
 ParseResult ParseResponse(std::string_view bytes, const RequestFacts& request, ResponseHead& out) {

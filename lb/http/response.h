@@ -11,12 +11,10 @@
 #define LB_HTTP_RESPONSE_H_
 
 #include <cstdint>
-#include <memory>
-#include <span>
 #include <string_view>
 #include <type_traits>
 
-#include "lb/http/field.h"
+#include "lb/http/field_list.h"
 #include "lb/http/framing.h"
 #include "lb/http/limits.h"
 #include "lb/http/parse_result.h"
@@ -37,29 +35,18 @@ struct ResponseFacts {
 };
 static_assert(std::is_trivially_copyable_v<ResponseFacts> && sizeof(ResponseFacts) <= 32);
 
-class ResponseHead {
+class ResponseHead : public FieldList {
  public:
   explicit ResponseHead(const Limits& limits);  // REQUIRES: Valid(limits)
-  ResponseHead(const ResponseHead&) = delete;
-  ResponseHead& operator=(const ResponseHead&) = delete;
 
   ResponseFacts facts;
   std::string_view reason;
   UpgradeList upgrade;  // 101 and 426: the protocols named in Upgrade
   uint32_t head_bytes = 0;
 
-  std::span<const Field> fields() const { return {fields_.get(), field_count_}; }
-  const Field* Find(FieldId id) const;
-  const Limits& limits() const { return limits_; }
-
  private:
   friend class ResponseParser;
   void Clear();
-
-  const Limits limits_;
-  const std::unique_ptr<Field[]> fields_;
-  uint32_t field_count_ = 0;
-  uint64_t seen_ = 0;  // a bit for each FieldId
 };
 
 // `request` is the request being answered: its method and its upgrade list matter.

@@ -75,7 +75,7 @@ size_t SerializeRequest(const RequestHead& head, const RequestContext& context, 
   const std::string_view request_id = head.request_id.empty() ? context.request_id : head.request_id;
   if (!request_id.empty()) out.FieldLine("X-Request-ID", request_id);
   if (!context.via_name.empty()) {
-    out.Via(head.fields(), head.Find(FieldId::kVia) != nullptr, facts.minor, context.via_name);
+    out.Via(head.fields(), head.Has(FieldId::kVia), facts.minor, context.via_name);
   }
   out.Text("\r\n");
   return out.size();

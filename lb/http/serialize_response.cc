@@ -69,12 +69,12 @@ size_t SerializeResponse(const ResponseHead& head, const ResponseContext& contex
   out.Fields(head.fields());
 
   if (!facts.interim()) {
-    if (head.Find(FieldId::kDate) == nullptr && !context.date.empty()) out.FieldLine("Date", context.date);
+    if (!head.Has(FieldId::kDate) && !context.date.empty()) out.FieldLine("Date", context.date);
     WriteBodyFraming(facts, context.body, out);
     WriteConnection(head, context, out);
   }
   if (!context.via_name.empty()) {
-    out.Via(head.fields(), head.Find(FieldId::kVia) != nullptr, facts.minor, context.via_name);
+    out.Via(head.fields(), head.Has(FieldId::kVia), facts.minor, context.via_name);
   }
   out.Text("\r\n");
   return out.size();

@@ -33,9 +33,9 @@ const char* SkipPathAndQuery(const char* p, const Memory& memory) {
 }
 
 const char* CheckPathAndQuery(std::string_view text) {
-  const char* const end = text.data() + text.size();
-  return SkipPathAndQuery(text.data(), {text.data(), end}) == end ? nullptr
-                                                                  : "invalid character in the path or query";
+  const Memory memory(text);
+  return SkipPathAndQuery(memory.begin, memory) == memory.end ? nullptr
+                                                              : "invalid character in the path or query";
 }
 
 bool IsValidPort(std::string_view text) {  // *DIGIT
@@ -66,8 +66,7 @@ const char* ParseAbsoluteForm(std::string_view text, size_t scheme_size, Method 
   std::string_view rest = text.substr(scheme_size);
   const size_t end = std::min(rest.find_first_of("/?"), rest.size());
   out->authority = rest.substr(0, end);
-  if (!IsValidAuthority(out->authority, {text.data(), text.data() + text.size()}))
-    return "invalid authority in the target";
+  if (!IsValidAuthority(out->authority, Memory(text))) return "invalid authority in the target";
   out->path = rest.substr(end);
   out->lacks_slash = !out->path.empty() && out->path.front() == '?';
   if (out->path.empty()) out->path = method == Method::kOptions ? "*" : "/";

@@ -1,7 +1,5 @@
 #include "lb/http/trailers.h"
 
-#include <algorithm>
-
 #include "lb/http/chars.h"
 #include "lb/http/field_line.h"
 #include "lb/http/writer.h"
@@ -27,33 +25,29 @@ bool MayBeTrailer(const Field& field) {
 
 }  // namespace
 
-Trailers::Trailers(const Limits& limits)
-    : limits_(limits),
-      fields_(std::make_unique<Field[]>(limits.fields + 1)) {}  // one to read what is too many
+Trailers::Trailers(const Limits& limits) : FieldList(limits) {}
 
 ParseResult ParseTrailers(std::string_view bytes, Trailers& out) {
-  out.field_count_ = 0;
+  out.Clear();
   out.section_bytes = 0;
-  const size_t size = std::min<size_t>(bytes.size(), out.limits_.header_bytes);
-  FieldLineReader reader(bytes.data(), {bytes.data(), bytes.data() + size});
-  for (uint32_t count = 0;; ++count) {
-    Field& field = out.fields_[count];
-    switch (reader.Next(field)) {
-      case LineState::kField:
-        break;
-      case LineState::kNeedMore:
-        return size == out.limits_.header_bytes ? ParseResult::Fail(431, "trailer section too large")
-                                                : ParseResult::NeedMore();
-      case LineState::kError:
-        return ParseResult::Fail(400, reader.reason());
-      case LineState::kEnd:
-        out.field_count_ = count;
-        out.section_bytes = static_cast<uint32_t>(reader.position() - bytes.data());
-        return ParseResult::Done(out.section_bytes);
-    }
-    if (count == out.limits_.fields) return ParseResult::Fail(431, "too many trailer fields");
+  const Memory memory(bytes.substr(0, out.limits_.header_bytes));
+  const auto on_field = [](Field& field) -> const char* {
     if (!MayBeTrailer(field)) field.flags |= Field::kDrop;
+    return nullptr;
+  };
+  const FieldSection section =
+      ReadFieldSection(memory.begin, memory, out.fields_.get(), out.limits_.fields, on_field);
+  if (section.state == LineState::kNeedMore) {
+    const bool full = bytes.size() >= out.limits_.header_bytes;
+    return full ? ParseResult::Fail(431, "trailer section too large") : ParseResult::NeedMore();
   }
+  if (section.state == LineState::kError) {
+    return section.reason == nullptr ? ParseResult::Fail(431, "too many trailer fields")
+                                     : ParseResult::Fail(400, section.reason);
+  }
+  out.field_count_ = section.count;
+  out.section_bytes = static_cast<uint32_t>(section.end - memory.begin);
+  return ParseResult::Done(out.section_bytes);
 }
 
 size_t MaxSerializedBytes(const Trailers& trailers) {

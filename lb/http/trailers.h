@@ -10,32 +10,23 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <span>
 #include <string_view>
 
-#include "lb/http/field.h"
+#include "lb/http/field_list.h"
 #include "lb/http/limits.h"
 #include "lb/http/parse_result.h"
 
 namespace weir::http {
 
 // Scratch space, one per shard; views into the bytes given to ParseTrailers.
-class Trailers {
+class Trailers : public FieldList {
  public:
   explicit Trailers(const Limits& limits);  // REQUIRES: Valid(limits)
-  Trailers(const Trailers&) = delete;
-  Trailers& operator=(const Trailers&) = delete;
 
   uint32_t section_bytes = 0;
 
-  std::span<const Field> fields() const { return {fields_.get(), field_count_}; }
-
  private:
   friend ParseResult ParseTrailers(std::string_view bytes, Trailers& out);
-  const Limits limits_;
-  const std::unique_ptr<Field[]> fields_;
-  uint32_t field_count_ = 0;
 };
 
 // Parses field lines up to and including the empty line.

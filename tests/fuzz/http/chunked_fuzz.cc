@@ -157,11 +157,7 @@ void CheckEncodedAgain(const std::string& data) {
   Require(again.state == BodyState::kDone && again.data == data, "encoding and decoding gives the same");
 }
 
-}  // namespace
-}  // namespace weir::http
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
-  using namespace weir::http;
+void CheckInput(const uint8_t* bytes, size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(bytes), size);
   const Decoded whole = DecodeInPieces(input, {});
   for (const std::vector<size_t>& cuts : {CutsOf(input), EveryByte(input)}) {
@@ -182,5 +178,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     }
   }
   if (whole.state == BodyState::kDone) CheckEncodedAgain(whole.data);
+}
+
+}  // namespace
+}  // namespace weir::http
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  weir::http::CheckInput(data, size);
   return 0;
 }

@@ -53,11 +53,7 @@ void CheckSerialized(const RequestHead& head) {
   Require(Count(again, "X-Request-ID") == 1 && !again.request_id.empty(), "one valid X-Request-ID");
 }
 
-}  // namespace
-}  // namespace weir::http
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace weir::http;
+void CheckInput(const uint8_t* data, size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   static RequestHead head{Limits(), kReplayVia};
   const ParseResult result = ParseRequest(input, head);
@@ -75,5 +71,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Require(ReplayRequests(input, CutsOf(input)) == whole, "cuts change nothing");
   if (size <= kEveryByteLimit)
     Require(ReplayRequests(input, EveryByte(input)) == whole, "byte by byte is the same");
+}
+
+}  // namespace
+}  // namespace weir::http
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  weir::http::CheckInput(data, size);
   return 0;
 }

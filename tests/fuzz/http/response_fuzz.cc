@@ -51,12 +51,8 @@ void CheckSerialized(const ResponseHead& head, const RequestFacts& request) {
   }
 }
 
-}  // namespace
-}  // namespace weir::http
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace weir::http;
-  if (size == 0) return 0;
+void CheckInput(const uint8_t* data, size_t size) {
+  if (size == 0) return;
   const ResponseCase response_case = CaseOf(data[0]);
   const std::string_view input(reinterpret_cast<const char*>(data) + 1, size - 1);
   static ResponseHead head{Limits()};
@@ -72,5 +68,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (input.size() <= kEveryByteLimit) {
     Require(ReplayResponse(input, EveryByte(input), response_case) == whole, "byte by byte is the same");
   }
+}
+
+}  // namespace
+}  // namespace weir::http
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  weir::http::CheckInput(data, size);
   return 0;
 }
