@@ -242,6 +242,10 @@ void Exchange::StepUpload() {
       if (side_ != Side::kHead && response_body_.done()) SettleUpstream();
       return;
     }
+    if (up.end_seen()) {  // it has said its last word: more of the request changes nothing
+      upload_failed_ = true;
+      return;
+    }
     Stream& down = client_.stream;
     if (request_body_.in_trailers()) {
       if (!down.has_bytes() && !down.receive_ended()) {

@@ -42,7 +42,10 @@ void Exchange::StepDownload() {
       up.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
       return;
     }
-    if (up.receive_error() != 0 || response_body_.AtEof() != http::BodyState::kDone) {
+    // A reset of which a send was told is a clean end for the receive. Where the end of the connection is all
+    // there is to tell the end of the body, every send must have gone well.
+    if (response_body_.framing() == http::Framing::kUntilClose && up.sending()) return;
+    if (up.receive_error() != 0 || up.send_error() != 0 || response_body_.AtEof() != http::BodyState::kDone) {
       proxy_.counters().upstream_resets.Add();
       Truncate("upstream_truncated");
       return;
