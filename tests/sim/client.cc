@@ -133,7 +133,9 @@ void Client::SendMore(const Shared& shared) {
       return;
     }
     Record& record = *todo_.front();
-    if (!connection.outstanding.empty() && record.plan.echo_bytes > 0) return;
+    // HTTP/1.0 does not pipeline: a reset that ends such an answer would take earlier ones along.
+    const bool alone = record.plan.echo_bytes > 0 || record.plan.minor == 0;
+    if (!connection.outstanding.empty() && alone) return;
     todo_.pop_front();
     connection.outstanding.push_back(&record);
     SendRequest(shared, record);
@@ -236,9 +238,15 @@ void Client::AbortNow(const Shared& shared, Record& record) {
 bool Client::OnHead(const Shared& shared, const Message& head) {
   Connection& connection = *shared;
   const int status = head.Status();
+  if (connection.outstanding.empty() && connection.echo_sent > 0 && status == 400) {
+    connection.closes = true;  // what was meant for a tunnel that was not granted is no request
+    return false;
+  }
   if (connection.outstanding.empty()) {
     // Allowed without a request: 408, and 503 at the connection limit, before a close.
-    EXPECT_TRUE(status == 408 || status == 503) << "an answer that nobody asked for: " << head.start;
+    EXPECT_TRUE(status == 408 || status == 503)
+        << "an answer that nobody asked for: " << head.start << ", X-Id " << head.ValueOf("X-Id")
+        << ", after " << (connection.last == nullptr ? "nothing" : story_.ToString(*connection.last));
     EXPECT_TRUE(head.Lists("Connection", "close"));
     connection.closes = true;
     return false;
@@ -344,6 +352,7 @@ void Client::OnEnd(const Shared& shared, const Message& trailers) {
   }
   if (connection.answering == nullptr || connection.over) return;
   Record& record = *std::exchange(connection.answering, nullptr);
+  connection.last = &record;
   const Plan& plan = record.plan;
   connection.outstanding.pop_front();
   ++connection.answered;
@@ -404,6 +413,7 @@ void Client::Over(const Shared& shared, int error) {
     connection.reader.EndOfStream();
   if (connection.over) return;  // the end of that answer was all it waited for
   connection.over = true;
+  connection.reader.Stop();
   connection.sending = connection.held_body = nullptr;
   const bool own = error == ECANCELED;
   if (connection.answering != nullptr) {
@@ -419,10 +429,12 @@ void Client::Over(const Shared& shared, int error) {
   // Those that got no answer. Weir may end a connection between two requests, and then the next was not
   // looked at.
   bool first = connection.answered == 0 && connection.answering == nullptr;
+  bool broken = connection.answering != nullptr;
   std::vector<Record*> again;
   for (Record* record : connection.outstanding) {
     const bool aborted = record->plan.abort != Abort::kNever;
-    const bool between = !first && !mercy.lost && (error == 0 || draining());
+    const bool between = !first && !mercy.lost && (error == 0 || broken || draining());
+    broken = broken || record->plan.answer.end != AnswerPlan::End::kWhole;
     const bool may_try_again =
         !own && !aborted && record->interims_seen == 0 && (connection.closes || between);
     if (may_try_again && record->sent_times < kMostTries) {

@@ -54,6 +54,7 @@ class Client {
     MessageReader reader;
     std::deque<Record*> outstanding;
     Record* answering = nullptr;  // its final head came
+    Record* last = nullptr;       // answered
     bool interim = false;
     bool local = false;
     bool until_close = false;

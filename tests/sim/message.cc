@@ -121,6 +121,7 @@ bool MessageReader::Step() {
       in_.remove_prefix(piece.size());
       left_ -= piece.size();
       if (on_body) on_body(piece);
+      if (state_ == State::kBroken) return false;
       if (left_ == 0) state_ == State::kLength ? End() : static_cast<void>(state_ = State::kDataEnd);
       return true;
     }

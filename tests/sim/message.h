@@ -42,6 +42,8 @@ class MessageReader {
   bool EndOfStream();
   // Called within on_head: from its end on, everything is raw.
   void SwitchToRaw() { raw_asked_ = true; }
+  // Reads no more, also of what it is reading just now.
+  void Stop() { state_ = State::kBroken; }
   // Nothing of the next message was read yet.
   bool between() const { return state_ == State::kHead && held_.empty(); }
   bool until_close() const { return state_ == State::kUntilClose; }

@@ -30,7 +30,7 @@ void Origin::Kill(int64_t down_ns) {
   for (sim::Peer* peer : server_->connections()) {
     if (peer->closed() || peer->context == nullptr) continue;
     const auto& connection = *static_cast<Connection*>(peer->context.get());
-    if (connection.record != nullptr) connection.record->origin_died = true;
+    if (connection.last != nullptr) connection.last->origin_died = true;
   }
   server_->Stop();
   server_->ResetAll();
@@ -101,7 +101,7 @@ void Origin::OnHead(const Shared& shared, const Message& head) {
   CheckHead(*record, head);
   ++requests_;
   ++connection.requests;
-  connection.record = record;
+  connection.record = connection.last = record;
   connection.request_whole = connection.answer_whole = connection.answer_begun = false;
   connection.body_seen = 0;
   const uint32_t attempt = record->attempts++;

@@ -39,6 +39,7 @@ class Origin {
     sim::Peer& peer;
     MessageReader reader;
     Record* record = nullptr;  // being answered
+    Record* last = nullptr;    // the same, or the one answered last
     bool request_whole = false;
     bool answer_whole = false;
     bool answer_begun = false;
