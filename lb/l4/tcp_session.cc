@@ -76,7 +76,7 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     record.client = client->peer;
     record.bytes_received = result.client_bytes;
     record.bytes_sent = result.upstream_bytes;
-    record.total_us = static_cast<uint32_t>((shard.now_ns() - begin_ns) / kNsPerUs);
+    record.total_us = static_cast<uint64_t>((shard.now_ns() - begin_ns) / kNsPerUs);
     record.connect_us = static_cast<uint32_t>((connected_ns - begin_ns) / kNsPerUs);
     record.endpoint = upstream == nullptr ? nullptr : &proxy.upstreams().address(upstream->endpoint);
     record.retries = attempts.count() > 0 ? attempts.count() - 1 : 0;

@@ -18,7 +18,7 @@ struct AccessRecord {
   uint16_t status = 0;          // HTTP only; 0: no answer was sent
   uint64_t bytes_received = 0;  // from the client: body (HTTP), all (TCP)
   uint64_t bytes_sent = 0;      // to the client, heads included
-  uint32_t total_us = 0;
+  uint64_t total_us = 0;
   uint32_t connect_us = 0;                  // until an upstream connection was there; 0 on reuse
   uint32_t response_us = 0;                 // until the response head came
   const SocketAddress* endpoint = nullptr;  // null: none was reached
