@@ -38,7 +38,10 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, Attemp
       upstreams.ConnectWorked(endpoint);
       co_return upstream;
     }
-    if (!client_left) upstreams.ConnectFailed(endpoint);
+    if (!client_left) {
+      const Stream& stream = upstream->stream;
+      upstreams.ConnectFailed(endpoint, stream.connecting() ? ETIMEDOUT : stream.connect_error());
+    }
     upstreams.Close(upstream, false);
     upstreams.Done(endpoint);
     if (client_left) break;

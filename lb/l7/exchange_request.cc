@@ -200,7 +200,7 @@ void Exchange::StepConnect() {
   }
   connect_timed_out_ = up.connecting();
   shard_.ClearTimer(client_.timer);
-  proxy_.upstreams().ConnectFailed(endpoint_);
+  proxy_.upstreams().ConnectFailed(endpoint_, connect_timed_out_ ? ETIMEDOUT : up.connect_error());
   DropUpstream(false);
   TryUpstream();
 }

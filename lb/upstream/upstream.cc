@@ -8,6 +8,11 @@ namespace {
 
 constexpr uint32_t kMaxDoublings = 4;
 
+// Errors of a connect that say nothing about the endpoint: no local port or no memory left.
+bool IsOurs(int error) {
+  return error == EADDRNOTAVAIL || error == EAGAIN || error == ENOMEM || error == ENOBUFS;
+}
+
 std::vector<uint32_t> Weights(const Settings& settings) {
   std::vector<uint32_t> weights;
   for (const EndpointSettings& endpoint : settings.endpoints) weights.push_back(endpoint.weight);
@@ -123,10 +128,11 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
   return connection;
 }
 
-void UpstreamPool::ConnectFailed(uint32_t index) {
+void UpstreamPool::ConnectFailed(uint32_t index, int error) {
   Endpoint& endpoint = *endpoints_[index];
   endpoint.counters.failures.Add();
   counters_.upstream_connect_failures.Add();
+  if (IsOurs(error)) return;
   if (endpoint.aside) return;  // somebody else's attempt set it aside meanwhile
   const uint32_t doublings = std::min(endpoint.failures++, kMaxDoublings);
   const uint32_t delay_ms = settings_.set_aside_ms << doublings;

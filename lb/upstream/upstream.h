@@ -69,8 +69,9 @@ class UpstreamPool {
   UpstreamConnection* TakeIdle(uint32_t endpoint);
   // A fresh socket that begins to connect, or null with `error` (errno). The caller waits for it.
   UpstreamConnection* StartConnect(uint32_t endpoint, Runnable* waiter, int* error);
-  // The result of a connect the caller waited for: sets the endpoint aside, or clears its record.
-  void ConnectFailed(uint32_t endpoint);
+  // The result of a connect the caller waited for: sets the endpoint aside (unless `error`, an errno, is of
+  // our own making), or clears its record.
+  void ConnectFailed(uint32_t endpoint, int error);
   void ConnectWorked(uint32_t endpoint);
 
   // Gives back a connection that can take another request.
