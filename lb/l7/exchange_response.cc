@@ -75,7 +75,7 @@ bool Exchange::StepResponseHead() {
     return true;
   }
   Slice in = up.TakeBytes();
-  proxy_.counters().upstream_bytes_received.Add(in.size());
+  const uint32_t received = in.size();
   http::ResponseHead& head = proxy_.response_head();
   http::ParseResult result;
   if (from_upstream_.empty()) {
@@ -94,6 +94,9 @@ bool Exchange::StepResponseHead() {
       if (result.done()) in.RemovePrefix(from_upstream_.ConsumedOfLast(result.consumed));
     }
   }
+  // What stands behind an interim head or a switch is taken, and counted, again.
+  const bool goes_on = result.done() && (head.facts.interim() || head.facts.status == 101);
+  proxy_.counters().upstream_bytes_received.Add(goes_on ? received - in.size() : received);
   if (result.failed()) {
     BadResponse("upstream_bad_response");
     return true;

@@ -26,8 +26,11 @@ class HttpCases : public testing::Test {
  protected:
   using OnRequest = std::function<void(sim::Peer&, int connection, int request)>;
 
-  void Begin(OnRequest on_request, Settings settings = Rig::Defaults(1)) {
+  void Begin(OnRequest on_request, Settings settings = Rig::Defaults(1), uint64_t seed = 1) {
+    connections_ = 0;
+    received_.clear();
     Rig::Options options;
+    options.world.seed = seed;
     options.settings = std::move(settings);
     rig_ = std::make_unique<Rig>(std::move(options));
     on_request_ = std::move(on_request);
@@ -111,6 +114,35 @@ TEST_F(HttpCases, SentBytesDoNotCountBackwardsWhenTheSecondAttemptCannotConnect)
   ASSERT_TRUE(Receives(2));
   EXPECT_EQ(CountOf(received_, "HTTP/1.1 502"), 1u) << received_;
   EXPECT_GT(rig_->Sum(&ProxyCounters::upstream_bytes_sent), before);
+  End();
+}
+
+// The reset's error goes to the send that waits, which tells only how far it got: the receive sees an end.
+TEST_F(HttpCases, AResetDuringTheUploadDoesNotLookLikeTheEndOfTheAnswer) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    SCOPED_TRACE(seed);
+    Begin(
+        [this](sim::Peer& peer, int, int) {
+          peer.StopReading();
+          peer.Send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\npart of it");
+          world().After(100 * kNsPerMs, [&peer] { peer.Reset(); });
+        },
+        Rig::Defaults(1), seed);
+    client_->Send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n" +
+                  std::string(2'000'000, 'x'));
+    ASSERT_TRUE(world().RunUntil([this] { return client_->over(); }));
+    EXPECT_EQ(CountOf(received_, "HTTP/1.1 200"), 1u) << received_;
+    EXPECT_EQ(CountOf(received_, "0\r\n\r\n"), 0u) << received_;
+    End();
+  }
+}
+
+TEST_F(HttpCases, BytesBehindAnInterimAnswerAreCountedOnce) {
+  const std::string hints = "HTTP/1.1 103 Early Hints\r\n\r\n";
+  Begin([&](sim::Peer& peer, int, int) { peer.Send(hints + hints + std::string(kOk)); });
+  client_->Send(kGet);
+  ASSERT_TRUE(Receives(3));
+  EXPECT_EQ(rig_->Sum(&ProxyCounters::upstream_bytes_received), 2 * hints.size() + kOk.size());
   End();
 }
 
