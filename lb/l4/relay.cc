@@ -25,6 +25,8 @@ Step Pump(Shard& shard, Stream& from, Stream& to, uint64_t& bytes) {
       }
       if (from.receive_ended()) {
         if (from.receive_error() != 0) return Step::kFailed;
+        // A reset of which a send was told is a clean end for the receive: the send under way knows.
+        if (from.sending()) return moved ? Step::kMoved : Step::kWaits;
         if (!to.send_shut()) moved = true;
         to.ShutdownSend(shard);
         return moved ? Step::kMoved : Step::kDone;
