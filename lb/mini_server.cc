@@ -151,7 +151,7 @@ Task<bool> MiniServer::Send(Connection* connection) {
   stream.SendPieces(shard_, pieces, Slice(), Slice());
   for (;;) {
     stream.Poll(shard_);
-    if (stream.send_error() != 0 || connection->timer.fired) co_return false;
+    if (stream.send_error() != 0 || connection->timer.fired || closing_) co_return false;
     if (!stream.sending()) co_return true;
     co_await connection->Park();
   }
