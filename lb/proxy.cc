@@ -25,8 +25,7 @@ Proxy::Proxy(Shard& shard, const Settings& settings, std::span<const ProxyCounte
   shard_.tenant = this;
   for (const ListenerSettings& listener : settings.listeners)
     host_texts_.push_back(listener.address.ToString());
-  const int reserve = shard_.backend().OpenStream(AF_INET);
-  if (reserve >= 0) reserve_fd_ = reserve;
+  reserve_fd_ = shard_.backend().OpenStream(AF_INET);
   house_timer_.waiter = &house_keeper_;
   shard_.SetTimer(house_timer_, kHouseKeepingMs);
 }
@@ -205,6 +204,7 @@ void Proxy::CheckDrained() {
 void Proxy::KeepHouse() {
   FreeBuffers();
   CheckDrained();
+  if (reserve_fd_ < 0) reserve_fd_ = shard_.backend().OpenStream(AF_INET);
   if (++house_rounds_ % (UpstreamPool::kShrinkMs / kHouseKeepingMs) == 0) {
     clients_.Trim();
     upstreams_.Shrink();
