@@ -47,6 +47,8 @@ class Backend {
   virtual void Turn(const Batch& batch) = 0;
   // Asks to end a busy op. O(1) for ops in flight.
   virtual void Cancel(Op& op, OpList& pending, ReadyList& ready) = 0;
+  // A receive found no free buffer and waits for one.
+  virtual bool ReceivesWait() const = 0;
   // Called by another shard's thread, from its own backend's turn: what kDoorbell needs to reach this one.
   virtual int DoorbellFd() const = 0;
 

@@ -953,12 +953,14 @@ TEST_P(BackendContractTest, BodiesLeaveTheReserveToHeads) {
     heads.Start(0, 10);
     EXPECT_GE(heads.done(0, 10), expected);
     EXPECT_EQ(bodies.done(0, 40), first);
+    EXPECT_TRUE(backend().ReceivesWait());
     // Everything goes on when buffers come back.
     EXPECT_TRUE(rig_->RunUntil([&] {
       for (size_t i = 0; i < 40; ++i) bodies.Release(i);
       for (size_t i = 0; i < 10; ++i) heads.Release(i);
       return bodies.done(0, 40) == 40 && heads.done(0, 10) == 10;
     }));
+    EXPECT_FALSE(backend().ReceivesWait());
     for (size_t i = 0; i < 40; ++i) bodies.Release(i);
     for (size_t i = 0; i < 10; ++i) heads.Release(i);
   }

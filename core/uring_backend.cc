@@ -291,7 +291,7 @@ bool UringBackend::Complete(const io_uring_cqe& cqe, ReadyList& ready) {
     if (pool_.free_count() > pool_.reserve()) window.size = std::min(window.size * 2, kBufferEntries);
     op.flags |= Op::kStarved;
     counters_.buffers_exhausted.Add();
-    starved_.PushBack(&op);
+    starved_[WindowOf(op)].PushBack(&op);
     return true;
   }
   if ((cqe.flags & IORING_CQE_F_SOCK_NONEMPTY) != 0) op.flags |= Op::kMoreHere;
@@ -301,20 +301,15 @@ bool UringBackend::Complete(const io_uring_cqe& cqe, ReadyList& ready) {
 
 void UringBackend::RetryStarved(OpList& pending) {
   OpList again;
-  OpList still;
-  uint32_t room[2] = {windows_[kHeads].provided, windows_[kBodies].provided};
-  while (!starved_.empty()) {
-    Op* op = starved_.PopFront();
-    if (room[WindowOf(*op)] == 0) {
-      still.PushBack(op);
-      continue;
+  for (const uint16_t group : {kHeads, kBodies}) {
+    // No more than find a buffer: who waits costs nothing in the turns in which nothing comes back.
+    for (uint32_t room = windows_[group].provided; room > 0 && !starved_[group].empty(); --room) {
+      Op* op = starved_[group].PopFront();
+      op->flags &= static_cast<uint8_t>(~(Op::kStarved | Op::kPollFirst));
+      op->state = Op::State::kPending;
+      again.PushBack(op);
     }
-    --room[WindowOf(*op)];
-    op->flags &= static_cast<uint8_t>(~(Op::kStarved | Op::kPollFirst));
-    op->state = Op::State::kPending;
-    again.PushBack(op);
   }
-  starved_ = still;
   // Ahead of what was started since: first come, first served.
   again.Append(pending);
   pending = again;
@@ -325,7 +320,7 @@ void UringBackend::Cancel(Op& op, OpList& pending, ReadyList& /*ready*/) {
   op.flags |= Op::kCancelAsked;
   if (op.state == Op::State::kPending) return;  // ends when the turn comes to it
   if ((op.flags & Op::kStarved) != 0) {
-    WEIR_CHECK(starved_.Remove(&op));
+    WEIR_CHECK(starved_[WindowOf(op)].Remove(&op));
     op.flags &= static_cast<uint8_t>(~Op::kStarved);
     op.state = Op::State::kPending;
     pending.PushBack(&op);
@@ -336,7 +331,7 @@ void UringBackend::Cancel(Op& op, OpList& pending, ReadyList& /*ready*/) {
 
 void UringBackend::Turn(const Batch& batch) {
   RefillBuffers();
-  if (!starved_.empty()) RetryStarved(*batch.pending);
+  if (ReceivesWait()) RetryStarved(*batch.pending);
   while (!cancels_.empty()) {
     io_uring_sqe* sqe = NextSqe();
     if (sqe == nullptr) break;

@@ -35,6 +35,7 @@ class UringBackend final : public Backend {
   Now ReadClock() override;
   void Turn(const Batch& batch) override;
   void Cancel(Op& op, OpList& pending, ReadyList& ready) override;
+  bool ReceivesWait() const override { return !starved_[kHeads].empty() || !starved_[kBodies].empty(); }
   int DoorbellFd() const override { return ring_fd_; }
 
   int OpenStream(uint16_t family) override;
@@ -106,7 +107,7 @@ class UringBackend final : public Backend {
   uint32_t refills_ = 0;
   int64_t wall_offset_ns_ = 0;
   int64_t wall_again_ns_ = 0;
-  OpList starved_;
+  OpList starved_[2];  // by window
   OpList cancels_;
   uint32_t connects_ = 0;
   sockaddr_storage connect_scratch_[kConnectScratch];

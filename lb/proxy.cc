@@ -219,7 +219,8 @@ void Proxy::FreeBuffers() {
   constexpr int64_t kPatienceNs = kNsPerSecond;
   constexpr uint32_t kMostAtOnce = 16;
   const BufferPool& buffers = shard_.buffers();
-  if (buffers.free_count() >= buffers.reserve()) return;
+  // The kernel's windows hold free buffers too: there is no want before a receive waits.
+  if (buffers.free_count() >= buffers.reserve() || !shard_.backend().ReceivesWait()) return;
   // Each gives back at least one, when its closing is done.
   for (uint32_t left = std::min(kMostAtOnce, buffers.reserve() - buffers.free_count()); left > 0; --left) {
     ClientConnection* longest = nullptr;

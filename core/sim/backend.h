@@ -28,6 +28,7 @@ class Backend final : public weir::Backend {
   Now ReadClock() override;
   void Turn(const Batch& batch) override;
   void Cancel(Op& op, OpList& pending, ReadyList& ready) override;
+  bool ReceivesWait() const override { return !starved_.empty(); }
   int DoorbellFd() const override { return -1; }
 
   int OpenStream(uint16_t family) override;

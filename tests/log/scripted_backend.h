@@ -41,6 +41,7 @@ class ScriptedBackend final : public Backend {
     Finish(op, ready);
   }
 
+  bool ReceivesWait() const override { return false; }
   int DoorbellFd() const override { return -1; }
   int OpenStream(uint16_t) override { return -ENOSYS; }
   int Listen(SocketAddress&, const ListenOptions&) override { return -ENOSYS; }
