@@ -7,23 +7,19 @@
 #include <cstring>
 
 #include "core/check.h"
+#include "core/reserve.h"
 
 namespace weir {
 
 Arena::Arena(size_t limit_bytes) {
   span_limit_ = static_cast<uint32_t>((limit_bytes + kSpanBytes - 1) / kSpanBytes);
   WEIR_CHECK(span_limit_ > 0);
-  void* region = mmap(nullptr, size_t{span_limit_} * kSpanBytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  WEIR_CHECK(region != MAP_FAILED);
-  base_ = static_cast<char*>(region);
-  // Huge pages would be filled by one object and never given back.
-  madvise(base_, size_t{span_limit_} * kSpanBytes, MADV_NOHUGEPAGE);
+  base_ = static_cast<char*>(ReserveMemory(size_t{span_limit_} * kSpanBytes, "requests in flight"));
   spans_ = std::make_unique<Span[]>(span_limit_);
   std::fill(std::begin(with_room_), std::end(with_room_), kNone);
 }
 
-Arena::~Arena() { munmap(base_, size_t{span_limit_} * kSpanBytes); }
+Arena::~Arena() { ReleaseMemory(base_, size_t{span_limit_} * kSpanBytes); }
 
 uint32_t Arena::ClassOf(size_t bytes) {
   if (bytes <= kSmallBytes) return static_cast<uint32_t>((bytes + kStepBytes - 1) / kStepBytes - 1);

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <new>
 
+#include "core/reserve.h"
+
 namespace weir {
 namespace {
 
@@ -26,11 +28,7 @@ BufferPool::BufferPool(Arena& arena, uint32_t count)
       low_count_(count),
       region_bytes_(size_t{count} * kSlotBytes) {
   WEIR_CHECK(count > 0 && count <= kMaxCount);
-  void* region = mmap(nullptr, region_bytes_, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  WEIR_CHECK(region != MAP_FAILED);
-  region_ = static_cast<char*>(region);
-  madvise(region_, region_bytes_, MADV_NOHUGEPAGE);
+  region_ = static_cast<char*>(ReserveMemory(region_bytes_, "buffers"));
   buffers_ = std::make_unique<Buffer[]>(count);
   free_ = std::make_unique<Buffer*[]>(count);
   for (uint32_t i = 0; i < count; ++i) {
@@ -43,7 +41,7 @@ BufferPool::BufferPool(Arena& arena, uint32_t count)
   }
 }
 
-BufferPool::~BufferPool() { munmap(region_, region_bytes_); }
+BufferPool::~BufferPool() { ReleaseMemory(region_, region_bytes_); }
 
 Buffer* BufferPool::TakeChunk(size_t bytes) {
   WEIR_CHECK(bytes <= kLargestChunk);

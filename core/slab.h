@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/reserve.h"
 
 namespace weir {
 
@@ -31,16 +32,12 @@ class Slab {
     if (capacity % 64 != 0) free_.back() = (uint64_t{1} << (capacity % 64)) - 1;
     for (uint32_t word = 0; word < words_; ++word) with_free_[word / 64] |= uint64_t{1} << (word % 64);
     bytes_ = (size_t{capacity} * sizeof(T) + kPageBytes - 1) / kPageBytes * kPageBytes;
-    void* region =
-        mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    WEIR_CHECK(region != MAP_FAILED);
-    madvise(region, bytes_, MADV_NOHUGEPAGE);
-    objects_ = static_cast<char*>(region);
+    objects_ = static_cast<char*>(ReserveMemory(bytes_, "connections"));
     resident_.resize((bytes_ / kPageBytes + 63) / 64);
   }
   ~Slab() {
     WEIR_CHECK(size_ == 0);
-    munmap(objects_, bytes_);
+    ReleaseMemory(objects_, bytes_);
   }
   Slab(const Slab&) = delete;
   Slab& operator=(const Slab&) = delete;

@@ -186,8 +186,11 @@ void Resolver::Connections() {
   // A client and its upstream connection; in the demo also the origin's end of that.
   const auto most = static_cast<uint32_t>(std::min<uint64_t>(room / (demo_ ? 3 : 2), ConnectionCount::kMost));
   settings_.max_connections = absl::GetFlag(FLAGS_max_connections).value;
-  if (settings_.max_connections > most || most == 0) {
-    const uint64_t needed = reserved + 2 * uint64_t{std::max(settings_.max_connections, 1u)};
+  if (most == 0) {
+    Error("the limit of open files is ", settings_.fd_limit, ", and ", reserved + 2,
+          " are needed for a single connection: raise it (ulimit -Hn, LimitNOFILE=)");
+  } else if (settings_.max_connections > most) {
+    const uint64_t needed = reserved + 2 * uint64_t{settings_.max_connections};
     Error("--max_connections: ", settings_.max_connections, " needs ", needed,
           " open files and the limit is ", settings_.fd_limit,
           ": raise it (ulimit -Hn, LimitNOFILE=), or choose ", most, " or less");
