@@ -253,7 +253,7 @@ TEST(CommandLine, ConnectionsMustFitTheFileLimit) {
           std::to_string(most) + " or less"));
   Machine machine = MadeUpMachine();
   machine.fd_limit = 200;
-  EXPECT_THAT(ParseWith({}, machine).err, HasSubstr("the limit of open files is 200, and 2"));
+  EXPECT_THAT(ParseWith({}, machine).err, HasSubstr("the limit of open files is 200, and 406 are needed"));
 }
 
 TEST(CommandLine, BufferMemory) {
