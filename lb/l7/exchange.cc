@@ -297,9 +297,11 @@ void Exchange::ArmTimer() {
   Moved();
   const bool holds = down_sending || up_sending || client_.stream.has_bytes() || first_body_.holds_buffer() ||
                      (upstream_ != nullptr && upstream_->stream.has_bytes());
+  // Bytes of the next request wait for the end of this one, however well it goes.
+  const bool next_waits = client_.stream.has_bytes() && request_body_.done();
   if (!holds) {
     client_.held_since_ns = 0;
-  } else if (progress_ || client_.held_since_ns == 0) {
+  } else if ((progress_ && !next_waits) || client_.held_since_ns == 0) {
     client_.held_since_ns = shard_.now_ns();
   }
   if (!progress_ || (phase_ != Phase::kForward && phase_ != Phase::kRespond)) return;

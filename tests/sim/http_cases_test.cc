@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tests/sim/rig.h"
 
@@ -31,6 +32,7 @@ class HttpCases : public testing::Test {
     received_.clear();
     Rig::Options options;
     options.world.seed = seed;
+    options.buffers = buffers_;
     options.settings = std::move(settings);
     rig_ = std::make_unique<Rig>(std::move(options));
     on_request_ = std::move(on_request);
@@ -57,6 +59,7 @@ class HttpCases : public testing::Test {
     return world().RunUntil([&] { return CountOf(received_, "HTTP/1.1 ") == answers; }, 20 * kNsPerSecond);
   }
 
+  uint32_t buffers_ = 256;
   std::unique_ptr<Rig> rig_;
   OnRequest on_request_;
   sim::PeerServer* origin_ = nullptr;
@@ -143,6 +146,37 @@ TEST_F(HttpCases, BytesBehindAnInterimAnswerAreCountedOnce) {
   client_->Send(kGet);
   ASSERT_TRUE(Receives(3));
   EXPECT_EQ(rig_->Sum(&ProxyCounters::upstream_bytes_received), 2 * hints.size() + kOk.size());
+  End();
+}
+
+// Each holds a buffer with the first byte of a request whose turn does not come, and its answer never stands
+// still for long.
+TEST_F(HttpCases, RequestsBehindAnswersThatDripDoNotKeepTheBuffers) {
+  constexpr int kDrips = 20;
+  buffers_ = 16;
+  std::function<void(sim::Peer&)> drip = [&](sim::Peer& peer) {
+    if (peer.over()) return;
+    peer.Send("1\r\nx\r\n");
+    world().After(300 * kNsPerMs, [&] { drip(peer); });
+  };
+  Begin([&](sim::Peer& peer, int connection, int) {
+    if (connection > kDrips) return peer.Send(kOk);
+    peer.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    drip(peer);
+  });
+  std::vector<sim::Peer*> greedy;
+  for (int i = 0; i < kDrips; ++i) {
+    greedy.push_back(&world().Connect(kHttpAddress));
+    greedy.back()->Send(kGet);
+  }
+  ASSERT_TRUE(world().RunUntil([this] { return connections_ == kDrips; }));
+  world().RunFor(kNsPerSecond);
+  for (sim::Peer* peer : greedy) peer->Send("G");
+  world().RunFor(kNsPerSecond);
+  client_->Send(kGet);
+  EXPECT_TRUE(Receives(1));
+  EXPECT_GT(rig_->Sum(&ProxyCounters::resets_for_buffers), 0u);
+  for (sim::Peer* peer : greedy) peer->Reset();
   End();
 }
 
