@@ -158,8 +158,10 @@ void Exchange::ClientGone(const char* end) {
 // Part of the answer is out and the rest will not come: it must not look whole.
 void Exchange::Truncate(const char* end) {
   end_ = end;
-  // Only a reset tells a close-delimited body's reader that something is missing.
-  Finish(down_framing_ == http::Framing::kUntilClose ? Verdict::kReset : Verdict::kLinger);
+  // Only a reset tells a close-delimited body's reader that something is missing. (It may be whole: then it
+  // was the request that failed.)
+  const bool reset = down_framing_ == http::Framing::kUntilClose && !response_body_.done();
+  Finish(reset ? Verdict::kReset : Verdict::kLinger);
 }
 
 void Exchange::Finish(Verdict verdict) {
