@@ -1,0 +1,955 @@
+// Directed scenes: what proxies fall into and only time brings about (RFC 9110 and 9112). Each is played
+// under every seed, which cuts the bytes elsewhere and orders the completions otherwise.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "tests/sim/seeds.h"
+#include "tests/sim/stage.h"
+
+namespace weir::lb::trial {
+namespace {
+
+void Play(const std::function<void(Stage&)>& scene, const Stage::Options& options = {}) {
+  ForEachSeed([&](uint64_t seed) {
+    Stage::Options mine = options;
+    // Every other run tells completions late and moves bytes in small pieces.
+    if (seed % 2 == 0) {
+      mine.faults.late_completion = 0.3;
+      mine.faults.late_cancel = 0.5;
+      mine.faults.short_receive = 0.3;
+      mine.faults.short_send = 0.3;
+    }
+    Stage stage(seed, std::move(mine));
+    scene(stage);
+  });
+}
+
+Stage::Options With(const std::function<void(Settings&)>& change, uint32_t endpoints = 1) {
+  Stage::Options options;
+  options.settings = Rig::Defaults(endpoints);
+  change(options.settings);
+  return options;
+}
+
+std::string Chunks(size_t count, size_t bytes) {
+  std::string text;
+  char size[20];
+  std::snprintf(size, sizeof(size), "%zx\r\n", bytes);
+  for (size_t i = 0; i < count; ++i) text += size + std::string(bytes, 'a') + "\r\n";
+  return text;
+}
+
+constexpr std::string_view kChunked = "Transfer-Encoding: chunked\r\n";
+
+// Pooled upstream connections.
+
+TEST(PooledConnections, AreReused) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    Speaker& client = stage.Client(Get("/1"));
+    stage.Run(50);
+    client.Say(Get("/2"));
+    stage.Run(50);
+    EXPECT_EQ(client.Count("HTTP/1.1 200"), 2u) << client.heard;
+    EXPECT_EQ(stage.origins().size(), 1u);
+    EXPECT_EQ(stage.counters().upstream_reused.Get(), 1u);
+  });
+}
+
+TEST(PooledConnections, BytesBeforeARequestEndThem) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    Speaker& client = stage.Client(Get("/1"));
+    stage.Run(50);
+    stage.origin(0).Say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+    stage.Run(50);
+    EXPECT_TRUE(stage.origin(0).over());
+    client.Say(Get("/2"));
+    stage.Run(50);
+    EXPECT_EQ(client.Count("\r\n\r\nok"), 2u) << client.heard;
+    EXPECT_FALSE(client.Heard("evil"));
+    EXPECT_EQ(stage.origins().size(), 2u);
+  });
+}
+
+TEST(PooledConnections, BytesBehindAnAnswerEndThem) {
+  for (const char* answer :
+       {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokevil", "HTTP/1.1 204 No Content\r\n\r\nevil",
+        "HTTP/1.1 304 Not Modified\r\n\r\nevil",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nevil"}) {
+    Play([answer](Stage& stage) {
+      stage.Origin(0, [answer, &stage](Speaker& origin) {
+        origin.Say(stage.origins().size() == 1 ? std::string_view(answer) : kOk);
+      });
+      Speaker& client = stage.Client(Get("/1"));
+      stage.Run(50);
+      client.Say(Get("/2"));
+      stage.Run(50);
+      EXPECT_EQ(client.Count("HTTP/1.1 "), 2u) << client.heard;
+      EXPECT_TRUE(client.heard.ends_with(kOk.substr(kOk.size() - 6))) << client.heard;
+      EXPECT_FALSE(client.Heard("evil"));
+      EXPECT_EQ(stage.origins().size(), 2u);
+    });
+  }
+}
+
+TEST(PooledConnections, A408OnAnIdleOneIsAnIdleClose) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    Speaker& client = stage.Client(Get("/1"));
+    stage.Run(50);
+    stage.origin(0).Say("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    stage.origin(0).peer.Finish();
+    stage.Run(50);
+    client.Say(Get("/2"));
+    stage.Run(50);
+    EXPECT_EQ(client.Count("HTTP/1.1 200"), 2u) << client.heard;
+    EXPECT_FALSE(client.Heard("408"));
+  });
+}
+
+// The same 408, crossing the next request: the origin did not read it.
+TEST(PooledConnections, A408ThatCrossesAGetIsTriedAgain) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [&stage](Speaker& origin) {
+      if (stage.origins().size() == 1 && origin.Heard("/2")) {
+        origin.Say("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        origin.peer.Finish();
+      } else {
+        SayOk(origin);
+      }
+    });
+    Speaker& client = stage.Client(Get("/1"));
+    stage.Run(50);
+    client.Say(Get("/2"));
+    stage.Run(50);
+    EXPECT_EQ(client.Count("HTTP/1.1 200"), 2u) << client.heard;
+    EXPECT_EQ(stage.origins().size(), 2u);
+  });
+}
+
+// The origin ends the idle connection while our request is on its way to it.
+TEST(PooledConnections, AStaleOneCostsAGetNothingAndIsNoSecondPost) {
+  for (const bool post : {false, true}) {
+    for (const bool reset : {false, true}) {
+      Play([post, reset](Stage& stage) {
+        stage.Origin(0, [&stage, reset](Speaker& origin) {
+          if (stage.origins().size() > 1 || origin.Count("\r\n\r\n") == 1) {
+            SayOk(origin);
+          } else if (reset) {
+            origin.peer.Reset();
+          } else {
+            origin.peer.Finish();
+          }
+        });
+        Speaker& client = stage.Client(Get("/1"));
+        stage.Run(50);
+        client.Say(post ? Post("/2", "Content-Length: 3\r\n", "abc") : Get("/2"));
+        stage.Run(50);
+        if (post) {
+          EXPECT_EQ(client.Count("HTTP/1.1 502"), 1u) << client.heard;
+          EXPECT_EQ(stage.origins().size(), 1u);
+        } else {
+          EXPECT_EQ(client.Count("HTTP/1.1 200"), 2u) << client.heard;
+          EXPECT_EQ(stage.origins().size(), 2u);
+        }
+      });
+    }
+  }
+}
+
+// The end came before our request: nothing was sent, so a POST is as safe as anything.
+TEST(PooledConnections, OneThatEndedIdleCostsAPostNothing) {
+  for (const bool reset : {false, true}) {
+    Play([reset](Stage& stage) {
+      stage.Origin(0, SayOk);
+      Speaker& client = stage.Client(Get("/1"));
+      stage.Run(50);
+      if (reset) {
+        stage.origin(0).peer.Reset();
+      } else {
+        stage.origin(0).peer.Close();
+      }
+      stage.Run(50);
+      client.Say(Post("/2", "Content-Length: 3\r\n", "abc"));
+      stage.Run(50);
+      EXPECT_EQ(client.Count("HTTP/1.1 200"), 2u) << client.heard;
+    });
+  }
+}
+
+TEST(PooledConnections, AreClosedWhenTheyAreOld) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    stage.Client(Get("/1"));
+    stage.Run(54'000);
+    EXPECT_FALSE(stage.origin(0).over());
+    stage.Run(2'000);
+    EXPECT_TRUE(stage.origin(0).ended());
+    EXPECT_EQ(stage.counters().upstream_open.Get(), 0u);
+  });
+}
+
+// Answers that are not whole.
+
+TEST(TruncatedAnswers, DoNotLookWhole) {
+  constexpr std::string_view kHeads[] = {
+      "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"};
+  for (const std::string_view head : kHeads) {
+    for (const bool reset : {false, true}) {
+      Play([head, reset](Stage& stage) {
+        stage.Origin(0, [head](Speaker& origin) { origin.Say(head); });
+        Speaker& client = stage.Client(Get("/"));
+        stage.Run(20);
+        if (reset) {
+          stage.origin(0).peer.Reset();
+        } else {
+          stage.origin(0).peer.Finish();
+        }
+        stage.Run(100);
+        EXPECT_TRUE(client.over());
+        EXPECT_TRUE(client.Heard("HTTP/1.1 200")) << client.heard;
+        EXPECT_FALSE(client.Heard("0\r\n\r\n"));
+        EXPECT_EQ(stage.counters().upstream_open.Get(), 0u);
+      });
+    }
+  }
+}
+
+TEST(TruncatedAnswers, OfHttp10EndInAReset) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [](Speaker& origin) {
+      origin.Say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+    });
+    Speaker& client = stage.Client("GET / HTTP/1.0\r\n\r\n");
+    stage.Run(20);
+    EXPECT_TRUE(client.heard.ends_with("\r\n\r\nhalf")) << client.heard;
+    stage.origin(0).peer.Finish();
+    stage.Run(100);
+    EXPECT_FALSE(client.ended());
+    EXPECT_EQ(client.error(), ECONNRESET);
+  });
+}
+
+TEST(TruncatedAnswers, UntilCloseEndWithAResetOnly) {
+  for (const bool reset : {false, true}) {
+    Play([reset](Stage& stage) {
+      stage.Origin(0, [](Speaker& origin) { origin.Say("HTTP/1.1 200 OK\r\n\r\nall of it"); });
+      Speaker& client = stage.Client(Get("/"));
+      stage.Run(20);
+      if (reset) {
+        stage.origin(0).peer.Reset();
+      } else {
+        stage.origin(0).peer.Finish();
+      }
+      stage.Run(100);
+      EXPECT_EQ(client.Heard("0\r\n\r\n"), !reset) << client.heard;
+      EXPECT_EQ(client.over(), reset);
+    });
+  }
+}
+
+TEST(TruncatedAnswers, InTheHeadAre502) {
+  for (const bool interim : {false, true}) {
+    Play([interim](Stage& stage) {
+      stage.Origin(0, [interim](Speaker& origin) {
+        origin.Say(interim ? "HTTP/1.1 103 Early Hints\r\n\r\n" : "HTTP/1.1 200 O");
+        origin.peer.Finish();
+      });
+      Speaker& client = stage.Client(Get("/"));
+      stage.Run(100);
+      EXPECT_EQ(client.Count("HTTP/1.1 502"), 1u) << client.heard;
+      EXPECT_EQ(stage.origins().size(), 1u) << "bytes of an answer were there: no second try";
+    });
+  }
+}
+
+// Uploads.
+
+TEST(Uploads, AnEarlyAnswerArrivesWhileTheBodyIsOnItsWay) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [](Speaker& origin) {
+      origin.Say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
+    });
+    Speaker& client = stage.Client(Post("/", "Content-Length: 100000\r\n", std::string(1000, 'a')));
+    stage.Run(100);
+    EXPECT_TRUE(client.Heard("413 Content Too Large") && client.heard.ends_with("big")) << client.heard;
+    // It was not much: the rest still goes up, and the connection serves another request.
+    EXPECT_FALSE(client.Heard("Connection: close"));
+    client.Say(std::string(99'000, 'a') + Get("/next"));
+    stage.Run(200);
+    EXPECT_EQ(client.Count("HTTP/1.1 413"), 2u) << client.heard;
+    EXPECT_EQ(stage.origin(0).heard.find("/next") == std::string::npos, stage.origins().size() > 1);
+  });
+}
+
+TEST(Uploads, AnEarlyAnswerToALongBodyCloses) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [](Speaker& origin) {
+      origin.Say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
+    });
+    Speaker& client = stage.Client(Post("/", "Content-Length: 100000000\r\n", std::string(500'000, 'a')));
+    stage.Run(1000);
+    EXPECT_TRUE(client.heard.ends_with("\r\n\r\nbig")) << client.heard;
+    EXPECT_TRUE(client.Heard("Connection: close"));
+    EXPECT_TRUE(client.ended()) << client.error();
+  });
+}
+
+// An origin that answers and closes at once, as one does who has not read the body: its reset must not eat
+// its answer.
+TEST(Uploads, AnEarlyAnswerSurvivesTheOriginsClose) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [&stage](Speaker& origin) {
+      origin.peer.StopReading();
+      origin.Say("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno");
+      stage.world().After(20 * kNsPerMs, [&origin] { origin.peer.Close(); });
+    });
+    Speaker& client = stage.Client(Post("/", "Content-Length: 400000\r\n", std::string(400'000, 'a')));
+    stage.Run(3'000);
+    EXPECT_TRUE(client.heard.ends_with("\r\n\r\nno")) << client.heard;
+    EXPECT_TRUE(client.ended());
+  });
+}
+
+TEST(Uploads, BodyBytesThatCameWithTheHeadAreCheckedFirst) {
+  int untouched = 0;
+  Play([&untouched](Stage& stage) {
+    stage.Origin(0);
+    Speaker& client = stage.Client(Post("/", kChunked, "3\r\nabcXX"));
+    stage.Run(100);
+    EXPECT_EQ(client.Count("HTTP/1.1 400"), 1u) << client.heard;
+    EXPECT_EQ(client.Count("HTTP/1.1 "), 1u) << client.heard;
+    EXPECT_TRUE(client.ended());
+    // Cut elsewhere, the head may have left before; then its connection is reset.
+    untouched += stage.origins().empty() ? 1 : 0;
+    for (auto& origin : stage.origins()) EXPECT_NE(origin->error(), 0);
+  });
+  EXPECT_GT(untouched, 0);
+}
+
+TEST(Uploads, ABadChunkLaterResetsTheUpstreamAndIs400) {
+  Play([](Stage& stage) {
+    stage.Origin(0);
+    Speaker& client = stage.Client(Post("/", kChunked, Chunks(3, 5'000)));
+    stage.Run(50);
+    ASSERT_EQ(stage.origins().size(), 1u);
+    EXPECT_TRUE(stage.origin(0).Heard("aaaa"));
+    client.Say("-1\r\nevil");
+    stage.Run(50);
+    EXPECT_EQ(client.Count("HTTP/1.1 400"), 1u) << client.heard;
+    EXPECT_TRUE(client.ended());
+    EXPECT_EQ(stage.origin(0).error(), ECONNRESET);
+    EXPECT_FALSE(stage.origin(0).Heard("evil"));
+    EXPECT_FALSE(stage.origin(0).Heard("0\r\n\r\n"));
+  });
+}
+
+TEST(Uploads, AClientThatEndsInTheBodyResetsTheUpstream) {
+  Play([](Stage& stage) {
+    stage.Origin(0);
+    Speaker& client = stage.Client(Post("/", "Content-Length: 10\r\n", "half"));
+    client.peer.Finish();
+    stage.Run(50);
+    EXPECT_EQ(client.Count("HTTP/1.1 400"), 1u) << client.heard;
+    for (auto& origin : stage.origins())
+      EXPECT_FALSE(origin->ended()) << "an end that could pass for the request's";
+    EXPECT_EQ(stage.counters().upstream_open.Get(), 0u);
+  });
+}
+
+// Expect.
+
+TEST(Expectations, The100ComesFromTheOrigin) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [](Speaker& origin) {
+      if (origin.Count("\r\n\r\n") == 1) origin.Say("HTTP/1.1 100 Continue\r\n\r\n");
+    });
+    Speaker& client = stage.Client(Post("/", "Expect: 100-continue\r\nContent-Length: 4\r\n", ""));
+    stage.Run(50);
+    EXPECT_TRUE(client.heard.starts_with("HTTP/1.1 100 Continue\r\n")) << client.heard;
+    client.Say("body");
+    stage.Run(50);
+    EXPECT_TRUE(stage.origin(0).heard.ends_with("\r\n\r\nbody"));
+    stage.origin(0).Say(kOk);
+    stage.Run(50);
+    EXPECT_TRUE(client.heard.ends_with("\r\n\r\nok")) << client.heard;
+    EXPECT_FALSE(client.over());
+  });
+}
+
+TEST(Expectations, AFinalAnswerWithout100Closes) {
+  Play([](Stage& stage) {
+    stage.Origin(
+        0, [](Speaker& origin) { origin.Say("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"); });
+    Speaker& client = stage.Client(Post("/", "Expect: 100-continue\r\nContent-Length: 4\r\n", ""));
+    stage.Run(50);
+    EXPECT_TRUE(client.Heard("401 Unauthorized")) << client.heard;
+    EXPECT_TRUE(client.Heard("Connection: close"));
+    EXPECT_TRUE(client.ended());
+    EXPECT_TRUE(stage.origin(0).over()) << "it still waits for a body: no other request may follow";
+  });
+}
+
+TEST(Expectations, TheBodyTimeoutWaitsForThe100) {
+  Play([](Stage& stage) {
+    stage.Origin(0);
+    Speaker& client = stage.Client(Post("/", "Expect: 100-continue\r\nContent-Length: 4\r\n", ""));
+    stage.Run(50'000);
+    EXPECT_FALSE(client.Heard("HTTP"));
+    stage.Run(12'000);
+    EXPECT_TRUE(client.Heard("504 Gateway Timeout")) << client.heard;
+  });
+}
+
+// Interim answers.
+
+TEST(Interims, EightPassNineAre502) {
+  for (const int count : {8, 9}) {
+    Play([count](Stage& stage) {
+      stage.Origin(0, [count](Speaker& origin) {
+        for (int i = 0; i < count; ++i) origin.Say("HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n");
+        origin.Say(kOk);
+      });
+      Speaker& client = stage.Client(Get("/"));
+      stage.Run(100);
+      EXPECT_EQ(client.Count("HTTP/1.1 103"), 8u) << client.heard;
+      EXPECT_EQ(client.Count("HTTP/1.1 200"), count == 8 ? 1u : 0u);
+      EXPECT_EQ(client.Count("HTTP/1.1 502"), count == 8 ? 0u : 1u);
+      EXPECT_EQ(stage.origin(0).over(), count == 9);
+    });
+  }
+}
+
+TEST(Interims, AreNotForHttp10) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [](Speaker& origin) {
+      origin.Say("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n");
+      origin.Say(kOk);
+    });
+    Speaker& client = stage.Client("GET / HTTP/1.0\r\n\r\n");
+    stage.Run(100);
+    EXPECT_EQ(client.Count("HTTP/1.1 "), 1u) << client.heard;
+    EXPECT_TRUE(client.heard.ends_with("\r\n\r\nok"));
+    EXPECT_TRUE(client.ended());
+  });
+}
+
+// Upgrades.
+
+TEST(Upgrades, A101NobodyAskedForIs502) {
+  constexpr std::string_view kFields[] = {"", "Connection: upgrade\r\nUpgrade: chat\r\n"};
+  for (const std::string_view fields : kFields) {
+    Play([fields](Stage& stage) {
+      stage.Origin(0, [](Speaker& origin) {
+        origin.Say("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: evil\r\n\r\n");
+      });
+      Speaker& client = stage.Client(Get("/", fields));
+      stage.Run(50);
+      EXPECT_EQ(client.Count("HTTP/1.1 502"), 1u) << client.heard;
+      EXPECT_FALSE(client.Heard("101"));
+      EXPECT_TRUE(stage.origin(0).over());
+    });
+  }
+}
+
+TEST(Upgrades, WhatFollowsTheRequestWaitsForThe101) {
+  Play([](Stage& stage) {
+    stage.Origin(0);
+    Speaker& client = stage.Client(Get("/", "Connection: upgrade\r\nUpgrade: chat\r\n") + "early words");
+    stage.Run(500);
+    ASSERT_EQ(stage.origins().size(), 1u);
+    EXPECT_TRUE(stage.origin(0).heard.ends_with("\r\n\r\n")) << stage.origin(0).heard;
+    stage.origin(0).Say(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\nfirst");
+    stage.Run(50);
+    EXPECT_TRUE(stage.origin(0).heard.ends_with("\r\n\r\nearly words")) << stage.origin(0).heard;
+    EXPECT_TRUE(client.heard.ends_with("\r\n\r\nfirst")) << client.heard;
+    client.Say(" and more");
+    stage.origin(0).Say(" second");
+    stage.Run(50);
+    EXPECT_TRUE(stage.origin(0).heard.ends_with("early words and more"));
+    EXPECT_TRUE(client.heard.ends_with("first second"));
+    EXPECT_EQ(stage.counters().upgrades.Get(), 1u);
+    // Half-close goes through, each way by itself.
+    client.peer.Finish();
+    stage.Run(50);
+    EXPECT_TRUE(stage.origin(0).ended());
+    stage.origin(0).Say(" last");
+    stage.origin(0).peer.Finish();
+    stage.Run(50);
+    EXPECT_TRUE(client.heard.ends_with("first second last"));
+    EXPECT_TRUE(client.ended());
+    EXPECT_EQ(stage.counters().open_connections.Get(), 0u);
+  });
+}
+
+TEST(Upgrades, OneThatIsRefusedIsARequestLikeAnyOther) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    Speaker& client = stage.Client(Get("/1", "Connection: upgrade\r\nUpgrade: chat\r\n") + Get("/2"));
+    stage.Run(100);
+    EXPECT_EQ(client.Count("HTTP/1.1 200"), 2u) << client.heard;
+    EXPECT_EQ(stage.origins().size(), 1u);
+  });
+}
+
+TEST(Upgrades, AResetOnOneSideIsOneOnTheOther) {
+  for (const bool by_client : {false, true}) {
+    Play([by_client](Stage& stage) {
+      stage.Origin(0, [](Speaker& origin) {
+        origin.Say("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n");
+      });
+      Speaker& client = stage.Client(Get("/", "Connection: upgrade\r\nUpgrade: chat\r\n"));
+      stage.Run(50);
+      (by_client ? client : stage.origin(0)).peer.Reset();
+      stage.Run(50);
+      EXPECT_EQ((by_client ? stage.origin(0) : client).error(), ECONNRESET);
+    });
+  }
+}
+
+// Pipelining and ends.
+
+TEST(Pipelines, AreAnsweredInOrder) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [&stage](Speaker& origin) {
+      const size_t number = origin.Count("\r\n\r\n");
+      stage.world().After((10 - 2 * static_cast<int64_t>(number)) * kNsPerMs, [&origin, number] {
+        const std::string body = "answer " + std::to_string(number);
+        origin.Say("HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+      });
+    });
+    Speaker& client = stage.Client(Get("/1") + Get("/2") + Get("/3"));
+    stage.Run(100);
+    EXPECT_EQ(stage.origins().size(), 1u);
+    const size_t one = client.heard.find("answer 1");
+    const size_t two = client.heard.find("answer 2");
+    const size_t three = client.heard.find("answer 3");
+    EXPECT_TRUE(one < two && two < three && three != std::string::npos) << client.heard;
+  });
+}
+
+TEST(Pipelines, AnErrorLeavesAfterTheEarlierAnswers) {
+  Play([](Stage& stage) {
+    stage.Origin(0);
+    Speaker& client = stage.Client(Get("/1") + "G@T / HTTP/1.1\r\n\r\n");
+    stage.Run(500);
+    EXPECT_EQ(client.heard, "");
+    SayOk(stage.origin(0));
+    stage.Run(50);
+    EXPECT_EQ(client.Count("HTTP/1.1 "), 2u) << client.heard;
+    EXPECT_TRUE(client.heard.starts_with("HTTP/1.1 200 OK")) << client.heard;
+    EXPECT_TRUE(client.Heard("400 Bad Request"));
+    EXPECT_TRUE(client.ended());
+  });
+}
+
+TEST(Pipelines, OneEmptyLineBeforeARequestIsLetPass) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    Speaker& client = stage.Client("\r\n" + Get("/1") + "\r\n" + Get("/2") + "\r\n\r\n" + Get("/3"));
+    stage.Run(100);
+    EXPECT_EQ(client.Count("HTTP/1.1 200"), 2u) << client.heard;
+    EXPECT_EQ(client.Count("HTTP/1.1 400"), 1u) << client.heard;
+  });
+}
+
+TEST(Ends, AnErrorIsReadThoughTheBodyStillComes) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    Speaker& client = stage.Client("GET / HTTP/1.1\r\n\r\n" + std::string(600'000, 'a'));  // no Host
+    stage.Run(3'000);
+    EXPECT_TRUE(client.Heard("400 Bad Request")) << client.heard;
+    EXPECT_TRUE(client.ended()) << client.error();
+    EXPECT_EQ(client.peer.bytes_queued(), 0u) << "what still came was to be read and dropped";
+  });
+}
+
+TEST(Ends, WhoTalksOnForEverIsCutOff) {
+  Play([](Stage& stage) {
+    Speaker& client = stage.Client("GET / HTTP/1.1\r\n\r\n");
+    stage.Run(20);
+    EXPECT_TRUE(client.ended());
+    for (int i = 0; i < 40; ++i) {
+      if (client.error() != 0) break;
+      client.Say("and another thing\r\n");
+      stage.Run(100);
+    }
+    EXPECT_NE(client.error(), 0);
+    EXPECT_GE(stage.now_ms(), 2'000);
+    EXPECT_LE(stage.now_ms(), 2'500);
+    EXPECT_EQ(stage.counters().open_connections.Get(), 0u);
+  });
+}
+
+TEST(Ends, AFinBehindAWholeRequestStillGetsTheAnswer) {
+  Play([](Stage& stage) {
+    stage.Origin(0);
+    Speaker& client = stage.Client(Get("/1") + Get("/2"));
+    client.peer.Finish();
+    stage.Run(1'000);
+    EXPECT_EQ(client.heard, "");
+    SayOk(stage.origin(0));
+    stage.Run(50);
+    SayOk(stage.origin(0));
+    stage.Run(50);
+    EXPECT_EQ(client.Count("HTTP/1.1 200"), 2u) << client.heard;
+    EXPECT_TRUE(client.ended());
+    EXPECT_FALSE(stage.origin(0).over()) << "the upstream connection is as good as ever";
+  });
+}
+
+TEST(Ends, AClientsResetAbortsTheUpstream) {
+  Play([](Stage& stage) {
+    stage.Origin(0);
+    Speaker& client = stage.Client(Get("/"));
+    stage.Run(50);
+    ASSERT_EQ(stage.origins().size(), 1u);
+    EXPECT_FALSE(stage.origin(0).over());
+    client.peer.Reset();
+    stage.Run(50);
+    EXPECT_TRUE(stage.origin(0).over());
+    EXPECT_EQ(stage.counters().client_aborts.Get(), 1u);
+    EXPECT_EQ(stage.counters().open_connections.Get(), 0u);
+  });
+}
+
+TEST(Ends, AClientsResetDuringTheConnectIsNoticed) {
+  Play([](Stage& stage) {
+    stage.world().faults().connect_lost = 1;
+    stage.Origin(0);
+    stage.world().faults().connect_lost = 0;
+    Speaker& client = stage.Client(Get("/"));
+    stage.Until([&] { return stage.counters().accepted.Get() == 1; }, 10);
+    stage.world().faults().connect_lost = 1;
+    stage.Run(500);
+    client.peer.Reset();
+    stage.Run(50);
+    EXPECT_EQ(stage.counters().open_connections.Get(), 0u);
+    EXPECT_EQ(stage.counters().upstream_open.Get(), 0u);
+    stage.world().faults().connect_lost = 0;
+  });
+}
+
+// Timeouts.
+
+TEST(Timeouts, AHeadHasTenSeconds) {
+  for (const bool trickles : {false, true}) {
+    Play([trickles](Stage& stage) {
+      Speaker& client = stage.Client("GET / HTTP/1.1\r\nHost: a");
+      for (int i = 0; i < 9 && trickles; ++i) {
+        stage.Run(1'000);
+        client.Say("a");
+      }
+      stage.Run(trickles ? 900 : 9'900);
+      EXPECT_FALSE(client.over());
+      stage.Run(200);
+      EXPECT_TRUE(client.Heard("408 Request Timeout")) << client.heard;
+      EXPECT_TRUE(client.Heard("Connection: close"));
+      EXPECT_TRUE(client.ended());
+      EXPECT_EQ(stage.counters().client_timeouts.Get(), 1u);
+    });
+  }
+}
+
+TEST(Timeouts, WhoNeverSaysAnythingIsClosed) {
+  Play([](Stage& stage) {
+    Speaker& client = stage.Client();
+    stage.Run(9'900);
+    EXPECT_FALSE(client.over());
+    stage.Run(200);
+    EXPECT_TRUE(client.ended());
+    EXPECT_EQ(client.heard, "");
+  });
+}
+
+TEST(Timeouts, ALaterHeadHasItsOwnTenSeconds) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    Speaker& client = stage.Client(Get("/1"));
+    stage.Run(40'000);
+    EXPECT_FALSE(client.over());
+    client.Say("GET /2 HTTP/1.1\r\n");
+    stage.Run(9'900);
+    EXPECT_FALSE(client.over());
+    stage.Run(200);
+    EXPECT_TRUE(client.Heard("408 Request Timeout")) << client.heard;
+  });
+}
+
+TEST(Timeouts, AnIdleConnectionHasSixtySeconds) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    Speaker& client = stage.Client(Get("/1"));
+    stage.Run(59'900);
+    EXPECT_FALSE(client.over());
+    stage.Run(200);
+    EXPECT_TRUE(client.ended());
+    EXPECT_EQ(client.Count("HTTP/1.1 "), 1u);
+  });
+}
+
+TEST(Timeouts, ARequestBodyMayPauseThirtySeconds) {
+  Play([](Stage& stage) {
+    stage.Origin(0);
+    Speaker& client = stage.Client(Post("/", "Content-Length: 100\r\n", "aaaa"));
+    for (int i = 0; i < 3; ++i) {
+      stage.Run(25'000);
+      EXPECT_FALSE(client.over());
+      client.Say("bbbb");
+    }
+    stage.Run(29'000);
+    EXPECT_FALSE(client.over());
+    stage.Run(1'100);
+    EXPECT_TRUE(client.Heard("408 Request Timeout")) << client.heard;
+    EXPECT_TRUE(client.ended());
+    EXPECT_EQ(stage.origin(0).error(), ECONNRESET);
+  });
+}
+
+TEST(Timeouts, AnAnswersHeadHasSixtySeconds) {
+  Play([](Stage& stage) {
+    stage.Origin(0);
+    Speaker& client = stage.Client(Get("/"));
+    stage.Run(59'900);
+    EXPECT_FALSE(client.Heard("HTTP"));
+    stage.Run(200);
+    EXPECT_TRUE(client.Heard("504 Gateway Timeout")) << client.heard;
+    EXPECT_EQ(stage.origin(0).error(), ECONNRESET);
+    EXPECT_EQ(stage.counters().upstream_timeouts.Get(), 1u);
+    // The request was whole: the connection takes the next.
+    EXPECT_FALSE(client.over());
+    client.Say(Get("/2"));
+    stage.Run(50);
+    EXPECT_EQ(stage.origins().size(), 2u);
+  });
+}
+
+TEST(Timeouts, AnAnswersBodyMayPauseThirtySeconds) {
+  Play([](Stage& stage) {
+    stage.Origin(0,
+                 [](Speaker& origin) { origin.Say("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\naaaa"); });
+    Speaker& client = stage.Client(Get("/"));
+    for (int i = 0; i < 3; ++i) {
+      stage.Run(29'000);
+      stage.origin(0).Say("bbbb");
+    }
+    stage.Run(29'000);
+    EXPECT_FALSE(client.over());
+    EXPECT_EQ(client.Count("bbbb"), 3u);
+    stage.Run(1'100);
+    EXPECT_TRUE(client.ended());
+    EXPECT_FALSE(client.Heard("504"));
+    EXPECT_TRUE(stage.origin(0).over());
+  });
+}
+
+TEST(Timeouts, AConnectHasThreeSecondsThenAnotherEndpointIsTried) {
+  Play(
+      [](Stage& stage) {
+        stage.Origin(0, SayOk);
+        stage.Origin(1, SayOk);
+        Speaker& client = stage.Client();
+        stage.Run(10);
+        stage.world().faults().connect_lost = 1;
+        client.Say(Get("/"));
+        stage.Run(2'900);
+        stage.world().faults().connect_lost = 0;
+        stage.Run(50);
+        EXPECT_FALSE(client.Heard("HTTP"));
+        stage.Run(200);
+        EXPECT_EQ(client.Count("HTTP/1.1 200"), 1u) << client.heard;
+      },
+      With([](Settings&) {}, 2));
+}
+
+TEST(Timeouts, WhenNoConnectIsAnsweredItIs504) {
+  Play(
+      [](Stage& stage) {
+        stage.Origin(0, SayOk);
+        stage.Origin(1, SayOk);
+        Speaker& client = stage.Client();
+        stage.Run(10);
+        stage.world().faults().connect_lost = 1;
+        client.Say(Get("/"));
+        stage.Run(5'900);
+        EXPECT_FALSE(client.Heard("HTTP"));
+        stage.Run(300);
+        EXPECT_TRUE(client.Heard("504 Gateway Timeout")) << client.heard;
+        EXPECT_EQ(stage.counters().upstream_connect_failures.Get(), 2u);
+        stage.world().faults().connect_lost = 0;
+      },
+      With([](Settings&) {}, 2));
+}
+
+TEST(Timeouts, TheWholeRequestHasItsTime) {
+  Play(
+      [](Stage& stage) {
+        stage.Origin(0,
+                     [](Speaker& origin) { origin.Say("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\na"); });
+        Speaker& client = stage.Client(Get("/"));
+        for (int i = 0; i < 4; ++i) {
+          stage.Run(1'000);
+          EXPECT_FALSE(client.over());
+          stage.origin(0).Say("b");
+        }
+        stage.Run(1'200);
+        EXPECT_TRUE(client.ended());
+        EXPECT_LE(stage.MsOf(client.over_ns()), 5'100);
+      },
+      With([](Settings& settings) { settings.timeouts.request_ms = 5'000; }));
+}
+
+TEST(Timeouts, AReaderThatDoesNotReadHasThirtySeconds) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [](Speaker& origin) {
+      origin.Say("HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + std::string(10'000'000, 'a'));
+    });
+    Speaker& client = stage.Client(Get("/"));
+    client.keep = false;
+    client.peer.StopReading();
+    stage.Run(25'000);
+    // What it does not read, nobody reads: windows and a few slices is all that is on its way.
+    EXPECT_LT(stage.origin(0).peer.bytes_acknowledged(), 1'000'000u);
+    EXPECT_EQ(stage.counters().open_connections.Get(), 1u);
+    stage.Run(40'000);
+    EXPECT_EQ(stage.counters().open_connections.Get(), 0u);
+    EXPECT_EQ(stage.counters().client_timeouts.Get(), 1u);
+    EXPECT_TRUE(stage.origin(0).over());
+  });
+}
+
+// Slowly is not the same as not at all.
+TEST(Timeouts, AReaderThatReadsSlowlyIsServed) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [](Speaker& origin) {
+      origin.Say("HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + std::string(200'000, 'a'));
+    });
+    Speaker& client = stage.Client(Get("/"));
+    client.peer.manner = {64, 100 * kNsPerMs, 0, 600};
+    EXPECT_TRUE(stage.Until([&] { return client.heard_bytes > 200'000; }, 1'200'000)) << client.heard_bytes;
+    EXPECT_FALSE(client.over());
+  });
+}
+
+// Endpoints.
+
+TEST(Endpoints, OneThatRefusesIsSetAside) {
+  Play(
+      [](Stage& stage) {
+        stage.Origin(1, SayOk);
+        Speaker& client = stage.Client();
+        for (int i = 0; i < 6; ++i) {
+          client.Say(Post("/" + std::to_string(i), "Content-Length: 3\r\n", "abc"));
+          stage.Run(100);
+        }
+        EXPECT_EQ(client.Count("HTTP/1.1 200"), 6u) << client.heard;
+        EXPECT_EQ(stage.counters().upstream_connect_failures.Get(), 1u);
+        EXPECT_EQ(stage.counters().retries.Get(), 1u);
+      },
+      With([](Settings&) {}, 2));
+}
+
+TEST(Endpoints, WhenNoneIsThereItIs502ThenNoneIsAvailable) {
+  Play([](Stage& stage) {
+    Speaker& client = stage.Client(Get("/1"));
+    stage.Run(100);
+    EXPECT_EQ(client.Count("HTTP/1.1 502"), 1u) << client.heard;
+    Speaker& next = stage.Client(Get("/2"));
+    stage.Run(100);
+    EXPECT_EQ(next.Count("HTTP/1.1 503"), 1u) << next.heard;
+    EXPECT_TRUE(next.Heard("Retry-After: 1\r\n"));
+    stage.Origin(0, SayOk);
+    stage.Run(2'000);
+    Speaker& last = stage.Client(Get("/3"));
+    stage.Run(100);
+    EXPECT_EQ(last.Count("HTTP/1.1 200"), 1u) << last.heard;
+  });
+}
+
+// Draining.
+
+TEST(Drains, AnswerWhatRunsAndCloseWhatIsIdle) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [](Speaker& origin) {
+      if (!origin.Heard("/slow")) SayOk(origin);
+    });
+    Speaker& idle = stage.Client(Get("/1"));
+    stage.Run(50);
+    Speaker& busy = stage.Client(Get("/slow"));
+    stage.Run(50);
+    stage.rig().Drain();
+    stage.Run(500);
+    EXPECT_TRUE(idle.ended()) << idle.error();
+    EXPECT_FALSE(busy.over());
+    EXPECT_FALSE(stage.rig().drained());
+    for (auto& origin : stage.origins()) {
+      if (origin->Heard("/slow")) SayOk(*origin);
+    }
+    stage.Run(50);
+    EXPECT_TRUE(busy.Heard("200 OK") && busy.Heard("Connection: close")) << busy.heard;
+    EXPECT_TRUE(busy.ended());
+    busy.peer.Close();
+    idle.peer.Close();
+    stage.Run(500);
+    EXPECT_TRUE(stage.rig().drained());
+    Speaker& late = stage.Client(Get("/late"));
+    stage.Run(5'000);
+    EXPECT_EQ(late.error(), ECONNREFUSED);
+  });
+}
+
+TEST(Drains, CutWhatDoesNotEnd) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [](Speaker& origin) {
+      if (origin.Heard("upgrade")) {
+        origin.Say("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n");
+      }
+    });
+    Speaker& tunnel = stage.Client(Get("/", "Connection: upgrade\r\nUpgrade: chat\r\n"));
+    Speaker& waiting = stage.Client(Get("/"));
+    Speaker& uploading = stage.Client(Post("/", "Content-Length: 100\r\n", "a"));
+    Speaker& unread = stage.Client("GET / HTTP/1.1\r\n\r\n");  // lingers
+    stage.Run(50);
+    stage.rig().Drain();
+    stage.Run(29'900);
+    EXPECT_FALSE(tunnel.over());
+    EXPECT_FALSE(waiting.over());
+    EXPECT_TRUE(unread.over());
+    stage.Run(300);
+    EXPECT_NE(tunnel.error(), 0);
+    EXPECT_NE(waiting.error(), 0);
+    EXPECT_TRUE(uploading.over());
+    EXPECT_TRUE(stage.rig().drained());
+    EXPECT_TRUE(stage.rig().cut());
+  });
+}
+
+// Buffers.
+
+// Requests that wait behind one that hangs hold a buffer each: as many as there are buffers, and a shard
+// stands still unless it takes some back.
+TEST(Buffers, ThatPipelinesHoldAreTakenBack) {
+  Stage::Options options;
+  options.buffers = 16;
+  Play(
+      [](Stage& stage) {
+        stage.Origin(0, [](Speaker& origin) {
+          if (!origin.Heard("/hang")) SayOk(origin);
+        });
+        for (int i = 0; i < 40; ++i) stage.Client(Get("/hang") + Get("/next"));
+        stage.Run(100);
+        Speaker& quick = stage.Client(Get("/quick"));
+        EXPECT_TRUE(stage.Until([&] { return quick.Heard("200 OK"); }, 5'000)) << quick.heard;
+        EXPECT_GT(stage.counters().resets_for_buffers.Get(), 0u);
+      },
+      options);
+}
+
+}  // namespace
+}  // namespace weir::lb::trial
