@@ -87,8 +87,8 @@ Root Proxy::AcceptLoop(Scope& /*scope*/, Listener& listener) {
       shard_.backend().RefuseNewHandshakes(listener.fd);
       shard_.SetTimer(listener.timer, kLastHandshakesMs);
     }
-    if (listener.state == Listener::State::kLastHandshakes && listener.timer.fired) {
-      listener.timer.fired = false;
+    if (listener.state == Listener::State::kLastHandshakes && (listener.timer.fired || cutting_)) {
+      shard_.ClearTimer(listener.timer);
       listener.state = Listener::State::kStopping;
       shard_.Cancel(listener.accept);
     }
@@ -132,7 +132,7 @@ void Proxy::AcceptFailed(Listener& listener, int error) {
 void Proxy::Accepted(int fd, const Listener& listener) {
   counters_.accepted.Add();
   SocketAddress peer;
-  if (shard_.backend().PeerAddress(fd, peer) < 0) {  // it was reset before we came to it
+  if (cutting_ || shard_.backend().PeerAddress(fd, peer) < 0) {  // too late, or reset before we came to it
     shard_.backend().Close(fd);
     return;
   }
@@ -236,6 +236,10 @@ void Proxy::FreeBuffers() {
 }
 
 void Proxy::CutAll() {
+  cutting_ = true;
+  for (auto& listener : listeners_) {
+    if (listener->state != Listener::State::kClosed) shard_.Wake(&listener->waiter);
+  }
   clients_.ForEach([this](ClientConnection& client) {
     if (client.stream.closing()) return;
     client.cut = true;

@@ -109,6 +109,7 @@ class Proxy {
   std::vector<std::unique_ptr<Listener>> listeners_;
   int reserve_fd_ = -1;  // given up for a moment when descriptors run out, to tell a waiting client
   bool draining_ = false;
+  bool cutting_ = false;
   std::function<void()> drained_;
   std::vector<std::string> host_texts_;  // by listener
   int64_t date_second_ = -1;
