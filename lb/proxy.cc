@@ -217,21 +217,29 @@ void Proxy::KeepHouse() {
 // ever.
 void Proxy::FreeBuffers() {
   constexpr int64_t kPatienceNs = kNsPerSecond;
-  constexpr uint32_t kMostAtOnce = 16;
+  // So many every kHouseKeepingMs: who waits behind a thousand that do not read waits for seconds, not for
+  // minutes.
+  constexpr size_t kMostAtOnce = 32;
   const BufferPool& buffers = shard_.buffers();
   // The kernel's windows hold free buffers too: there is no want before a receive waits.
   if (buffers.free_count() >= buffers.reserve() || !shard_.backend().ReceivesWait()) return;
-  // Each gives back at least one, when its closing is done.
-  for (uint32_t left = std::min(kMostAtOnce, buffers.reserve() - buffers.free_count()); left > 0; --left) {
-    ClientConnection* longest = nullptr;
-    clients_.ForEach([&](ClientConnection& client) {
-      if (client.held_since_ns == 0 || client.stream.closing() || client.cut) return;
-      if (longest == nullptr || client.held_since_ns < longest->held_since_ns) longest = &client;
-    });
-    if (longest == nullptr || shard_.now_ns() - longest->held_since_ns < kPatienceNs) return;
+  ClientConnection* longest[kMostAtOnce];  // the longest first
+  size_t count = 0;
+  const int64_t latest_ns = shard_.now_ns() - kPatienceNs;
+  clients_.ForEach([&](ClientConnection& client) {
+    const int64_t since_ns = client.held_since_ns;
+    if (since_ns == 0 || since_ns > latest_ns || client.stream.closing() || client.cut) return;
+    size_t at = count;
+    while (at > 0 && since_ns < longest[at - 1]->held_since_ns) --at;
+    if (at == kMostAtOnce) return;
+    if (count < kMostAtOnce) ++count;
+    std::move_backward(longest + at, longest + count - 1, longest + count);
+    longest[at] = &client;
+  });
+  for (size_t i = 0; i < count; ++i) {
     counters_.resets_for_buffers.Add();
-    longest->cut = true;
-    shard_.Wake(longest);
+    longest[i]->cut = true;
+    shard_.Wake(longest[i]);
   }
 }
 
