@@ -686,6 +686,8 @@ class Weir(Process):
         if self.admin:
             argv.append(f"--admin={address_text(self.admin)}")
         argv.append(f"--shards={shards}")
+        if not any("--via_name" in flag for flag in flags):
+            argv.append("--via_name=weir")
         argv += flags
         self.argv = argv
         self.stopped = False
