@@ -24,9 +24,9 @@ Step Pump(Shard& shard, Stream& from, Stream& to, uint64_t& bytes) {
         continue;
       }
       if (from.receive_ended()) {
-        if (from.receive_error() != 0) return Step::kFailed;
         // A reset of which a send was told is a clean end for the receive: the send under way knows.
-        if (from.sending()) return moved ? Step::kMoved : Step::kWaits;
+        if (from.receive_error() == 0 && from.sending()) return moved ? Step::kMoved : Step::kWaits;
+        if (from.receive_error() != 0 || from.send_error() != 0) return Step::kFailed;
         if (!to.send_shut()) moved = true;
         to.ShutdownSend(shard);
         return moved ? Step::kMoved : Step::kDone;
