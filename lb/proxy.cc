@@ -16,9 +16,10 @@ Proxy::Proxy(Shard& shard, const Settings& settings, std::span<const ProxyCounte
       peers_(peers),
       counters_(counters),
       log_(log),
+      via_name_(settings.via_name.empty() ? "weir" : settings.via_name),
       clients_(settings.max_connections + kOverLimit),
       upstreams_(shard, settings, counters),
-      request_head_(settings.limits, kName),
+      request_head_(settings.limits, via_name_),
       response_head_(settings.limits),
       trailers_(settings.limits),
       house_keeper_(this) {

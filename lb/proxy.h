@@ -30,8 +30,6 @@ namespace weir::lb {
 
 class Proxy {
  public:
-  // Name in Via and in our own pages (RFC 9110 7.6.3).
-  static constexpr std::string_view kName = "weir";
   // Connections above the limit that are told so; what comes on top is closed without a word.
   static constexpr uint32_t kOverLimit = 64;
 
@@ -55,6 +53,8 @@ class Proxy {
   const Settings& settings() const { return settings_; }
   const Timeouts& timeouts() const { return settings_.timeouts; }
   ProxyCounters& counters() { return counters_; }
+  // In Via (RFC 9110 section 7.6.3).
+  std::string_view via_name() const { return via_name_; }
   UpstreamPool& upstreams() { return upstreams_; }
   AccessLog* log() { return log_; }
   Scope& scope() { return scope_; }
@@ -100,6 +100,7 @@ class Proxy {
   std::span<const ProxyCounters* const> peers_;
   ProxyCounters& counters_;
   AccessLog* log_;
+  const std::string via_name_;
   Scope scope_;
   Slab<ClientConnection> clients_;
   UpstreamPool upstreams_;

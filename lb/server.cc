@@ -109,6 +109,11 @@ Server::Server(Settings settings, bool demo, const UringFeatures& features)
       counters_(std::make_unique<ProxyCounters[]>(settings_.shards + 1)),
       tenants_(settings_.shards, nullptr),
       orders_(std::make_unique<Order[]>(size_t{settings_.shards} * 3)) {
+  if (settings_.via_name.empty()) {
+    char name[16];
+    std::snprintf(name, sizeof(name), "weir-%08x", static_cast<uint32_t>(RandomSeed()));
+    settings_.via_name = name;
+  }
   for (uint32_t i = 0; i < settings_.shards; ++i) data_counters_.push_back(&counters_[i]);
 }
 

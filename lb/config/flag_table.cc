@@ -21,6 +21,8 @@
           "Where /metrics, /healthz and /stats are served. Not for the public.")                             \
   FIELD(access_log, kService, PathText, access_log,                                                          \
         "A file that gets a line of JSON per request or TCP connection; - is standard output.")              \
+  SPECIAL(via_name, kService, TokenText, "weir- and eight random digits", via_name,                          \
+          "What this instance calls itself in Via. A request that names it already has come round: 508.")    \
   SPECIAL(shards, kMachine, ShardCount, "0: one per CPU", shards,                                            \
           "Threads that serve, each with an io_uring of its own.")                                           \
   SPECIAL(cpus, kMachine, CpuList, "all that are allowed", cpus,                                             \

@@ -63,6 +63,7 @@ using OptionalPatience = DurationIn<true>;
 ABSL_DECLARE_FLAG(weir::lb::ListenerList, listen);
 ABSL_DECLARE_FLAG(weir::lb::BackendList, backends);
 ABSL_DECLARE_FLAG(weir::lb::OptionalAddress, admin);
+ABSL_DECLARE_FLAG(weir::lb::TokenText, via_name);
 ABSL_DECLARE_FLAG(weir::lb::ShardCount, shards);
 ABSL_DECLARE_FLAG(weir::lb::CpuList, cpus);
 ABSL_DECLARE_FLAG(weir::lb::ConnectionCount, max_connections);

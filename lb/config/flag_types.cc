@@ -5,6 +5,7 @@
 #include <optional>
 #include <string_view>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "lb/balance/balancer.h"
@@ -254,6 +255,22 @@ bool AbslParseFlag(absl::string_view text, OptionalAddress* flag, std::string* e
 std::string AbslUnparseFlag(const OptionalAddress& flag) {
   return flag.value.family == 0 ? "" : flag.value.ToString();
 }
+
+bool AbslParseFlag(absl::string_view text, TokenText* flag, std::string* error) {
+  constexpr size_t kLongest = 64;
+  const bool token = std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           absl::string_view("!#$%&'*+-.^_`|~").find(c) != absl::string_view::npos;
+  });
+  if (!token || text.size() > kLongest) {
+    *error = "expected letters, digits and any of !#$%&'*+-.^_`|~, at most 64 of them";
+    return false;
+  }
+  flag->value = std::string(text);
+  return true;
+}
+
+std::string AbslUnparseFlag(const TokenText& flag) { return flag.value; }
 
 bool AbslParseFlag(absl::string_view text, PathText* flag, std::string* /*error*/) {
   flag->value = std::string(text);

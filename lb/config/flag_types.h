@@ -121,6 +121,14 @@ struct OptionalAddress {
 bool AbslParseFlag(absl::string_view text, OptionalAddress* flag, std::string* error);
 std::string AbslUnparseFlag(const OptionalAddress& flag);
 
+// A token (RFC 9110 section 5.6.2).
+struct TokenText {
+  static constexpr const char* kPlaceholder = "TOKEN";
+  std::string value;
+};
+bool AbslParseFlag(absl::string_view text, TokenText* flag, std::string* error);
+std::string AbslUnparseFlag(const TokenText& flag);
+
 struct PathText {
   static constexpr const char* kPlaceholder = "FILE";
   std::string value;

@@ -59,6 +59,7 @@ Settings Resolver::Resolve() {
     if (row.apply != nullptr) row.apply(settings_);
   }
   settings_.fd_limit = machine_.fd_limit;
+  settings_.via_name = absl::GetFlag(FLAGS_via_name).value;
   Listeners();
   Admin();
   Backends();

@@ -51,7 +51,8 @@ struct Settings {
   uint32_t shards = 1;    // resolved: never 0
   bool has_admin = false;
   SocketAddress admin;
-  std::string access_log;        // empty: none; "-": standard output; else a file that is appended to
+  std::string access_log;  // empty: none; "-": standard output; else a file that is appended to
+  std::string via_name;    // a token; empty: the server makes one up, so that two in a row are not a loop
   uint32_t max_connections = 0;  // clients, all shards together; resolved from the fd limit when not given
   uint64_t buffer_memory_bytes = 0;           // all shards together; resolved
   uint32_t upstream_idle_connections = 1024;  // kept per endpoint and shard

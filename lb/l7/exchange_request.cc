@@ -117,7 +117,7 @@ bool Exchange::SerializeHead(const Slice& rest, const http::BodyPiece& piece, bo
     proxy_.MakeRequestId(id);
     context.request_id = {id, sizeof(id)};
   }
-  context.via_name = Proxy::kName;
+  context.via_name = proxy_.via_name();
   context.default_host = proxy_.HostOf(client_.listener);
   const size_t most = http::MaxSerializedBytes(head, context);
   const bool copy =

@@ -132,7 +132,7 @@ void Exchange::OnInterim(Slice rest) {
   const bool forward = request_.minor >= 1;  // HTTP/1.0 knows no interim responses
   if (forward) {
     const http::ResponseContext context{
-        .body = {}, .client_minor = request_.minor, .date = {}, .via_name = Proxy::kName};
+        .body = {}, .client_minor = request_.minor, .date = {}, .via_name = proxy_.via_name()};
     const size_t most = http::MaxSerializedBytes(head, context);
     Buffer* chunk = most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;
     if (chunk == nullptr) {
@@ -159,7 +159,7 @@ void Exchange::OnSwitch(Slice rest) {
   status_ = response_.status;
   response_ns_ = shard_.now_ns();
   const http::ResponseContext context{
-      .body = {}, .client_minor = request_.minor, .date = proxy_.date(), .via_name = Proxy::kName};
+      .body = {}, .client_minor = request_.minor, .date = proxy_.date(), .via_name = proxy_.via_name()};
   const size_t most = http::MaxSerializedBytes(head, context);
   Buffer* chunk = most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;
   if (chunk == nullptr) {
@@ -211,7 +211,7 @@ void Exchange::OnFinal(Slice rest) {
                                       .client_minor = request_.minor,
                                       .keep_alive = keep_,
                                       .date = proxy_.date(),
-                                      .via_name = Proxy::kName};
+                                      .via_name = proxy_.via_name()};
   const size_t most = http::MaxSerializedBytes(head, context);
   const bool copy =
       piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;
