@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -400,6 +401,59 @@ TEST(HttpSeeds, DrainsServeWhoIsThere) {
     play.Finish();
     EXPECT_FALSE(play.rig().cut());
     play.Expect([](const Record& record) { return Whole(record) || record.refused; });
+  });
+}
+
+// Everything at once, with settings nobody would choose: only what must never happen is looked for.
+TEST(HttpSeeds, TheWorstDaysEndToo) {
+  ForEachSeed([](uint64_t seed) {
+    Scenario scenario = Draw(seed, seed % 2 == 0);
+    Random random(seed * 104'729);
+    const auto one_of = [&random](std::initializer_list<uint32_t> values) {
+      return values.begin()[random.Below(static_cast<uint32_t>(values.size()))];
+    };
+    scenario.faults.no_fd = random.OneIn(3) ? 0.02 : 0;
+    scenario.buffers = one_of({8, 12, 40, 256});
+    scenario.fd_limit = one_of({1 + 4 * scenario.shards + 20, 4096, 4096});
+    scenario.clients = 40;
+    scenario.taste.early_answers = random.OneIn(2);
+    scenario.taste.broken_answers = random.OneIn(2);
+    scenario.taste.one_bad_attempt = random.OneIn(2);
+    scenario.taste.upgrades = random.OneIn(2);
+    scenario.taste.most_body_bytes = one_of({3'000, 60'000, 300'000});
+    scenario.abort_one_in = one_of({0, 3, 10});
+    scenario.origin_idle_close_ns = one_of({0, 1, 20}) * kNsPerMs;
+    scenario.think_ns = one_of({0, 20, 300}) * kNsPerMs;
+    Settings& settings = scenario.settings;
+    settings.max_connections = one_of({5, 20, 1000});
+    settings.retries = one_of({0, 1, 2, 7});
+    settings.set_aside_ms = one_of({0, 10, 1'000});
+    settings.upstream_idle_connections = one_of({0, 1, 1024});
+    settings.timeouts.client_header_ms = one_of({50, 1'000, 10'000});
+    settings.timeouts.client_body_ms = one_of({50, 1'000, 30'000});
+    settings.timeouts.client_send_ms = one_of({50, 1'000, 30'000});
+    settings.timeouts.keep_alive_ms = one_of({10, 1'000, 60'000});
+    settings.timeouts.connect_ms = one_of({1, 100, 3'000});
+    settings.timeouts.response_ms = one_of({50, 1'000, 60'000});
+    settings.timeouts.upstream_body_ms = one_of({50, 1'000, 30'000});
+    settings.timeouts.request_ms = one_of({0, 0, 200, 5'000});
+    settings.timeouts.tcp_idle_ms = one_of({50, 1'000, 600'000});
+    settings.timeouts.upstream_idle_ms = one_of({5, 300, 55'000});
+    settings.timeouts.drain_ms = one_of({20, 2'000, 30'000});
+    scenario.mercy = {.lost = true, .local = true, .refused = true};
+    Play play(scenario);
+    for (uint32_t kills = random.Below(4); kills > 0; --kills) {
+      const int64_t down_ns = random.Below(2'000) * kNsPerMs;
+      Origin& origin = play.origin(random.Below(play.origins()));
+      play.world().After(random.Below(3'000) * kNsPerMs, [&origin, down_ns] { origin.Kill(down_ns); });
+    }
+    if (random.OneIn(2)) {
+      play.world().After(random.Below(3'000) * kNsPerMs, [&play] { play.rig().Drain(); });
+    }
+    play.Finish();
+    play.Expect([](const Record& record) {
+      return record.outcome != Outcome::kPending && record.outcome != Outcome::kUnsent;
+    });
   });
 }
 

@@ -122,7 +122,9 @@ void Rig::Drain() {
     world_->On(*control_, [&] {
       for (auto& owned : tenants_) {
         Tenant* tenant = owned.get();
-        Post(*control_, tenant->shard->index(), tenant->cut, [tenant] { tenant->proxy->CutAll(); });
+        Post(*control_, tenant->shard->index(), tenant->cut, [tenant] {
+          if (tenant->proxy != nullptr) tenant->proxy->CutAll();  // it may have drained meanwhile
+        });
       }
     });
   });
