@@ -33,6 +33,9 @@ Task<> Linger(Shard& shard, ClientConnection& client) {
     stream.ArmReceive(shard, Op::kPollFirst);
     co_await client.Park();
   }
+  // What it did not take in time is lost: where only the end of the connection ends the answer, a clean one
+  // would pass what fitted for all of it.
+  if (client.stream.sending()) client.cut = true;
 }
 
 // A connection above the limit: told so, and closed.
