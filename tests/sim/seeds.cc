@@ -14,14 +14,19 @@ constexpr uint64_t kFullSeeds = 100;
 
 }  // namespace
 
+bool SeedsWereChosen() {
+  const char* chosen = std::getenv("WEIR_SEED");
+  return chosen != nullptr && *chosen != '\0';
+}
+
 void ForEachSeed(const std::function<void(uint64_t seed)>& run) {
   const std::string test = testing::UnitTest::GetInstance()->current_test_info()->name();
   uint64_t first = 1;
   const char* full = std::getenv("WEIR_FULL");
   uint64_t last = full != nullptr && *full != '\0' && *full != '0' ? kFullSeeds : kSeeds;
-  if (const char* one = std::getenv("WEIR_SEED"); one != nullptr && *one != '\0') {
+  if (SeedsWereChosen()) {
     char* end = nullptr;
-    first = last = std::strtoull(one, &end, 10);
+    first = last = std::strtoull(std::getenv("WEIR_SEED"), &end, 10);
     if (*end == '-') last = std::strtoull(end + 1, nullptr, 10);
   }
   for (uint64_t seed = first; seed <= last; ++seed) {

@@ -32,6 +32,8 @@ Stage::Stage(uint64_t seed, Options options) {
   Rig::Options rig;
   rig.world.seed = seed;
   rig.world.faults = options.faults;
+  rig.world.least_window_bytes = options.least_window_bytes;
+  rig.world.most_window_bytes = options.most_window_bytes;
   rig.buffers = options.buffers;
   rig.settings = std::move(options.settings);
   rig_ = std::make_unique<Rig>(std::move(rig));

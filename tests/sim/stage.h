@@ -52,6 +52,8 @@ class Stage {
     Settings settings = Rig::Defaults(1);
     uint32_t buffers = 64;
     sim::Faults faults;
+    uint32_t least_window_bytes = 2 * 1024;
+    uint32_t most_window_bytes = 256 * 1024;
   };
   Stage(uint64_t seed, Options options);
   explicit Stage(uint64_t seed) : Stage(seed, Options()) {}

@@ -253,6 +253,36 @@ TEST(TruncatedAnswers, UntilCloseEndWithAResetOnly) {
   }
 }
 
+// The answer has come whole from the origin, its last piece waits for a client that does not read, and then
+// the request breaks off: whoever reads until the end must not take what fitted for everything.
+TEST(TruncatedAnswers, OfHttp10DoNotEndCleanlyInTheLastPiece) {
+  Stage::Options options;
+  options.most_window_bytes = 16 * 1024;
+  constexpr size_t kBytes = 12'000;
+  int cut_short = 0;
+  Play(
+      [&cut_short](Stage& stage) {
+        stage.Origin(0, [](Speaker& origin) {
+          origin.Say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + Chunks(1, kBytes) +
+                     "0\r\n\r\n");
+        });
+        Speaker& client = stage.Client("POST / HTTP/1.0\r\nContent-Length: 1000\r\n\r\nhalf");
+        client.peer.StopReading();
+        stage.Run(1'000);
+        client.peer.Finish();
+        stage.Run(5'000);
+        client.peer.ReadAgain();
+        stage.Run(1'000);
+        EXPECT_TRUE(client.over());
+        const size_t head = client.heard.find("\r\n\r\n");
+        const size_t body = head == std::string::npos ? 0 : client.heard.size() - head - 4;
+        EXPECT_TRUE(client.error() != 0 || body == kBytes) << body;
+        cut_short += body < kBytes ? 1 : 0;
+      },
+      options);
+  if (!SeedsWereChosen()) EXPECT_GT(cut_short, 0);
+}
+
 TEST(TruncatedAnswers, InTheHeadAre502) {
   for (const bool interim : {false, true}) {
     Play([interim](Stage& stage) {
@@ -329,7 +359,7 @@ TEST(Uploads, BodyBytesThatCameWithTheHeadAreCheckedFirst) {
     untouched += stage.origins().empty() ? 1 : 0;
     for (auto& origin : stage.origins()) EXPECT_FALSE(origin->ended());
   });
-  EXPECT_GT(untouched, 0);
+  if (!SeedsWereChosen()) EXPECT_GT(untouched, 0);
 }
 
 TEST(Uploads, ABadChunkLaterResetsTheUpstreamAndIs400) {
