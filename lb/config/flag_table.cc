@@ -12,7 +12,7 @@
 // flag's.
 #define WEIR_FLAGS(SPECIAL, FIELD)                                                                           \
   SPECIAL(listen, kService, ListenerList, "required", listeners,                                             \
-          "Where clients connect: http://ADDRESS:PORT or tcp://ADDRESS:PORT.")                               \
+          "Where clients connect: http://ADDRESS:PORT or tcp://ADDRESS:PORT. [::] is IPv6 alone.")           \
   SPECIAL(backends, kService, BackendList, "required", endpoints,                                            \
           "Where requests and connections go; names are resolved at start. WEIGHT: 1 to 1000.")              \
   FIELD(balance, kService, BalanceName, balance,                                                             \
@@ -86,10 +86,10 @@ bool SetFlag(absl::Flag<Type>& flag, std::string_view text, std::string* error) 
   Type value = absl::GetFlag(flag);
   if constexpr (kIsList<Type>) {
     if (!ParseElement(Absl(text), &value, error)) return false;
+  } else if (!absl::ParseFlag(Absl(text), &value, error)) {
+    return false;
   } else if (text.empty()) {
     *error = absl::StrCat("expected ", Type::kPlaceholder);
-    return false;
-  } else if (!absl::ParseFlag(Absl(text), &value, error)) {
     return false;
   }
   absl::SetFlag(&flag, value);
@@ -151,7 +151,7 @@ constexpr std::string_view kUsage = R"(Weir, a load balancer and reverse proxy f
 
 A list takes several values, separated by commas or by giving the flag again. DURATION: 500ms, 10s, 5m, 1h.
 SIZE: 65536, 64KiB, 256MiB, 1GiB (also k, M, G). --flagfile=FILE reads flags from a file, one a line; # begins
-a comment line, and the command line wins over the file.
+a comment line, and the command line wins over the file (to a list it adds).
 )";
 
 constexpr size_t kTextColumn = 36;

@@ -68,6 +68,7 @@ bool ParseList(absl::string_view text, List* flag, std::string* error) {
 constexpr std::string_view kListenerExpected = "expected http://ADDRESS:PORT or tcp://ADDRESS:PORT";
 constexpr std::string_view kBackendExpected =
     "expected HOST:PORT or HOST:PORT=WEIGHT (HOST: a name, an IPv4 address, or an IPv6 address in brackets)";
+constexpr std::string_view kPortExpected = "expected a port from 1 to 65535";
 
 bool LooksLikeHostName(std::string_view host) {
   if (host.empty() || host.size() > 253) return false;
@@ -114,6 +115,11 @@ std::string SizeText(uint64_t bytes) {
     if (bytes > 0 && bytes % factor == 0) return std::to_string(bytes / factor) + std::string(name);
   }
   return std::to_string(bytes);
+}
+
+std::string SizeInWords(uint64_t bytes) {
+  const std::string text = SizeText(bytes);
+  return bytes == 0 || text.back() == 'B' ? text : text + "B";
 }
 
 bool ParseCount(absl::string_view text, uint64_t* count, std::string* error) {
@@ -173,14 +179,15 @@ bool ParseElement(absl::string_view text, BackendList* flag, std::string* error)
       return Fail(error, "the port is missing: expected HOST:PORT or HOST:PORT=WEIGHT");
     }
     uint64_t port;
-    if (colon == std::string_view::npos || !LooksLikeHostName(rest.substr(0, colon)) ||
-        !Digits(rest.substr(colon + 1), &port) || port > UINT16_MAX) {
+    if (colon == std::string_view::npos || !Digits(rest.substr(colon + 1), &port)) {
       return Fail(error, kBackendExpected);
     }
+    if (port > UINT16_MAX) return Fail(error, kPortExpected);
+    if (!LooksLikeHostName(rest.substr(0, colon))) return Fail(error, kBackendExpected);
     item.host = rest.substr(0, colon);
     item.port = static_cast<uint16_t>(port);
   }
-  if (item.port == 0) return Fail(error, "expected a port from 1 to 65535");
+  if (item.port == 0) return Fail(error, kPortExpected);
   flag->items.push_back(std::move(item));
   return true;
 }

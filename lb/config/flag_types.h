@@ -19,6 +19,7 @@ std::string DurationText(uint64_t ms);
 // "64MiB", "1GiB", "16k", "4096": KiB, MiB, GiB are powers of 1024, as are k, M and G.
 bool ParseSize(absl::string_view text, uint64_t* bytes, std::string* error);
 std::string SizeText(uint64_t bytes);
+std::string SizeInWords(uint64_t bytes);  // with a unit in any case, for people: 512B
 bool ParseCount(absl::string_view text, uint64_t* count, std::string* error);
 
 template <uint32_t kMin, uint32_t kMax>
@@ -50,7 +51,7 @@ struct SizeIn {
     uint64_t bytes;
     if (!ParseSize(text, &bytes, error)) return false;
     if (bytes < kMin || bytes > kMax) {
-      *error = "expected a size from " + SizeText(kMin) + " to " + SizeText(kMax);
+      *error = "expected a size from " + SizeInWords(kMin) + " to " + SizeInWords(kMax);
       return false;
     }
     flag->value = static_cast<Value>(bytes);

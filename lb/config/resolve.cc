@@ -146,15 +146,19 @@ void Resolver::AddEndpoint(const SocketAddress& address, const BackendList::Item
 void Resolver::Shards() {
   const std::vector<int> wanted = absl::GetFlag(FLAGS_cpus).items;
   std::vector<int> cpus;
+  CpuList forbidden;
   for (const int cpu : wanted) {
     if (std::find(machine_.cpus.begin(), machine_.cpus.end(), cpu) == machine_.cpus.end()) {
-      Error("--cpus: ", cpu,
-            ": this process may not run on it; allowed: ", AbslUnparseFlag(CpuList{machine_.cpus}));
+      forbidden.items.push_back(cpu);
     } else if (std::find(cpus.begin(), cpus.end(), cpu) != cpus.end()) {
       Error("--cpus: ", cpu, " is given twice");
     } else {
       cpus.push_back(cpu);
     }
+  }
+  if (!forbidden.items.empty()) {
+    Error("--cpus: ", AbslUnparseFlag(forbidden),
+          ": this process may not run there; allowed: ", AbslUnparseFlag(CpuList{machine_.cpus}));
   }
   if (wanted.empty()) cpus = machine_.cpus;
   const uint32_t shards = absl::GetFlag(FLAGS_shards).value;
@@ -163,7 +167,7 @@ void Resolver::Shards() {
   if (settings_.shards <= cpus.size()) {
     cpus.resize(settings_.shards);
     settings_.cpus = std::move(cpus);
-  } else if (!wanted.empty()) {
+  } else if (!wanted.empty() && shards > wanted.size()) {
     Error("--shards: ", shards, " are more than the ", wanted.size(), " of --cpus");
   }
   // More shards than CPUs without --cpus: the scheduler places them.
@@ -175,7 +179,7 @@ void Resolver::Buffers() {
   if (settings_.buffer_memory_bytes == 0) {
     settings_.buffer_memory_bytes = DefaultBufferMemory(machine_.memory_bytes, settings_.shards);
   } else if (settings_.buffer_memory_bytes < least) {
-    Error("--buffer_memory: ", SizeText(settings_.buffer_memory_bytes), " is too little for ",
+    Error("--buffer_memory: ", SizeInWords(settings_.buffer_memory_bytes), " is too little for ",
           settings_.shards, " shards: expected ", SizeText(least), " or more (", kMinBuffersPerShard,
           " buffers of ", SizeText(kBufferSlotBytes), " each)");
   }
@@ -203,8 +207,8 @@ void Resolver::Connections() {
 void Resolver::Limits() {
   const http::Limits& limits = settings_.limits;
   if (limits.target_bytes >= limits.header_bytes) {
-    Error("--max_target_bytes: ", SizeText(limits.target_bytes),
-          " does not fit into --max_header_bytes=", SizeText(limits.header_bytes));
+    Error("--max_target_bytes: ", SizeInWords(limits.target_bytes),
+          " does not fit into --max_header_bytes=", SizeInWords(limits.header_bytes));
   } else if (!http::Valid(limits)) {
     Error("--max_header_bytes, --max_header_fields, --max_target_bytes: they do not go together");
   }

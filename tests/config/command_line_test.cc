@@ -237,7 +237,9 @@ TEST(CommandLine, ShardsAndCpus) {
   EXPECT_EQ(ParseWith({"--shards=3", "--cpus=0,1"}).err,
             OneError("--shards: 3 are more than the 2 of --cpus"));
   EXPECT_EQ(ParseWith({"--cpus=1-2"}).err,
-            OneError("--cpus: 2: this process may not run on it; allowed: 0-1,4-5"));
+            OneError("--cpus: 2: this process may not run there; allowed: 0-1,4-5"));
+  EXPECT_EQ(ParseWith({"--cpus=2-3,0,6-9"}).err,
+            OneError("--cpus: 2-3,6-9: this process may not run there; allowed: 0-1,4-5"));
   EXPECT_EQ(ParseWith({"--cpus=1,0-1"}).err, OneError("--cpus: 1 is given twice"));
   EXPECT_EQ(ParseWith({"--shards=257"}).err,
             OneError("--shards: \"257\": expected a whole number from 0 to 256"));
@@ -275,7 +277,7 @@ TEST(CommandLine, LimitsMustAgree) {
             OneError("--max_target_bytes: 8KiB does not fit into --max_header_bytes=8KiB"));
   EXPECT_FALSE(ParseWith({"--max_header_bytes=8KiB", "--max_target_bytes=4KiB"}).exit);
   EXPECT_EQ(ParseWith({"--max_header_bytes=31KiB"}).err,
-            OneError("--max_header_bytes: \"31KiB\": expected a size from 512 to 30KiB"));
+            OneError("--max_header_bytes: \"31KiB\": expected a size from 512B to 30KiB"));
 }
 
 TEST(CommandLine, TheAccessLogMustBeWritable) {

@@ -53,8 +53,8 @@ TEST(Sizes, RefuseTheRest) {
   for (const char* text : {"", "k", "-1k", "1.5k", "1 k", "1kb", "1MB", "1TiB", "18446744073709551615k"}) {
     EXPECT_EQ(Say<Size>(text), "expected a size such as 65536, 64KiB, 256MiB or 1GiB") << text;
   }
-  EXPECT_EQ(Say<Size>("511"), "expected a size from 512 to 30KiB");
-  EXPECT_EQ(Say<Size>("31k"), "expected a size from 512 to 30KiB");
+  EXPECT_EQ(Say<Size>("511"), "expected a size from 512B to 30KiB");
+  EXPECT_EQ(Say<Size>("31k"), "expected a size from 512B to 30KiB");
 }
 
 TEST(Counts, AreWholeAndInRange) {
@@ -99,8 +99,10 @@ TEST(Backends, HaveAPortAndPerhapsAWeight) {
   }
   EXPECT_EQ(Say<BackendList>("a:0"), "expected a port from 1 to 65535");
   EXPECT_EQ(Say<BackendList>("1.1.1.1:0"), "expected a port from 1 to 65535");
-  for (const char* text : {":80", "a:", "a:x", "a:65536", "::1:80", "1.2.3:80", "300.0.0.1:80", "a b:80",
-                           "http://a:80", "-a:80", "[::1:80", "a/b:80"}) {
+  EXPECT_EQ(Say<BackendList>("a:65536"), "expected a port from 1 to 65535");
+  EXPECT_EQ(Say<BackendList>("1.1.1.1:65536"), "expected a port from 1 to 65535");
+  for (const char* text : {":80", "a:", "a:x", "::1:80", "1.2.3:80", "300.0.0.1:80", "a b:80", "http://a:80",
+                           "-a:80", "[::1:80", "a/b:80"}) {
     EXPECT_EQ(Say<BackendList>(text),
               "expected HOST:PORT or HOST:PORT=WEIGHT (HOST: a name, an IPv4 address, or an IPv6 address in "
               "brackets)")
