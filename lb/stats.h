@@ -1,5 +1,5 @@
 // What the proxy counts, per shard; each is written by its shard and read by the admin pages (core/stats.h).
-// Names follow the metrics they become (admin/metrics.cc).
+// Names follow the metrics they become (admin/pages.cc).
 #pragma once
 
 #include "core/stats.h"
