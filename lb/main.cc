@@ -1,4 +1,7 @@
 // weir: reads the command line, checks that this machine can run it, and runs it.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
 
@@ -7,7 +10,22 @@
 #include "lb/config/ports.h"
 #include "lb/server.h"
 
+namespace {
+
+// Started without standard streams, the first sockets would get their numbers, and a log line would go to a
+// client.
+void OccupyStandardStreams() {
+  int fd;
+  do {
+    fd = open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) close(fd);
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  OccupyStandardStreams();
   using weir::lb::CommandLine;
   const CommandLine line = weir::lb::ParseCommandLine(argc, argv, weir::lb::ReadMachine());
   std::fputs(line.out.c_str(), stdout);
