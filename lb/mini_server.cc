@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kMostRequestBytes = size_t{1} << 20;  // head and body kept while it arrives
 constexpr uint32_t kAcceptRetryMs = 100;
+constexpr uint32_t kSpare = 8;  // places for new connections while evicted ones are still being closed
 
 std::string Format(const MiniReply& reply, bool keep_alive, bool head_only, int64_t wall_ms) {
   char date[http::kDateBytes];
@@ -58,12 +59,14 @@ Root MiniServer::Accept(Scope& scope) {
     co_await accept_waiter_.Park();
     while (!accept_.empty()) {
       const int fd = accept_.Pop();
+      if (connections_.size() + kSpare >= connections_.capacity()) EvictOne();
       Connection* connection = closing_ ? nullptr : connections_.Make();
       if (connection == nullptr) {
         shard_.backend().Close(fd);
         continue;
       }
       connection->server = this;
+      connection->since_ns = shard_.now_ns();
       connection->stream.Open(fd);
       Serve(scope, connection);
     }
@@ -81,6 +84,17 @@ Root MiniServer::Accept(Scope& scope) {
   fd_ = -1;
 }
 
+void MiniServer::EvictOne() {
+  Connection* oldest = nullptr;
+  connections_.ForEach([&oldest](Connection& connection) {
+    if (connection.evicted || connection.stream.closing()) return;
+    if (oldest == nullptr || connection.since_ns < oldest->since_ns) oldest = &connection;
+  });
+  if (oldest == nullptr) return;
+  oldest->evicted = true;
+  shard_.Wake(oldest);
+}
+
 Root MiniServer::Serve(Scope& /*scope*/, Connection* connection) {
   while (!closing_ && co_await ReadRequest(connection)) {
     const bool keep_alive = head_.facts.keep_alive;
@@ -89,6 +103,7 @@ Root MiniServer::Serve(Scope& /*scope*/, Connection* connection) {
     // What was parsed lies in `in`; keep what follows it for the next request.
     connection->in.erase(0, head_.head_bytes);
     if (!co_await Send(connection) || !keep_alive) break;
+    connection->since_ns = shard_.now_ns();
   }
   shard_.ClearTimer(connection->timer);
   connection->run = [](Runnable* self) {
@@ -137,7 +152,8 @@ Task<bool> MiniServer::ReadRequest(Connection* connection) {
         if (!co_await Send(connection)) co_return false;
       }
     }
-    if (stream.receive_ended() || closing_ || connection->timer.fired || in.size() > kMostRequestBytes)
+    if (stream.receive_ended() || closing_ || connection->timer.fired || connection->evicted ||
+        in.size() > kMostRequestBytes)
       co_return false;
     stream.ArmReceive(shard_, Op::kPollFirst);
     co_await connection->Park();

@@ -1,6 +1,7 @@
 // MiniServer: a small HTTP/1.1 server for the control shard: the admin pages and the demo's origins. Whole
 // answers from a function, request bodies read and dropped, keep-alive. Not the data path: it allocates, and
-// serves kMaxConnections.
+// serves a bounded number of connections; a new one takes the place of the one that has asked for nothing
+// longest.
 #pragma once
 
 #include <functional>
@@ -47,6 +48,8 @@ class MiniServer {
     Stream stream;
     Timer timer;
     MiniServer* server = nullptr;
+    int64_t since_ns = 0;  // the last request's end, or accept
+    bool evicted = false;  // a new one needs the place
     std::string in;
     std::string out;  // being sent: outlives the send, because the connection outlives its stream
   };
@@ -57,6 +60,7 @@ class MiniServer {
   Task<bool> ReadRequest(Connection* connection);
   Task<bool> Send(Connection* connection);
   void OnClosing(Connection* connection);
+  void EvictOne();
 
   Shard& shard_;
   int fd_;
