@@ -697,13 +697,21 @@ class Special(ScriptedTest):
 
     def test_loops(self):
         ports = [weir_harness.free_port() for _ in range(2)]
-        one = self.weir(f"127.0.0.1:{ports[1]}", ports=[ports[0]], shards=1)
-        other = self.weir(f"127.0.0.1:{ports[0]}", ports=[ports[1]], shards=1)
+        one = self.weir(f"127.0.0.1:{ports[1]}", "--via_name=one", ports=[ports[0]], shards=1)
+        other = self.weir(f"127.0.0.1:{ports[0]}", "--via_name=other", ports=[ports[1]], shards=1)
         self.assertEqual((self.get(one).status, self.get(other).status), (508, 508))
         response, origin = self.one(b"GET / HTTP/1.1\r\nHost: test\r\nVia: 1.1 other, 1.1 weir (comment)\r\n\r\n")
         self.assertEqual((response.status, origin.received()), (508, b""))
         response, origin = self.one(b"GET / HTTP/1.1\r\nHost: test\r\nVia: 1.0 fred, 1.1 weirdo\r\n\r\n")
         self.assertEqual((response.status, origin.requests[0].header("Via")), (200, "1.0 fred, 1.1 weirdo, 1.1 weir"))
+
+    def test_one_weir_behind_another_is_no_loop(self):
+        origin = self.origin()
+        weirs = [self.weir(origin, "--via_name=inner")]
+        weirs.append(self.weir(weir_harness.address_text(weirs[0].address), "--via_name=outer"))
+        response = self.get(weirs[1])
+        self.assertEqual((response.status, response.header("Via")), (200, "1.1 inner, 1.1 outer"))
+        self.assertEqual(origin.requests[0].header("Via"), "1.1 outer, 1.1 inner")
 
     def test_what_the_origin_sees(self):
         response, origin = self.one(

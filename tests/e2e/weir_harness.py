@@ -478,14 +478,14 @@ def ok(body=b"", extra=b"", head=False):
 class Process:
     """A program we started: ended by its own id, its output in files."""
 
-    def __init__(self, argv, name, preexec=None, env=None, cwd=None, stdin=subprocess.DEVNULL):
+    def __init__(self, argv, name, preexec=None, stdout=None):
         self.name = name
         self.directory = scratch(name)
         self.out_path = os.path.join(self.directory, "out")
         self.err_path = os.path.join(self.directory, "err")
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.popen = subprocess.Popen(
-                argv, stdin=stdin, stdout=out, stderr=err, preexec_fn=preexec, env=env, cwd=cwd
+                argv, stdin=subprocess.DEVNULL, stdout=out if stdout is None else stdout, stderr=err, preexec_fn=preexec
             )
         self.pid = self.popen.pid
 
@@ -668,8 +668,8 @@ class Weir(Process):
         admin=True,
         wrapper=(),
         preexec=None,
-        wait=True,
         ports=None,
+        stdout=None,
     ):
         hosts = hosts or ["127.0.0.1"] * len(listen)
         ports = ports or [free_port(host) for host in hosts]
@@ -691,10 +691,9 @@ class Weir(Process):
         argv += flags
         self.argv = argv
         self.stopped = False
-        super().__init__(argv, "weir", preexec)
-        if wait:
-            self.wait_until_ready()
-            self.fds_before = self.fds()
+        super().__init__(argv, "weir", preexec, stdout)
+        self.wait_until_ready()
+        self.fds_before = self.fds()
 
     @property
     def address(self):
