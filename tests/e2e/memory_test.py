@@ -125,7 +125,7 @@ class Idle(WeirTest):
             """The smallest that it comes to in some seconds: what a burst needed is given back in pieces."""
             least, end = weir.private_memory(), time.monotonic() + seconds
             still = 0
-            while time.monotonic() < end and still < 8:
+            while time.monotonic() < end and still < 4:
                 both.pump()
                 time.sleep(0.5)
                 now = weir.private_memory()
