@@ -327,8 +327,11 @@ Root Server::Control(Scope& /*scope*/) {
         LogLine("drain time is over: cutting %llu connections",
                 static_cast<unsigned long long>(OpenConnections()));
         GiveOrder(Order::Kind::kCut);
-        if (log_writer_ != nullptr) log_writer_->BeginStop();
-        control_->SetTimer(timer_, kLastWordsMs);
+        control_->SetTimer(timer_, kLastWordsMs / 2);  // for the log lines of what was cut
+      } else if (state_ == State::kCutting && log_writer_ != nullptr && !log_stopped_) {
+        log_stopped_ = true;  // a pipe that nobody reads, or a stuck disk
+        log_writer_->BeginStop();
+        control_->SetTimer(timer_, kLastWordsMs / 2);
       } else if (state_ == State::kCutting) {
         LogLine("connections did not end: leaving");
         _exit(2);

@@ -81,6 +81,7 @@ class Server {
   State state_ = State::kServing;
   uint32_t shards_drained_ = 0;
   bool cut_ = false;
+  bool log_stopped_ = false;
   int64_t signal_ns_ = 0;
   int64_t start_wall_ms_ = 0;
 };
