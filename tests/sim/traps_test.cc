@@ -86,6 +86,7 @@ TEST(PooledConnections, BytesBehindAnAnswerEndThem) {
       });
       Speaker& client = stage.Client(Get("/1"));
       stage.Run(50);
+      EXPECT_TRUE(stage.origin(0).over());
       client.Say(Get("/2"));
       stage.Run(50);
       EXPECT_EQ(client.Count("HTTP/1.1 "), 2u) << client.heard;
@@ -285,17 +286,38 @@ TEST(TruncatedAnswers, OfHttp10DoNotEndCleanlyInTheLastPiece) {
 
 TEST(TruncatedAnswers, InTheHeadAre502) {
   for (const bool interim : {false, true}) {
-    Play([interim](Stage& stage) {
-      stage.Origin(0, [interim](Speaker& origin) {
-        origin.Say(interim ? "HTTP/1.1 103 Early Hints\r\n\r\n" : "HTTP/1.1 200 O");
-        origin.peer.Finish();
-      });
-      Speaker& client = stage.Client(Get("/"));
-      stage.Run(100);
-      EXPECT_EQ(client.Count("HTTP/1.1 502"), 1u) << client.heard;
-      EXPECT_EQ(stage.origins().size(), 1u) << "bytes of an answer were there: no second try";
-    });
+    Play(
+        [interim](Stage& stage) {
+          const auto begin = [interim](Speaker& origin) {
+            origin.Say(interim ? "HTTP/1.1 103 Early Hints\r\n\r\n" : "HTTP/1.1 200 O");
+            origin.peer.Finish();
+          };
+          stage.Origin(0, begin);
+          stage.Origin(1, begin);
+          Speaker& client = stage.Client(Get("/"));
+          stage.Run(100);
+          EXPECT_EQ(client.Count("HTTP/1.1 502"), 1u) << client.heard;
+          EXPECT_EQ(stage.origins().size(), 1u) << "bytes of an answer were there: no second try";
+        },
+        With([](Settings&) {}, 2));
   }
+}
+
+// The reset may be told to the send of the request's body: to the receive it then looks like a clean end.
+TEST(TruncatedAnswers, ToAnUploadThatIsStuckDoNotLookWhole) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [](Speaker& origin) {
+      origin.peer.StopReading();
+      origin.Say("HTTP/1.1 200 OK\r\n\r\nsome of it");
+    });
+    Speaker& client = stage.Client(Post("/", kChunked, Chunks(100, 10'000)));
+    stage.Run(500);
+    EXPECT_TRUE(client.Heard("200 OK")) << client.heard;
+    stage.origin(0).peer.Reset();
+    stage.Run(5'000);
+    EXPECT_TRUE(client.over());
+    EXPECT_FALSE(client.heard.ends_with("0\r\n\r\n")) << client.heard;
+  });
 }
 
 // Uploads.
@@ -900,6 +922,115 @@ TEST(Endpoints, WhenNoneIsThereItIs502ThenNoneIsAvailable) {
     stage.Run(100);
     EXPECT_EQ(last.Count("HTTP/1.1 200"), 1u) << last.heard;
   });
+}
+
+// TCP.
+
+TEST(Tcp, EachDirectionEndsByItself) {
+  Play([](Stage& stage) {
+    stage.Origin(0);
+    Speaker& client = stage.Client("up", kTcpAddress);
+    stage.Run(20);
+    EXPECT_EQ(stage.origin(0).heard, "up");
+    client.peer.Finish();
+    stage.Run(20);
+    EXPECT_TRUE(stage.origin(0).ended());
+    stage.origin(0).Say("down");
+    stage.Run(5'000);
+    EXPECT_EQ(client.heard, "down");
+    EXPECT_FALSE(client.over());
+    stage.origin(0).peer.Finish();
+    stage.Run(20);
+    EXPECT_TRUE(client.ended());
+    EXPECT_EQ(stage.counters().open_connections.Get(), 0u);
+  });
+}
+
+TEST(Tcp, AResetOnOneSideIsOneOnTheOther) {
+  for (const bool by_client : {false, true}) {
+    Play([by_client](Stage& stage) {
+      stage.Origin(0);
+      Speaker& client = stage.Client("up", kTcpAddress);
+      stage.Run(20);
+      stage.origin(0).Say("down");
+      stage.Run(20);
+      (by_client ? client : stage.origin(0)).peer.Reset();
+      stage.Run(20);
+      EXPECT_EQ((by_client ? stage.origin(0) : client).error(), ECONNRESET);
+    });
+  }
+}
+
+TEST(Tcp, ARefusedConnectIsTriedElsewhere) {
+  Play(
+      [](Stage& stage) {
+        stage.Origin(2);
+        for (int i = 0; i < 6; ++i) stage.Client("up", kTcpAddress);
+        stage.Run(50);
+        EXPECT_EQ(stage.origins().size(), 6u);
+        EXPECT_EQ(stage.counters().tcp_failures.Get(), 0u);
+        // The two that refuse are soon left alone.
+        const uint64_t failures = stage.counters().upstream_connect_failures.Get();
+        for (int i = 0; i < 6; ++i) stage.Client("up", kTcpAddress);
+        stage.Run(50);
+        EXPECT_EQ(stage.origins().size(), 12u);
+        EXPECT_EQ(stage.counters().upstream_connect_failures.Get(), failures);
+      },
+      With([](Settings&) {}, 3));
+}
+
+TEST(Tcp, WhenNobodyAnswersTheClientIsReset) {
+  for (const bool refused : {false, true}) {
+    Play([refused](Stage& stage) {
+      if (!refused) stage.Origin(0);
+      Speaker& client = stage.Client("", kTcpAddress);
+      stage.Until([&] { return stage.counters().accepted.Get() == 1; }, 10);
+      stage.world().faults().connect_lost = 1;
+      stage.Run(refused ? 50 : 2'900);
+      EXPECT_EQ(client.over(), refused);
+      stage.Run(200);
+      EXPECT_EQ(client.error(), ECONNRESET);
+      EXPECT_EQ(stage.counters().tcp_failures.Get(), 1u);
+      stage.world().faults().connect_lost = 0;
+    });
+  }
+}
+
+TEST(Tcp, AnIdleConnectionEnds) {
+  Play(
+      [](Stage& stage) {
+        stage.Origin(0);
+        Speaker& client = stage.Client("up", kTcpAddress);
+        for (int i = 0; i < 5; ++i) {
+          stage.Run(9'000);
+          (i % 2 == 0 ? client : stage.origin(0)).Say("still here");
+        }
+        EXPECT_FALSE(client.over());
+        stage.Run(10'500);
+        EXPECT_TRUE(client.ended());
+        EXPECT_TRUE(stage.origin(0).ended());
+      },
+      With([](Settings& settings) { settings.timeouts.tcp_idle_ms = 10'000; }));
+}
+
+// What one side does not read, nobody reads from the other.
+TEST(Tcp, ASlowSideSlowsTheOther) {
+  for (const bool client_reads_not : {false, true}) {
+    Play([client_reads_not](Stage& stage) {
+      stage.Origin(0);
+      Speaker& client = stage.Client("up", kTcpAddress);
+      stage.Run(20);
+      Speaker& reader = client_reads_not ? client : stage.origin(0);
+      Speaker& writer = client_reads_not ? stage.origin(0) : client;
+      reader.keep = false;
+      reader.peer.StopReading();
+      writer.Say(std::string(5'000'000, 'a'));
+      stage.Run(10'000);
+      EXPECT_LT(writer.peer.bytes_acknowledged(), 1'000'000u);
+      reader.peer.ReadAgain();
+      EXPECT_TRUE(stage.Until([&] { return reader.heard_bytes >= 5'000'000; }, 60'000));
+    });
+  }
 }
 
 // Draining.
