@@ -361,6 +361,7 @@ void Exchange::Log() {
 
 UpstreamConnection* Exchange::TakeTunnel() {
   WEIR_CHECK(verdict_ == Verdict::kTunnel);
+  proxy_.counters().upstream_bytes_sent.Add(upstream_->stream.sent_bytes() - upstream_sent_before_);
   return std::exchange(upstream_, nullptr);
 }
 

@@ -94,9 +94,8 @@ bool Exchange::StepResponseHead() {
       if (result.done()) in.RemovePrefix(from_upstream_.ConsumedOfLast(result.consumed));
     }
   }
-  // What stands behind an interim head or a switch is taken, and counted, again.
-  const bool goes_on = result.done() && (head.facts.interim() || head.facts.status == 101);
-  proxy_.counters().upstream_bytes_received.Add(goes_on ? received - in.size() : received);
+  // What stands behind the head is counted as it is used.
+  proxy_.counters().upstream_bytes_received.Add(result.done() ? received - in.size() : received);
   if (result.failed()) {
     BadResponse("upstream_bad_response");
     return true;
@@ -198,6 +197,7 @@ void Exchange::OnFinal(Slice rest) {
   http::BodyPiece piece;
   if (!response_body_.done() && !rest.empty()) {
     piece = response_body_.Read(rest.data(), rest.size());
+    proxy_.counters().upstream_bytes_received.Add(piece.consumed);
     if (piece.state == http::BodyState::kError) {
       BadResponse("upstream_bad_response");
       return;
@@ -246,8 +246,8 @@ void Exchange::OnFinal(Slice rest) {
 }
 
 void Exchange::TakeDownload(Slice in) {
-  proxy_.counters().upstream_bytes_received.Add(in.size());
   const http::BodyPiece piece = response_body_.Read(in.data(), in.size());
+  proxy_.counters().upstream_bytes_received.Add(piece.consumed);
   if (piece.state == http::BodyState::kError) {
     proxy_.counters().upstream_bad_responses.Add();
     Truncate("upstream_bad_response");
@@ -278,10 +278,13 @@ void Exchange::StepDownloadTrailers() {
     return;
   }
   if (!result.done()) {
+    proxy_.counters().upstream_bytes_received.Add(in.size());
     up.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
     return;
   }
-  in.RemovePrefix(from_upstream_.ConsumedOfLast(result.consumed));
+  const uint32_t consumed = from_upstream_.ConsumedOfLast(result.consumed);
+  proxy_.counters().upstream_bytes_received.Add(consumed);
+  in.RemovePrefix(consumed);
   progress_ = true;
   if (down_framing_ == http::Framing::kChunked) {
     const size_t most = http::MaxSerializedBytes(trailers);

@@ -59,11 +59,12 @@ void EndExchange(Shard& shard, Exchange* exchange) {
 
 Task<> Tunnel(Proxy& proxy, ClientConnection& client, UpstreamConnection* upstream) {
   const uint32_t endpoint = upstream->endpoint;
+  const uint64_t sent_before = upstream->stream.sent_bytes();
   const RelayResult result = co_await Relay(proxy, client, *upstream);
   proxy.counters().client_bytes_received.Add(result.client_bytes);
   proxy.counters().client_bytes_sent.Add(result.upstream_bytes);
   proxy.counters().upstream_bytes_received.Add(result.upstream_bytes);
-  proxy.counters().upstream_bytes_sent.Add(result.client_bytes);
+  proxy.counters().upstream_bytes_sent.Add(upstream->stream.sent_bytes() - sent_before);
   proxy.upstreams().Close(upstream, result.reset);
   proxy.upstreams().Done(endpoint);
   if (result.reset) client.cut = true;
