@@ -57,6 +57,12 @@ Client::Client(sim::World& world, Story& story, std::vector<uint64_t> ids, Habit
 
 void Client::Start() { Next(); }
 
+uint64_t Client::bytes_received() const {
+  uint64_t sum = 0;
+  for (const sim::Peer* peer : peers_) sum += peer->bytes_received();
+  return sum;
+}
+
 void Client::GiveUp() {
   if (current_ != nullptr && !current_->over) {
     current_->peer.Reset();
@@ -88,6 +94,7 @@ void Client::Next() {
 
 void Client::Connect() {
   sim::Peer& peer = world_.Connect(habits_.to, habits_.from_ip);
+  peers_.push_back(&peer);
   peer.manner = habits_.manner;
   auto shared = std::make_shared<Connection>(peer);
   current_ = shared;

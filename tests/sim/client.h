@@ -42,6 +42,7 @@ class Client {
   Mercy mercy;
   void Start();
   bool done() const { return done_; }
+  uint64_t bytes_received() const;  // on all its connections
   // Weir was told to end: closed idle connections and refused connects are right from now on.
   std::function<bool()> draining = [] { return false; };
   // Ends whatever it is doing.
@@ -91,6 +92,7 @@ class Client {
   std::deque<Record*> todo_;
   uint32_t connections_ = 0;
   Shared current_;
+  std::vector<const sim::Peer*> peers_;
   bool done_ = false;
 };
 

@@ -102,6 +102,50 @@ class Play {
     return std::all_of(clients_.begin(), clients_.end(), [](const auto& client) { return client->done(); });
   }
 
+  // Nothing was lost and everything was answered: then every byte and every answer is counted, and logged,
+  // once.
+  void CheckSums() {
+    uint64_t bodies = 0;
+    uint64_t answers[6] = {};
+    for (const Record& record : story_.records()) {
+      const Plan& plan = record.plan;
+      const bool tunnel = plan.answer.switches;
+      bodies += plan.body.length + (tunnel ? plan.echo_bytes : 0);
+      const int status = tunnel ? 101 : plan.answer.status;
+      ++answers[status / 100];
+      const std::string line = rig_->LogLinesOf(plan.id);
+      EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << line;
+      EXPECT_NE(line.find("\"status\":" + std::to_string(status) + ","), std::string::npos) << line;
+      EXPECT_NE(line.find("\"end\":\"ok\""), std::string::npos) << line;
+    }
+    uint64_t client_heard = 0;
+    for (const auto& client : clients_) client_heard += client->bytes_received();
+    uint64_t origin_heard = 0;
+    uint64_t origin_said = 0;
+    for (const auto& origin : origins_) {
+      for (const sim::Peer* peer : origin->server().connections()) {
+        origin_heard += peer->bytes_received();
+        origin_said += peer->bytes_acknowledged();
+      }
+    }
+    EXPECT_EQ(rig_->Sum(&ProxyCounters::client_bytes_received), bodies);
+    EXPECT_EQ(rig_->Sum(&ProxyCounters::client_bytes_sent), client_heard);
+    // A send that is told finished after its connection was closed is not counted.
+    EXPECT_LE(rig_->Sum(&ProxyCounters::upstream_bytes_sent), origin_heard);
+    if (scenario_.faults.late_completion == 0) {
+      EXPECT_EQ(rig_->Sum(&ProxyCounters::upstream_bytes_sent), origin_heard);
+    }
+    EXPECT_EQ(rig_->Sum(&ProxyCounters::upstream_bytes_received), origin_said);
+    EXPECT_EQ(rig_->RequestsCounted(), story_.records().size());
+    for (uint32_t i = 0; i < 6; ++i) EXPECT_EQ(rig_->RequestsCounted(i), answers[i]) << i << "xx";
+    EXPECT_EQ(rig_->Sum(&ProxyCounters::local_responses), 0u);
+    const uint64_t retries = rig_->Sum(&ProxyCounters::retries);  // of connects that took too long
+    if (scenario_.faults.connect_lost == 0) EXPECT_EQ(retries, 0u);
+    EXPECT_EQ(rig_->Sum(&ProxyCounters::client_aborts), 0u);
+    EXPECT_EQ(rig_->Sum(&ProxyCounters::upstream_connects) + rig_->Sum(&ProxyCounters::upstream_reused),
+              story_.records().size() + retries);
+  }
+
   // For every request: `right` says whether its outcome is one that may be.
   template <class Right>
   void Expect(Right&& right) {
@@ -208,6 +252,7 @@ TEST(HttpSeeds, PeacefulDaysAnswerEverything) {
     Play play(scenario);
     play.Finish();
     play.Expect(Whole);
+    play.CheckSums();
   });
 }
 
@@ -237,6 +282,7 @@ TEST(HttpSeeds, TunnelsCarryEverything) {
     Play play(scenario);
     play.Finish();
     play.Expect(Whole);
+    play.CheckSums();
   });
 }
 

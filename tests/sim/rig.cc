@@ -80,11 +80,15 @@ uint64_t Rig::Sum(Counter ProxyCounters::* counter) const {
   return sum;
 }
 
+uint64_t Rig::RequestsCounted(uint32_t status_class) const {
+  uint64_t sum = 0;
+  for (const auto& tenant : tenants_) sum += tenant->counters.requests[status_class].Get();
+  return sum;
+}
+
 uint64_t Rig::RequestsCounted() const {
   uint64_t sum = 0;
-  for (const auto& tenant : tenants_) {
-    for (const Counter& requests : tenant->counters.requests) sum += requests.Get();
-  }
+  for (uint32_t i = 0; i < 6; ++i) sum += RequestsCounted(i);
   return sum;
 }
 

@@ -47,6 +47,7 @@ class Rig {
   // Of all shards together.
   uint64_t Sum(Counter ProxyCounters::* counter) const;
   uint64_t RequestsCounted() const;
+  uint64_t RequestsCounted(uint32_t status_class) const;
 
   // Orders every shard to drain; after settings.timeouts.drain_ms it cuts what is left.
   void Drain();
