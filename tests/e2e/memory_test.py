@@ -118,7 +118,10 @@ class Idle(WeirTest):
         if hard < 20_000:
             self.skipTest(f"{MANY} proxied connections need 20000 open files, and the hard limit (ulimit -Hn) is {hard}")
         both = Both(closing)
-        weir = self.weir(weir_harness.address_text(both.listener.getsockname()), *flags)
+        # On a busy machine it takes minutes until all are connected and the memory has settled: no deadline of the
+        # clients' may end a connection meanwhile.
+        patience = ("--keep_alive_timeout=1h", "--client_header_timeout=1h", "--client_body_timeout=1h")
+        weir = self.weir(weir_harness.address_text(both.listener.getsockname()), *patience, *flags)
         self.addCleanup(both.close)
 
         def settled(seconds):
