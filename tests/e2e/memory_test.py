@@ -1,5 +1,6 @@
 """What an idle keep-alive connection costs, measured from outside: the private memory of the whole process."""
 
+import os
 import re
 import selectors
 import socket
@@ -112,6 +113,7 @@ class Both:
         self.selector.close()
 
 
+@unittest.skipUnless(os.environ.get("WEIR_FULL"), "9,000 connections and a quiet machine: tools/test --full")
 class Idle(WeirTest):
     def measure(self, closing, *flags):
         hard = weir_harness.raise_file_limit()
