@@ -25,6 +25,7 @@ std::string HeadOf(const Plan& plan) {
                      std::to_string(plan.minor) + "\r\n";
   text += "Host: " + (plan.absolute ? "elsewhere" : host) + "\r\n";
   text += "X-One: " + id + "\r\nX-Forwarded-For: 6.6.6.6\r\nKeep-Alive: 5\r\nX-Hop: hop\r\n";
+  if (plan.pad_bytes > 0) text += "X-Pad: " + std::string(plan.pad_bytes, 'p') + "\r\n";
   if (plan.own_request_id) text += "X-Request-ID: req-" + id + "\r\n";
   std::string connection;
   const auto option = [&connection](std::string_view name) {
@@ -316,6 +317,7 @@ void Client::CheckFinal(const Record& record, const Message& head) {
   EXPECT_EQ(head.Count("X-Id"), 1u);
   EXPECT_EQ(head.ValueOf("X-Id"), id);
   EXPECT_EQ(head.ValueOf("X-Answer"), "a value that makes the head longer");
+  EXPECT_EQ(head.ValueOf("X-Pad"), std::string(answer.pad_bytes, 'q'));
   EXPECT_EQ(head.Count("Keep-Alive"), 0u);
   EXPECT_EQ(head.Count("Date"), 1u);
   if (plan.id % 2 == 0) EXPECT_EQ(head.ValueOf("Date"), "Tue, 15 Nov 1994 08:12:31 GMT");

@@ -475,6 +475,10 @@ TEST(HttpSeeds, TheWorstDaysEndToo) {
     scenario.think_ns = one_of({0, 20, 300}) * kNsPerMs;
     Settings& settings = scenario.settings;
     settings.max_connections = one_of({5, 20, 1000});
+    if (random.OneIn(3)) {
+      settings.limits.header_bytes = 30 * 1024;
+      scenario.taste.most_pad_bytes = 30'000;
+    }
     settings.retries = one_of({0, 1, 2, 7});
     settings.set_aside_ms = one_of({0, 10, 1'000});
     settings.upstream_idle_connections = one_of({0, 1, 1024});

@@ -125,6 +125,7 @@ void Origin::CheckHead(const Record& record, const Message& head) {
   EXPECT_EQ(head.ValueOf("Host"), "h" + id + ".test");
   EXPECT_EQ(head.Count("X-One"), 1u);
   EXPECT_EQ(head.ValueOf("X-One"), id);
+  EXPECT_EQ(head.ValueOf("X-Pad"), std::string(plan.pad_bytes, 'p'));
   EXPECT_EQ(head.Count("X-Hop"), plan.named_field ? 0u : 1u);
   EXPECT_EQ(head.Count("X-Forwarded-For"), 1u);
   EXPECT_TRUE(head.ValueOf("X-Forwarded-For").starts_with("127."));
@@ -218,6 +219,7 @@ void Origin::SendAnswer(const Shared& shared) {
           " Reason\r\nX-Id: " + id +
           "\r\nX-Answer: a value that makes the head longer\r\nKeep-Alive: timeout=5\r\n";
   const bool closes = answer.close || answer.body.framing == Framing::kUntilClose;
+  if (answer.pad_bytes > 0) text += "X-Pad: " + std::string(answer.pad_bytes, 'q') + "\r\n";
   if (closes) text += "Connection: close\r\n";
   if (!closes && answer.minor == 0) text += "Connection: keep-alive\r\n";
   if (plan.id % 2 == 0) text += "Date: Tue, 15 Nov 1994 08:12:31 GMT\r\n";

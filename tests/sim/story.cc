@@ -41,6 +41,7 @@ void DrawAnswer(Random& random, const Taste& taste, const Plan& plan, AnswerPlan
   if (answer.body.most_chunk_bytes < 100) answer.body.length = std::min<uint64_t>(answer.body.length, 3'000);
   answer.body.trailers = answer.body.framing == BodyPlan::Framing::kChunked && random.OneIn(4);
   answer.close = random.OneIn(8);
+  if (random.OneIn(8)) answer.pad_bytes = random.Below(taste.most_pad_bytes);
   if (taste.interims && answer.minor == 1 && random.OneIn(6)) answer.interims = 1 + random.Below(7);
   if (taste.slow_origins && random.OneIn(4)) answer.delay_ns = random.Below(2'000) * kNsPerMs;
   if (taste.slow_origins && random.OneIn(8)) answer.pause_ns = random.Below(500) * kNsPerMs;
@@ -93,6 +94,7 @@ Plan DrawPlan(Random& random, const Taste& taste) {
   plan.own_request_id = random.OneIn(2);
   plan.named_field = random.OneIn(4);
   plan.absolute = random.OneIn(8);
+  if (random.OneIn(8)) plan.pad_bytes = random.Below(taste.most_pad_bytes);
   DrawAnswer(random, taste, plan, plan.answer);
   if (taste.broken_answers && random.OneIn(3)) DrawBrokenEnd(random, plan.AnswerHasNoBody(), plan.answer);
   if (taste.one_bad_attempt && !plan.HasBody() && plan.Idempotent() && random.OneIn(3)) {

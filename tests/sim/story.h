@@ -37,7 +37,8 @@ struct AnswerPlan {
   enum class End { kWhole, kFin, kReset, kHang, kExtraBytes, kBadChunk } end = End::kWhole;
   bool cut_in_head = false;
   uint64_t cut = 0;
-  bool switches = false;  // 101, then an echo
+  bool switches = false;   // 101, then an echo
+  uint32_t pad_bytes = 0;  // a long field
 };
 
 struct Plan {
@@ -52,6 +53,7 @@ struct Plan {
   bool named_field = false;  // a field that Connection names
   bool absolute = false;     // target in absolute form
   int64_t pause_ns = 0;      // in the middle of the body
+  uint32_t pad_bytes = 0;    // a long field
   AnswerPlan answer;
   uint32_t bad_attempts = 0;  // so many times the origin behaves as in `bad` first
   AnswerPlan bad;
@@ -136,6 +138,7 @@ struct Taste {
   bool one_bad_attempt = false;  // for idempotent requests without body: no answer the first time
   bool upgrades = false;
   bool slow_origins = true;
+  uint32_t most_pad_bytes = 15'000;
 };
 Plan DrawPlan(Random& random, const Taste& taste);
 

@@ -221,6 +221,24 @@ TEST(TruncatedAnswers, DoNotLookWhole) {
   }
 }
 
+TEST(TruncatedAnswers, AlsoInTheTrailersOrBecauseOfThem) {
+  for (const char* rest : {"0\r\nX-Good: yes\r\n", "0\r\nBad trailer: no\r\n\r\n", "0\r\n", "0", "-1\r\n"}) {
+    Play([rest](Stage& stage) {
+      stage.Origin(0, [rest](Speaker& origin) {
+        origin.Say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + Chunks(1, 3'000) + rest);
+        origin.peer.Finish();
+      });
+      Speaker& client = stage.Client(Get("/"));
+      stage.Run(100);
+      EXPECT_EQ(client.Count("HTTP/1.1 "), 1u) << client.heard;
+      // If all of it was there before the head left, a broken chunk is a 502.
+      EXPECT_TRUE(client.ended() || client.Heard("HTTP/1.1 502")) << client.heard;
+      EXPECT_FALSE(client.heard.ends_with("0\r\n\r\n")) << client.heard;
+      EXPECT_EQ(stage.counters().upstream_open.Get(), 0u);
+    });
+  }
+}
+
 TEST(TruncatedAnswers, OfHttp10EndInAReset) {
   Play([](Stage& stage) {
     stage.Origin(0, [](Speaker& origin) {
@@ -398,6 +416,19 @@ TEST(Uploads, ABadChunkLaterResetsTheUpstreamAndIs400) {
     EXPECT_EQ(stage.origin(0).error(), ECONNRESET);
     EXPECT_FALSE(stage.origin(0).Heard("evil"));
     EXPECT_FALSE(stage.origin(0).Heard("0\r\n\r\n"));
+  });
+}
+
+TEST(Uploads, ABadTrailerIsA400Too) {
+  Play([](Stage& stage) {
+    stage.Origin(0);
+    Speaker& client = stage.Client(Post("/", kChunked, Chunks(2, 3'000) + "0\r\nX-Good: yes\r\n"));
+    stage.Run(50);
+    client.Say("Bad trailer: no\r\n\r\n");
+    stage.Run(50);
+    EXPECT_EQ(client.Count("HTTP/1.1 400"), 1u) << client.heard;
+    EXPECT_EQ(stage.origin(0).error(), ECONNRESET);
+    EXPECT_FALSE(stage.origin(0).Heard("X-Good"));
   });
 }
 
@@ -608,6 +639,23 @@ TEST(Pipelines, OneEmptyLineBeforeARequestIsLetPass) {
     stage.Run(100);
     EXPECT_EQ(client.Count("HTTP/1.1 200"), 2u) << client.heard;
     EXPECT_EQ(client.Count("HTTP/1.1 400"), 1u) << client.heard;
+  });
+}
+
+TEST(Pipelines, WhatWeirAnswersItselfKeepsItsPlace) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    Speaker& client =
+        stage.Client(Get("/1") + "TRACE /t HTTP/1.1\r\nHost: a.test\r\nMax-Forwards: 0\r\n\r\n" + Get("/2") +
+                     "OPTIONS * HTTP/1.1\r\nHost: a.test\r\nMax-Forwards: 0\r\n\r\n" + Get("/3"));
+    stage.Run(100);
+    EXPECT_EQ(client.Count("HTTP/1.1 200"), 5u) << client.heard;
+    EXPECT_EQ(client.Count("\r\n\r\nok"), 3u);
+    const size_t trace = client.heard.find("TRACE /t HTTP/1.1");
+    EXPECT_LT(client.heard.find("ok"), trace);
+    EXPECT_LT(trace, client.heard.find("Allow:"));
+    EXPECT_TRUE(client.heard.ends_with("\r\n\r\nok"));
+    EXPECT_EQ(stage.origins().size(), 1u);
   });
 }
 
@@ -1031,6 +1079,50 @@ TEST(Tcp, ASlowSideSlowsTheOther) {
       EXPECT_TRUE(stage.Until([&] { return reader.heard_bytes >= 5'000'000; }, 60'000));
     });
   }
+}
+
+// Limits.
+
+TEST(Limits, OneConnectionTooManyIsTold) {
+  Play(
+      [](Stage& stage) {
+        stage.Origin(0, SayOk);
+        Speaker& one = stage.Client(Get("/1"));
+        Speaker& two = stage.Client("", kTcpAddress);
+        stage.Run(20);
+        Speaker& http = stage.Client(Get("/3"));
+        Speaker& tcp = stage.Client("up", kTcpAddress);
+        stage.Run(50);
+        EXPECT_TRUE(http.heard.starts_with("HTTP/1.1 503")) << http.heard;
+        EXPECT_TRUE(http.Heard("Retry-After: 1\r\n"));
+        EXPECT_TRUE(http.ended());
+        EXPECT_TRUE(tcp.over());
+        EXPECT_EQ(stage.counters().rejected_at_limit.Get(), 2u);
+        EXPECT_FALSE(one.over() || two.over());
+        one.peer.Close();
+        http.peer.Close();
+        stage.Run(50);
+        EXPECT_EQ(stage.counters().open_connections.Get(), 1u);
+        Speaker& next = stage.Client(Get("/4"));
+        stage.Run(50);
+        EXPECT_TRUE(next.Heard("200 OK")) << next.heard;
+      },
+      With([](Settings& settings) { settings.max_connections = 2; }));
+}
+
+// An origin that hangs: its kernel still accepts, and nobody answers.
+TEST(Limits, AHungOriginCostsItsTimeOnly) {
+  Play([](Stage& stage) {
+    sim::PeerServer& server = stage.Origin(0, SayOk);
+    server.Pause();
+    Speaker& client = stage.Client(Get("/"));
+    stage.Run(60'100);
+    EXPECT_TRUE(client.Heard("504 Gateway Timeout")) << client.heard;
+    server.Resume();
+    client.Say(Get("/2"));
+    stage.Run(100);
+    EXPECT_TRUE(client.Heard("200 OK")) << client.heard;
+  });
 }
 
 // Draining.
