@@ -334,7 +334,12 @@ void Exchange::DropUpstream(bool with_reset) {
 
 // Both bodies went through: the connection takes the next request, if it can.
 void Exchange::SettleUpstream() {
-  if (upstream_ == nullptr || Uploading() || tunnel_) return;
+  if (upstream_ == nullptr || tunnel_) return;
+  if (Uploading()) {
+    // It may well take no more of the request: its end says so long before a timeout does.
+    upstream_->stream.ArmReceive(shard_, Op::kPollFirst);
+    return;
+  }
   if (!upload_done_ || !response_.keep_alive || response_.body.kind == http::Framing::kUntilClose) {
     DropUpstream(false);
     return;

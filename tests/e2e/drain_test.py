@@ -86,7 +86,7 @@ class InFlight(WeirTest):
 
     def test_connections_that_never_asked(self):
         """A browser's spare connection is idle too: it must not turn a clean stop into a cut."""
-        weir = self.weir(self.origin(), "--drain_timeout=6s")
+        weir = self.weir(self.origin(), "--drain_timeout=20s")
         clients = [self.client(weir) for _ in range(10)]
         wait_for(lambda: weir.metric(weir_harness.OPEN) == 10, "they are accepted")
         weir.signal(signal.SIGTERM)
@@ -223,7 +223,7 @@ class Signals(WeirTest):
 
     def test_lame_duck(self):
         """/healthz says it first, so that those in front stop sending; requests are served meanwhile."""
-        weir = self.weir(self.origin(), "--lame_duck=1500ms")
+        weir = self.weir(self.origin(), "--lame_duck=4s")
         keep = self.client(weir)
         keep.send(REQUEST)
         self.assertIsNone(keep.response().header("Connection"))

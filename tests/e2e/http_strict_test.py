@@ -672,7 +672,7 @@ class Timeouts(WeirTest):
         self.assertEqual(client.rest(), b"")
 
     def test_slow_bodies(self):
-        weir = self.weir(self.origin(), "--client_body_timeout=500ms")
+        weir = self.weir(self.origin(), "--client_body_timeout=2s")
         for head in (b"Content-Length: 10", CHUNKED):
             client = self.client(weir)
             client.send(post(head, body=b"3\r\nabc"))
@@ -681,7 +681,7 @@ class Timeouts(WeirTest):
         client = self.client(weir)
         client.send(post(b"Content-Length: 10"))
         for _ in range(10):
-            time.sleep(0.1)
+            time.sleep(0.25)
             client.send(b"x")
         self.assertEqual(client.response().status, 200)
 
@@ -737,7 +737,7 @@ class Timeouts(WeirTest):
             connection.request()
             connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 100_000_000)
 
-        weir = self.weir(self.origin(handle, record=False), "--client_send_timeout=700ms")
+        weir = self.weir(self.origin(handle, record=False), "--client_send_timeout=2s")
         client = self.client(weir)
         client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
         wait_for(lambda: weir.metric(weir_harness.ACTIVE) == 1, "it began")

@@ -188,10 +188,10 @@ class Crowds(WeirTest):
             state[client.sock] = [client, hashlib.md5(), -1, bytearray()]
             selector.register(client.sock, selectors.EVENT_READ)
         whole = cut = 0
-        end = time.monotonic() + weir_harness.DEADLINE * 2
         while state:
-            self.assertLess(time.monotonic(), end, f"{whole} whole, {cut} cut, {len(state)} still reading")
-            for key, _ in selector.select(1):
+            ready = selector.select(weir_harness.DEADLINE)
+            self.assertTrue(ready, f"{whole} whole, {cut} cut, nothing comes for {len(state)}")
+            for key, _ in ready:
                 entry = state[key.fileobj]
                 try:
                     data = key.fileobj.recv(1 << 18)
@@ -221,7 +221,7 @@ class Crowds(WeirTest):
         return whole, cut
 
     def test_slow_readers_beside_quick_ones(self):
-        count = 4000 if FULL else 1000
+        count = 2000 if FULL else 1000
         nginx = self.nginx("one", "two")
         large = os.urandom(3 * MIB)
         nginx.write("large", large)

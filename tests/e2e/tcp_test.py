@@ -291,9 +291,9 @@ class Idle(TcpTest):
         wait_for(lambda: ends, "the origin saw the end")
 
     def test_any_byte_counts(self):
-        weir, _ = self.tcp(echo, "--tcp_idle_timeout=1500ms")
+        weir, _ = self.tcp(echo, "--tcp_idle_timeout=3s")
         client = self.client(weir)
-        for _ in range(30):
+        for _ in range(35):
             client.send(b"x")
             client.exactly(1)
             time.sleep(0.1)
@@ -308,7 +308,7 @@ class Idle(TcpTest):
         def handle(connection, origin):
             send_block(connection, 20 * MIB)
 
-        weir, _ = self.tcp(handle, "--tcp_idle_timeout=700ms")
+        weir, _ = self.tcp(handle, "--tcp_idle_timeout=2s")
         client = self.client(weir, receive_buffer=16384)
         total = 0
         for _ in range(30):

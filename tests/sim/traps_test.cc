@@ -386,6 +386,25 @@ TEST(Uploads, AnEarlyAnswerSurvivesTheOriginsClose) {
   });
 }
 
+// It said all it had to say, and reads no more. The request has come whole from the client: its connection is
+// in order.
+TEST(Uploads, AnEarlyAnswerAndAFinDoNotStopTheClient) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [&stage](Speaker& origin) {
+      SayOk(origin);
+      if (stage.origins().size() > 1) return;
+      origin.peer.StopReading();
+      origin.peer.Finish();
+    });
+    // It may fit into what is on its way, or get stuck there.
+    const size_t bytes = 1 + stage.world().random().Below(200'000);
+    Speaker& client = stage.Client(
+        Post("/1", "Content-Length: " + std::to_string(bytes) + "\r\n", std::string(bytes, 'a')) + Get("/2"));
+    stage.Run(3'000);
+    EXPECT_EQ(client.Count("HTTP/1.1 200"), client.ended() ? 1u : 2u) << client.heard;
+  });
+}
+
 TEST(Uploads, BodyBytesThatCameWithTheHeadAreCheckedFirst) {
   int untouched = 0;
   Play([&untouched](Stage& stage) {
@@ -1157,6 +1176,24 @@ TEST(Drains, AnswerWhatRunsAndCloseWhatIsIdle) {
   });
 }
 
+// Accept pauses while descriptors are short; the drain that begins in such a pause is not overlooked.
+TEST(Drains, BeginThoughDescriptorsAreShort) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    stage.Client(Get("/1"));
+    stage.Run(50);
+    stage.world().set_fd_limit(stage.world().open_fds());
+    Speaker& waiting = stage.Client(Get("/2"));
+    stage.Run(20 + static_cast<int64_t>(stage.world().random().Below(60)));
+    stage.rig().Drain();
+    stage.Run(10);
+    stage.world().set_fd_limit(4096);
+    EXPECT_TRUE(stage.Until([&] { return stage.rig().drained(); }, 5'000));
+    EXPECT_FALSE(stage.rig().cut());
+    EXPECT_TRUE(waiting.over());
+  });
+}
+
 TEST(Drains, CutWhatDoesNotEnd) {
   Play([](Stage& stage) {
     stage.Origin(0, [](Speaker& origin) {
@@ -1199,6 +1236,28 @@ TEST(Buffers, ThatPipelinesHoldAreTakenBack) {
         stage.Run(100);
         Speaker& quick = stage.Client(Get("/quick"));
         EXPECT_TRUE(stage.Until([&] { return quick.Heard("200 OK"); }, 5'000)) << quick.heard;
+        EXPECT_GT(stage.counters().resets_for_buffers.Get(), 0u);
+      },
+      options);
+}
+
+// The same for connections whose other end does not read.
+TEST(Buffers, ThatRelaysHoldAreTakenBack) {
+  Stage::Options options;
+  options.buffers = 16;
+  Play(
+      [](Stage& stage) {
+        stage.Origin(0, [](Speaker& origin) {
+          if (origin.Heard("stuck")) {
+            origin.peer.StopReading();
+          } else {
+            SayOk(origin);
+          }
+        });
+        for (int i = 0; i < 40; ++i) stage.Client("stuck\r\n\r\n" + std::string(1'000'000, 'a'), kTcpAddress);
+        stage.Run(500);
+        Speaker& quick = stage.Client("quick\r\n\r\n", kTcpAddress);
+        EXPECT_TRUE(stage.Until([&] { return quick.Heard("200 OK"); }, 10'000));
         EXPECT_GT(stage.counters().resets_for_buffers.Get(), 0u);
       },
       options);
