@@ -52,6 +52,9 @@ class Backend {
   // Called by another shard's thread, from its own backend's turn: what kDoorbell needs to reach this one.
   virtual int DoorbellFd() const = 0;
 
+  // Gives memory back that lay unused for a second, at most `pieces` of it. About once a second.
+  virtual void Trim(uint32_t /*pieces*/) {}
+
   // A TCP socket to connect with (no delay set), or -errno.
   virtual int OpenStream(uint16_t family) = 0;
   // Bound and listening, or -errno. The port 0 of `address` is replaced by the one chosen.

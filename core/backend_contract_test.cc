@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/contract_rig.h"
+#include "core/resident.h"
 #include "core/sim/peer.h"
 #include "core/stream.h"
 
@@ -913,6 +914,36 @@ class Receivers {
   std::vector<std::unique_ptr<TestOp>> ops_;
   std::set<size_t> released_;
 };
+
+TEST_P(BackendContractTest, TrimTakesNothingThatSomebodyNeeds) {
+  std::unique_ptr<Remote> remote;
+  const int fd = Pair(remote);
+  const std::string sent = sim::StreamBytes(1, 0, 2'000'000);
+  const auto pages = [&] {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < shard().buffers().count(); ++i) {
+      bytes += ResidentBytes(shard().buffers().at(i)->data, BufferPool::kBufferBytes);
+    }
+    return bytes;
+  };
+  remote->Send(sent);
+  EXPECT_EQ(ReceiveAll(fd, sent.size()), sent);
+  const size_t touched = pages();
+  // One receive is armed meanwhile: the buffer it will take is among those that lie idle.
+  TestOp op;
+  StartReceive(op, fd, Op::kPollFirst);
+  rig_->RunFor(5'000);
+  EXPECT_TRUE(op.busy());
+  if (!rig_->simulated()) {
+    EXPECT_GT(touched, 500'000u);
+    EXPECT_LE(pages(), 100'000u);
+  }
+  remote->Send(sent);
+  Finish(op);
+  const std::string first = Take(op);
+  EXPECT_EQ(first + ReceiveAll(fd, sent.size() - first.size()), sent);
+  backend().Close(fd);
+}
 
 TEST_P(BackendContractTest, WithoutABufferAReceiveWaitsItsTurn) {
   Make({.buffers = 16});

@@ -69,13 +69,16 @@ void BufferPool::Return(Buffer* buffer) {
 void BufferPool::Trim(uint32_t buffers) {
   // The bottom `low_count_` entries of the stack were not touched since the last call.
   for (uint32_t i = 0; i < low_count_ && buffers > 0; ++i) {
-    Buffer* buffer = free_[i];
-    if (!buffer->resident) continue;
-    madvise(region_ + size_t{buffer->index} * kSlotBytes, kSlotBytes, MADV_DONTNEED);
-    buffer->resident = false;
-    --buffers;
+    if (GiveBack(free_[i])) --buffers;
   }
   low_count_ = free_count_;
+}
+
+bool BufferPool::GiveBack(Buffer* buffer) {
+  if (!buffer->resident) return false;
+  madvise(region_ + size_t{buffer->index} * kSlotBytes, kSlotBytes, MADV_DONTNEED);
+  buffer->resident = false;
+  return true;
 }
 
 }  // namespace weir

@@ -74,6 +74,8 @@ class BufferPool {
 
   // Returns pages of buffers that were free all the time since the last Trim, at most `buffers` of them.
   void Trim(uint32_t buffers);
+  // Returns the pages of one buffer, of which nobody needs the content. False: there were none.
+  bool GiveBack(Buffer* buffer);
 
  private:
   void Return(Buffer* buffer);

@@ -60,6 +60,7 @@ Shard::~Shard() {
 void Shard::OnTrim() {
   arena_.Trim(kTrimPieces);
   buffers_.Trim(kTrimPieces);
+  backend_->Trim(kTrimPieces);
   wheel_.Set(trim_timer_, kTrimIntervalMs);
 }
 

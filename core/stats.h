@@ -24,24 +24,25 @@ class Counter {
   std::atomic<uint64_t> value_{0};
 };
 
-// Counts of values by size: four buckets an octave, so a quantile is right within 19 %. Unit: the caller's
-// (we use us).
-class Histogram {
+// Counts of values by size: 2^kSubBits buckets an octave. Unit: the caller's.
+template <uint32_t kSubBits>
+class HistogramOf {
  public:
-  static constexpr uint32_t kSub = 2;
+  static constexpr uint32_t kSub = kSubBits;
   static constexpr uint32_t kBuckets = 40u << kSub;
 
   static uint32_t BucketOf(uint64_t value) {
     if (value < (1u << kSub)) return static_cast<uint32_t>(value);
     const uint32_t top = 63 - static_cast<uint32_t>(__builtin_clzll(value));
-    const uint32_t bucket = ((top - kSub + 1) << kSub) + static_cast<uint32_t>((value >> (top - kSub)) & 3);
+    const uint32_t bucket =
+        ((top - kSub + 1) << kSub) + static_cast<uint32_t>((value >> (top - kSub)) & ((1u << kSub) - 1));
     return bucket < kBuckets ? bucket : kBuckets - 1;
   }
   // Smallest value that no longer falls into `bucket`.
   static uint64_t UpperBound(uint32_t bucket) {
     if (bucket < (1u << kSub)) return bucket + 1;
     const uint32_t octave = (bucket >> kSub) - 1;
-    return (uint64_t{(bucket & 3) + 5}) << octave;
+    return (uint64_t{bucket & ((1u << kSub) - 1)} + (1u << kSub) + 1) << octave;
   }
 
   void Record(uint64_t value) {
@@ -55,6 +56,9 @@ class Histogram {
   Counter buckets_[kBuckets];
   Counter sum_;
 };
+
+// Four buckets an octave, so a quantile is right within 19 %: small enough for every shard to have several.
+using Histogram = HistogramOf<2>;
 
 // What the event machine itself counts, per shard.
 struct alignas(64) CoreCounters {

@@ -29,6 +29,19 @@ TEST(HistogramTest, ABucketIsAtMostAQuarterWide) {
   }
 }
 
+TEST(HistogramTest, FinerOnesToo) {
+  using Fine = HistogramOf<6>;
+  uint32_t last = 0;
+  for (uint64_t value = 0; value < 100'000; ++value) {
+    const uint32_t bucket = Fine::BucketOf(value);
+    ASSERT_TRUE(bucket == last || bucket == last + 1) << value;
+    ASSERT_LT(value, Fine::UpperBound(bucket));
+    if (bucket > 0) ASSERT_GE(value, Fine::UpperBound(bucket - 1));
+    if (bucket > 64) ASSERT_LE(Fine::UpperBound(bucket), Fine::UpperBound(bucket - 1) * 65 / 64);
+    last = bucket;
+  }
+}
+
 TEST(HistogramTest, HugeValuesFallIntoTheLastBucket) {
   Histogram histogram;
   histogram.Record(UINT64_MAX);

@@ -145,6 +145,24 @@ void UringBackend::RefillBuffers() {
   low_ = low;
 }
 
+// After a burst many buffers lie in the kernel's hands that nobody needs for now: their pages go back, they
+// stay where they are. Safe only while no completion can have filled one without our knowing.
+void UringBackend::Trim(uint32_t pieces) {
+  const bool all_known =
+      LoadAcquire(cq_tail_) == *cq_head_ && (LoadAcquire(sq_flags_) & IORING_SQ_CQ_OVERFLOW) == 0;
+  if (!options_.features.defer_taskrun || !all_known) return;
+  for (Window& window : windows_) {
+    const auto first = static_cast<uint16_t>(window.tail - window.provided);
+    const auto idle = static_cast<int16_t>(window.tail_at_trim - first);
+    for (uint16_t i = 0; i < idle && pieces > 0; ++i) {
+      const auto* entry =
+          static_cast<const io_uring_buf*>(window.ring) + ((first + i) & (kBufferEntries - 1));
+      if (pool_.GiveBack(pool_.at(entry->bid))) --pieces;
+    }
+    window.tail_at_trim = window.tail;
+  }
+}
+
 Now UringBackend::ReadClock() {
   timespec mono;
   clock_gettime(CLOCK_MONOTONIC, &mono);
@@ -280,6 +298,7 @@ bool UringBackend::Complete(const io_uring_cqe& cqe, ReadyList& ready) {
   if ((cqe.flags & IORING_CQE_F_BUFFER) != 0) {
     Buffer* buffer = pool_.at(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
     --window.provided;
+    buffer->resident = true;
     if (cqe.res > 0) {
       op.buffer = buffer;
     } else {

@@ -35,6 +35,7 @@ class UringBackend final : public Backend {
   Now ReadClock() override;
   void Turn(const Batch& batch) override;
   void Cancel(Op& op, OpList& pending, ReadyList& ready) override;
+  void Trim(uint32_t pieces) override;
   bool ReceivesWait() const override { return !starved_[kHeads].empty() || !starved_[kBodies].empty(); }
   int DoorbellFd() const override { return ring_fd_; }
 
@@ -64,6 +65,7 @@ class UringBackend final : public Backend {
     uint32_t most = 0;      // share of the pool
     uint32_t provided = 0;  // buffers the kernel holds
     uint16_t tail = 0;
+    uint16_t tail_at_trim = 0;  // what was provided before that and is still here lies idle
   };
   static constexpr uint16_t kHeads = 0;  // index and buffer group
   static constexpr uint16_t kBodies = 1;

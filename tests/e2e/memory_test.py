@@ -65,7 +65,13 @@ class Both:
                 if key.data == "listener":
                     self._accept()
                     continue
-                data = sock.recv(65536)
+                try:
+                    data = sock.recv(65536)
+                except ConnectionResetError as error:
+                    raise AssertionError(
+                        f"reset: {key.data}'s connection, {len(self.waiting)} requests in flight, {answered} answered, "
+                        f"released: {released}, {2 * weir_harness.DEADLINE - (end - time.monotonic()):.1f} s"
+                    ) from error
                 if key.data == "origin":
                     if not data:
                         self._drop(sock)
@@ -158,7 +164,11 @@ class Idle(WeirTest):
             f"origin's included"
         )
         # Whatever it gave back, every one of them still works.
-        both.round()
+        try:
+            both.round()
+        except AssertionError:
+            print(weir.page("/metrics")[1])
+            raise
         return each
 
     def test_connections_alone(self):
