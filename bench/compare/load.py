@@ -1,0 +1,202 @@
+"""Runs a load generator against one contender and takes what it cost."""
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+import threading
+import time
+
+import machine
+import proxies
+
+NGINX_ORIGIN = """
+worker_processes 1; daemon off; pid {dir}/origin.pid; error_log {dir}/origin.log crit; worker_rlimit_nofile {files};
+events {{ worker_connections {files}; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; keepalive_timeout 600s;
+  client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u;
+  scgi_temp_path {dir}/s;
+  server {{ {listens} root {dir}/html; }}
+}}
+"""
+WARM_S = 0.3
+
+
+class Failed(Exception):
+    pass
+
+
+class Bench:
+    """Where things run: CPUs, origins, the generator's path."""
+
+    def __init__(self, light, proxy_cpus, load_cpu, origins, directory, generator):
+        self.light, self.proxy_cpus, self.load_cpu, self.origins, self.dir = light, proxy_cpus, load_cpu, origins, directory
+        self.generator = generator
+        self.nginx = None
+
+    def start_origin(self):
+        """For wrk: a real nginx."""
+        html = os.path.join(self.dir, "html", "b")
+        os.makedirs(html, exist_ok=True)
+        for size in (100, 10_240, 16_384, 1 << 20):
+            with open(os.path.join(html, str(size)), "wb") as file:
+                file.write(os.urandom(size))
+        os.chmod(self.dir, 0o755)
+        listens = " ".join(f"listen {origin} backlog=8192;" for origin in self.origins)
+        config = os.path.join(self.dir, "origin.conf")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(NGINX_ORIGIN.format(dir=self.dir, files=20_000, listens=listens))
+        self.nginx = subprocess.Popen([*self._pinned(), proxies.find("nginx"), "-c", config], start_new_session=True)
+        time.sleep(0.5)
+
+    def stop_origin(self):
+        if self.nginx is not None:
+            self.nginx.terminate()
+            self.nginx.wait(10)
+            self.nginx = None
+
+    def _pinned(self):
+        return ["taskset", "-c", str(self.load_cpu)]
+
+    def light_command(self, target, scenario, seconds, rate=0.0, origins=True, connections=None):
+        command = [*self._pinned(), self.light, f"--target={target}", f"--seconds={seconds}", "--sync",
+                   f"--connections={connections or scenario.connections}", f"--rate={rate}"]
+        if origins:
+            command.append(f"--origins={','.join(self.origins)}")
+        if scenario.kind == "connect":
+            command.append("--connect_only")
+        else:
+            command.append(f"--ask={scenario.ask}")
+        if scenario.close:
+            command += ["--close"] + (["--noclose_field"] if scenario.mode == "tcp" else [])
+        return command
+
+    def run(self, contender, scenario, seconds, rate=0.0):
+        """One round: a dict of what happened; None as contender is the generator asking its own origin."""
+        if self.generator == "wrk":
+            return self._run_wrk(contender, scenario, seconds)
+        target = self.origins[0] if contender is None else contender.listen(scenario.mode)
+        load = Light(self.light_command(target, scenario, seconds, rate))
+        try:
+            load.ready()
+            pids = [] if contender is None else contender.pids()
+            before = machine.Sample(pids)
+            result = load.go(seconds)
+            after = machine.Sample(pids)
+        finally:
+            load.end()
+        return self._figures(result["requests"], result["seconds"], result["failed"] + result["unanswered"],
+                             machine.Spent(before, after, self.proxy_cpus, self.load_cpu), result)
+
+    def _figures(self, requests, seconds, failed, spent, result):
+        if requests == 0:
+            raise Failed(f"no request was answered: {result.get('errors', '')}")
+        process_us = spent.process_s / requests * 1e6
+        return {
+            "requests": requests,
+            "requests_per_s": requests / seconds,
+            "failed": failed,
+            "us_per_request": process_us,
+            "cpu_us_per_request": spent.cpu_s / requests * 1e6,
+            "user_us_per_request": process_us * spent.user_share,
+            "latency_us": result.get("latency_us", {}),
+            "proxy_cpu_busy": spent.proxy_busy,
+            "load_cpu_busy": spent.load_busy,
+            "steal": spent.steal,
+            "foreign": spent.foreign,
+        }
+
+    def _run_wrk(self, contender, scenario, seconds):
+        target = self.origins[0] if contender is None else contender.listen(scenario.mode)
+        extra = ["-H", "Connection: close"] if scenario.close else []
+        pids = [] if contender is None else contender.pids()
+        before = machine.Sample(pids)
+        out = subprocess.run([*self._pinned(), proxies.find("wrk"), "-t1", f"-c{scenario.connections}", f"-d{max(round(seconds), 1)}s",
+                              "--latency", *extra, f"http://{target}/b/{scenario.ask}"],
+                             capture_output=True, text=True, check=True).stdout
+        after = machine.Sample(pids)
+        requests, took = re.search(r"(\d+) requests in ([\d.]+)s", out).groups()
+        failed = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", out))
+        latency = {}
+        for percent, value, unit in re.findall(r"^\s+(\d+)% +([\d.]+)(us|ms|s)$", out, re.M):
+            latency[f"p{percent}"] = float(value) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+        return self._figures(int(requests), float(took), failed,
+                             machine.Spent(before, after, self.proxy_cpus, self.load_cpu), {"latency_us": latency})
+
+    def idle(self, contender, scenario, report):
+        """Private memory of an idle connection: (that with many minus that with few) / their difference."""
+        few = 1000
+        target = contender.listen(scenario.mode)
+        loads = []
+        try:
+            figures = []
+            for connections, origins in ((few, True), (scenario.connections - few, False)):
+                report(f"{contender.name}: {connections} more connections")
+                load = Light(self.light_command(target, scenario, 0, origins=origins, connections=connections))
+                loads.append(load)
+                load.ready()
+                figures.append(self._settled(contender))
+            (user_few, kernel_few), (user_many, kernel_many) = figures
+            more = scenario.connections - few
+            return {"user_bytes": (user_many - user_few) / more, "kernel_bytes_both_ends": (kernel_many - kernel_few) / more,
+                    "process_bytes": user_many}
+        finally:
+            for load in reversed(loads):
+                load.end()
+
+    @staticmethod
+    def _settled(contender):
+        """The smallest it comes to in some seconds: what a burst needed may be given back in pieces."""
+        least, still, end = None, 0, time.monotonic() + 30
+        while still < 6 and time.monotonic() < end:
+            time.sleep(0.5)
+            now = machine.private_bytes(contender.pids())
+            still = still + 1 if least is not None and now >= least else 0
+            least = now if least is None else min(least, now)
+        return least, machine.kernel_bytes()
+
+
+class Light:
+    """The light generator, in step with us: connected, loaded, ended."""
+
+    def __init__(self, command):
+        self.errors = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+
+    def _line(self, wait_s):
+        timer = threading.Timer(wait_s, self.process.kill)
+        timer.start()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            timer.cancel()
+        if not line:
+            self.process.wait(10)
+            self.errors.seek(0)
+            raise Failed(f"the generator ended: {self.errors.read().decode(errors='replace').strip() or 'it took too long'}")
+        return line
+
+    def ready(self):
+        if self._line(60).strip() != "ready":
+            raise Failed("the generator does not say \"ready\"")
+
+    def go(self, seconds):
+        time.sleep(WARM_S)  # so that nothing of the connecting is left
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        return json.loads(self._line(seconds + 60))
+
+    def end(self):
+        try:
+            self.process.stdin.close()
+        except OSError:
+            pass
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.errors.close()

@@ -1,0 +1,245 @@
+"""The contenders: what they are, how an expert would configure them for this, and how they are started and ended."""
+
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+MODULES = "/usr/lib/nginx/modules/ngx_stream_module.so"
+STOP_S = 10
+
+# One process, one thread a CPU, no logging for anybody. Upstream connections are reused without limit, and the pools hold
+# as many as the largest scenario has. Buffers take a 16 KB body whole, and large bodies are spliced where that exists.
+HAPROXY = """
+global
+  nbthread {threads}
+  maxconn {connections}
+  maxpipes 100
+  tune.bufsize 32768
+  tune.pool-high-fd-ratio 90
+  tune.pool-low-fd-ratio 80
+defaults
+  timeout connect 3s
+  timeout client 60s
+  timeout server 60s
+  timeout http-keep-alive 600s
+  option splice-response
+  option splice-request
+{sections}
+"""
+HAPROXY_HTTP = """
+frontend web
+  mode http
+  bind {listen} backlog 8192
+  option forwardfor
+  default_backend web_origins
+backend web_origins
+  mode http
+  http-reuse always
+{servers}
+"""
+HAPROXY_TCP = """
+frontend raw
+  mode tcp
+  bind {listen} backlog 8192
+  default_backend raw_origins
+backend raw_origins
+  mode tcp
+{servers}
+"""
+
+NGINX = """
+{modules}
+worker_processes {threads}; daemon off; pid {dir}/nginx.pid; error_log {dir}/nginx.log crit; worker_rlimit_nofile {files};
+events {{ worker_connections {files}; multi_accept on; }}
+http {{
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; tcp_nodelay on;
+  client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u;
+  scgi_temp_path {dir}/s; client_max_body_size 0;
+  upstream origins {{ {servers} keepalive 8192; keepalive_requests 1000000000; }}
+  server {{
+    listen {http} backlog=8192 reuseport;
+    location / {{
+      proxy_pass http://origins; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $remote_addr; proxy_buffer_size 32k; proxy_buffers 8 32k;
+      proxy_busy_buffers_size 64k; proxy_max_temp_file_size 0; proxy_request_buffering off; client_body_buffer_size 128k;
+    }}
+  }}
+}}
+{stream}
+"""
+NGINX_STREAM = """
+stream {{
+  upstream raw {{ {servers} }}
+  server {{ listen {tcp} backlog=8192 reuseport; proxy_pass raw; proxy_buffer_size 32k; }}
+}}
+"""
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def find(program):
+    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin")
+
+
+def raise_file_limit(wanted=65_536):
+    """As far as we may; returns the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for soft_limit, hard_limit in ((wanted, max(wanted, hard)), (hard, hard)):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft_limit, soft), hard_limit))
+            break
+        except (ValueError, OSError):
+            continue
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def tasks(pid):
+    """The process and all that it started."""
+    found, queue = [], [pid]
+    while queue:
+        at = queue.pop()
+        found.append(at)
+        try:
+            for task in pathlib.Path(f"/proc/{at}/task").iterdir():
+                queue += [int(child) for child in (task / "children").read_text().split()]
+        except OSError:
+            continue
+    return found
+
+
+class Contender:
+    """One proxy, running, with an HTTP and (if it can) a TCP listener in front of the same origins."""
+
+    def __init__(self, name, directory, cpus, origins, connections):
+        self.name, self.cpus, self.origins, self.connections = name, cpus, origins, connections
+        self.dir = pathlib.Path(directory, f"{name}-{len(cpus)}-{free_port()}")
+        self.dir.mkdir(parents=True)
+        self.dir.chmod(0o755)
+        self.ports = {"http": free_port(), "tcp": free_port()}
+        self.process = None
+        self.version = ""
+
+    def modes(self):
+        return ("http", "tcp")
+
+    def listen(self, mode):
+        return f"127.0.0.1:{self.ports[mode]}"
+
+    def command(self):
+        raise NotImplementedError
+
+    def start(self):
+        cpus = ",".join(str(cpu) for cpu in self.cpus)
+        with open(self.dir / "output", "wb") as output:
+            self.process = subprocess.Popen(["taskset", "-c", cpus, *self.command()], stdin=subprocess.DEVNULL,
+                                            stdout=output, stderr=output, start_new_session=True)
+        # One listener tells of both. (A connection to a TCP listener goes on to an origin that may not be there yet.)
+        self._wait_for(self.ports[self.modes()[0]])
+
+    def _wait_for(self, port):
+        for _ in range(200):
+            if self.process.poll() is not None:
+                break
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        said = (self.dir / "output").read_text(errors="replace").strip()[-800:]
+        self.stop()
+        raise RuntimeError(f"{self.name} does not listen on port {port}: {said or 'it says nothing'}")
+
+    def pids(self):
+        return tasks(self.process.pid)
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self):
+        if self.process is None:
+            return
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, sign)  # its own session: only what it started
+            except ProcessLookupError:
+                pass
+            try:
+                self.process.wait(STOP_S)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self.process = None
+
+
+class Weir(Contender):
+    def __init__(self, name, path, *args):
+        super().__init__(name, *args)
+        self.path = path
+        self.version = subprocess.run([path, "version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
+
+    def command(self):
+        return [self.path, f"--cpus={','.join(str(cpu) for cpu in self.cpus)}",
+                f"--listen=http://{self.listen('http')},tcp://{self.listen('tcp')}", f"--backends={','.join(self.origins)}",
+                "--upstream_idle_connections=8192", "--keep_alive_timeout=10m", "--drain_timeout=1s"]
+
+
+class Haproxy(Contender):
+    def __init__(self, name, path, *args):
+        super().__init__(name, *args)
+        self.path = path
+        out = subprocess.run([path, "-v"], capture_output=True, text=True, check=True).stdout
+        self.version = re.search(r"version (\S+)", out)[1]
+
+    def command(self):
+        servers = "\n".join(f"  server s{i} {origin}" for i, origin in enumerate(self.origins))
+        sections = HAPROXY_HTTP.format(listen=self.listen("http"), servers=servers)
+        sections += HAPROXY_TCP.format(listen=self.listen("tcp"), servers=servers)
+        config = self.dir / "haproxy.cfg"
+        config.write_text(HAPROXY.format(threads=len(self.cpus), connections=self.connections, sections=sections))
+        return [self.path, "-db", "-f", str(config)]
+
+
+class Nginx(Contender):
+    def __init__(self, name, path, *args):
+        super().__init__(name, *args)
+        self.path = path
+        self.version = subprocess.run([path, "-v"], capture_output=True, text=True, check=True).stderr.strip().split("/")[-1]
+
+    def modes(self):
+        return ("http", "tcp") if os.path.exists(MODULES) else ("http",)
+
+    def command(self):
+        servers = " ".join(f"server {origin};" for origin in self.origins)
+        stream = "tcp" in self.modes()
+        config = self.dir / "nginx.conf"
+        config.write_text(NGINX.format(
+            dir=self.dir, threads=len(self.cpus), files=2 * self.connections, http=self.listen("http"), servers=servers,
+            modules=f"load_module {MODULES};" if stream else "",
+            stream=NGINX_STREAM.format(servers=servers, tcp=self.listen("tcp")) if stream else ""))
+        return [self.path, "-c", str(config)]
+
+
+class Custom(Contender):
+    """Another proxy by a command for sh: {listen} {origins} {mode} {cert} {key}. It has HTTP alone, as {mode} says, or,
+    if the command does not name {mode}, only that too."""
+
+    def __init__(self, name, template, mode, *args):
+        super().__init__(name, *args)
+        self.template, self.mode = template, mode
+        self.version = template
+
+    def modes(self):
+        return (self.mode,)
+
+    def command(self):
+        words = {"listen": self.listen(self.mode), "origins": ",".join(self.origins), "mode": self.mode, "cert": "", "key": ""}
+        return ["sh", "-c", self.template.format(**words)]
