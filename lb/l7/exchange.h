@@ -65,7 +65,7 @@ class Exchange {
   bool WaitsForContinue() const { return request_.expect_continue && !saw_continue_ && body_received_ == 0; }
 
   // Upstream.
-  void TryUpstream();
+  void TryUpstream(bool again = false);
   void StepConnect();
   void SendHead();
   void DropUpstream(bool with_reset);

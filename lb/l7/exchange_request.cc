@@ -139,14 +139,14 @@ bool Exchange::SerializeHead(const Slice& rest, const http::BodyPiece& piece, bo
   return true;
 }
 
-void Exchange::TryUpstream() {
+void Exchange::TryUpstream(bool again) {
   UpstreamPool& upstreams = proxy_.upstreams();
   progress_ = true;
   if (attempts_.count() > proxy_.settings().retries) {
     Respond(connect_timed_out_ ? 504 : 502, "the origin cannot be reached", "upstream_unreachable");
     return;
   }
-  const uint32_t endpoint = upstreams.Pick(attempts_.tried());
+  const uint32_t endpoint = upstreams.Pick(attempts_.tried(), again);
   if (endpoint == UpstreamPool::kNone) {
     if (attempts_.count() == 0) {
       proxy_.counters().none_available.Add();
@@ -369,9 +369,13 @@ void Exchange::UpstreamFailed(const char* end) {
     // A pooled connection that had died says nothing about its endpoint.
     attempts_.ForgiveLast();
     fresh_only_ = true;
+  } else {
+    proxy_.counters().upstream_resets.Add();
   }
   DropUpstream(true);
-  TryUpstream();
+  // It may have been this one connection's bad luck: where there is no other endpoint, the same again is
+  // better than no answer.
+  TryUpstream(true);
 }
 
 }  // namespace weir::lb

@@ -62,8 +62,9 @@ UpstreamPool::~UpstreamPool() {
   }
 }
 
-uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried) {
-  const uint32_t endpoint = balancer_.Pick({.tried = tried});
+uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, bool again) {
+  uint32_t endpoint = balancer_.Pick({.tried = tried});
+  if (endpoint == kNone && again) endpoint = balancer_.Pick({});
   if (endpoint == kNone) return kNone;
   balancer_.Acquire(endpoint);
   EndpointCounters& counters = endpoints_[endpoint]->counters;

@@ -1,6 +1,5 @@
 """What an idle keep-alive connection costs, measured from outside: the private memory of the whole process."""
 
-import os
 import re
 import selectors
 import socket
@@ -12,6 +11,7 @@ from weir_harness import WeirTest
 
 FEW, MANY = 1_000, 9_000
 MOST_BYTES = 512
+PORTION = 1_000
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
 
@@ -52,13 +52,17 @@ class Both:
 
     def round(self):
         """One request of every client, all in flight at the same time; returns when all are answered."""
-        for client in self.clients:
-            client.send(REQUEST)
-        answered = 0
+        # In portions: more connections at one time than the listener's queue holds (net.core.somaxconn) would have their
+        # handshakes dropped and repeated until somebody gives up.
+        ahead = iter(self.clients)
+        asked = answered = 0
         released = False
         got = {}
         end = time.monotonic() + 2 * weir_harness.DEADLINE
         while answered < len(self.clients):
+            while asked - len(self.waiting) < PORTION and (client := next(ahead, None)) is not None:
+                client.send(REQUEST)
+                asked += 1
             assert time.monotonic() < end, f"{len(self.waiting)} in flight, {answered} answered"
             for key, _ in self.selector.select(0.5):
                 sock = key.fileobj
@@ -80,8 +84,8 @@ class Both:
                 else:
                     assert data, "Weir closed a client's connection"
                     got[sock] = got.get(sock, b"") + data
+                    assert got[sock].startswith(b"HTTP/1.1 200 "[: len(got[sock])]), got[sock]
                     if got[sock].endswith(b"abc"):
-                        assert got[sock].startswith(b"HTTP/1.1 200 ")
                         answered += 1
             if len(self.waiting) == len(self.clients):
                 released = True
@@ -119,7 +123,6 @@ class Both:
         self.selector.close()
 
 
-@unittest.skipUnless(os.environ.get("WEIR_FULL"), "9,000 connections and a quiet machine: tools/test --full")
 class Idle(WeirTest):
     def measure(self, closing, *flags):
         hard = weir_harness.raise_file_limit()

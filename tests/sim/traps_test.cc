@@ -338,6 +338,27 @@ TEST(TruncatedAnswers, ToAnUploadThatIsStuckDoNotLookWhole) {
   });
 }
 
+// A connection that ends without an answer says little about its endpoint: a single one is asked again.
+TEST(TruncatedAnswers, NoneAtAllIsAskedForAgain) {
+  for (const bool post : {false, true}) {
+    Play([post](Stage& stage) {
+      stage.Origin(0, [&stage](Speaker& origin) {
+        if (stage.origins().size() < 3) {
+          origin.peer.Reset();
+        } else {
+          SayOk(origin);
+        }
+      });
+      Speaker& client = stage.Client(post ? Post("/", "Content-Length: 1\r\n", "a") : Get("/"));
+      stage.Run(500);
+      // What may have been done already is not done twice.
+      EXPECT_EQ(client.Count(post ? "HTTP/1.1 502" : "HTTP/1.1 200"), 1u) << client.heard;
+      EXPECT_EQ(stage.origins().size(), post ? 1u : 3u);
+      EXPECT_EQ(stage.counters().upstream_resets.Get(), post ? 1u : 2u);
+    });
+  }
+}
+
 // Uploads.
 
 TEST(Uploads, AnEarlyAnswerArrivesWhileTheBodyIsOnItsWay) {
