@@ -945,6 +945,24 @@ TEST_P(BackendContractTest, TrimTakesNothingThatSomebodyNeeds) {
   backend().Close(fd);
 }
 
+TEST_P(BackendContractTest, TrimAfterManyReceivesKnowsWhoHasWhat) {
+  std::unique_ptr<Remote> remote;
+  const int fd = Pair(remote);
+  // As many as let a 16-bit count of them come round by less and by more than half.
+  for (const int rounds : {20'000, 45'000}) {
+    backend().Trim(UINT32_MAX);
+    for (int i = 0; i < rounds; ++i) {
+      TestOp op;
+      remote->Send("x");
+      StartReceive(op, fd);
+      ASSERT_EQ(Finish(op), 1);
+      if (i == rounds - 1) backend().Trim(UINT32_MAX);  // while we still hold what came last
+      ASSERT_EQ(Take(op), "x");
+    }
+  }
+  backend().Close(fd);
+}
+
 TEST_P(BackendContractTest, WithoutABufferAReceiveWaitsItsTurn) {
   Make({.buffers = 16});
   rig_->BeKind();

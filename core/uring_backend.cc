@@ -138,7 +138,7 @@ void UringBackend::RefillBuffers() {
       ++window.tail;
       ++window.provided;
     }
-    StoreRelease(uring::BufferRingTail(window.ring), window.tail);
+    StoreRelease(uring::BufferRingTail(window.ring), static_cast<uint16_t>(window.tail));
   }
   const bool low = pool_.free_count() < pool_.reserve();
   if (low && !low_) counters_.buffer_low_water.Add();
@@ -152,11 +152,9 @@ void UringBackend::Trim(uint32_t pieces) {
       LoadAcquire(cq_tail_) == *cq_head_ && (LoadAcquire(sq_flags_) & IORING_SQ_CQ_OVERFLOW) == 0;
   if (!options_.features.defer_taskrun || !all_known) return;
   for (Window& window : windows_) {
-    const auto first = static_cast<uint16_t>(window.tail - window.provided);
-    const auto idle = static_cast<int16_t>(window.tail_at_trim - first);
-    for (uint16_t i = 0; i < idle && pieces > 0; ++i) {
-      const auto* entry =
-          static_cast<const io_uring_buf*>(window.ring) + ((first + i) & (kBufferEntries - 1));
+    // Handed out in the order in which they were provided.
+    for (uint64_t at = window.tail - window.provided; at < window.tail_at_trim && pieces > 0; ++at) {
+      const auto* entry = static_cast<const io_uring_buf*>(window.ring) + (at & (kBufferEntries - 1));
       if (pool_.GiveBack(pool_.at(entry->bid))) --pieces;
     }
     window.tail_at_trim = window.tail;

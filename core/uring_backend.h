@@ -62,10 +62,10 @@ class UringBackend final : public Backend {
   struct Window {
     void* ring = nullptr;
     uint32_t size = kFirstWindow;
-    uint32_t most = 0;      // share of the pool
-    uint32_t provided = 0;  // buffers the kernel holds
-    uint16_t tail = 0;
-    uint16_t tail_at_trim = 0;  // what was provided before that and is still here lies idle
+    uint32_t most = 0;          // share of the pool
+    uint32_t provided = 0;      // buffers the kernel holds
+    uint64_t tail = 0;          // provided ever; the ring's own counter is its low 16 bits
+    uint64_t tail_at_trim = 0;  // what was provided before that and is still here lies idle
   };
   static constexpr uint16_t kHeads = 0;  // index and buffer group
   static constexpr uint16_t kBodies = 1;
