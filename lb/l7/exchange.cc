@@ -81,7 +81,10 @@ void Exchange::StepForward() {
   // discarded. A request that came whole leaves the client's connection in order, whatever became of it.
   if (upstream_ != nullptr && upstream_->stream.end_seen()) upload_failed_ = true;
   if (upload_done_ || (upload_failed_ && request_body_.done())) {
-    Finish(keep_ ? Verdict::kKeepAlive : Verdict::kLinger);
+    // A client that asked for the end has said all it will say: nothing of it can meet a closed socket, and
+    // nobody need be woken for its FIN.
+    const bool last = !request_.keep_alive && !down.has_bytes();
+    Finish(keep_ ? Verdict::kKeepAlive : last ? Verdict::kClose : Verdict::kLinger);
   } else if (upload_failed_ || !keep_) {
     Finish(Verdict::kLinger);
   }
