@@ -1,7 +1,7 @@
 // What does one access log line cost?
 #include <string>
 
-#include "benchmark/benchmark.h"
+#include "bench/allocations.h"
 #include "lb/log/access_line.h"
 
 namespace weir::lb {
@@ -23,6 +23,7 @@ void Format(benchmark::State& state, const std::string& target) {
   record.end = "ok";
   char line[kMaxAccessLineBytes];
   int64_t wall_ms = 1'795'359'352'123;
+  bench::Count count(state);
   for (auto _ : state) {
     benchmark::DoNotOptimize(FormatAccessLine(record, ++wall_ms, line, sizeof(line)));
     benchmark::ClobberMemory();

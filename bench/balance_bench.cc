@@ -1,7 +1,7 @@
 // What does choosing an endpoint cost, by policy and number of endpoints?
 #include <vector>
 
-#include "benchmark/benchmark.h"
+#include "bench/allocations.h"
 #include "lb/balance/balancer.h"
 
 namespace weir::lb {
@@ -20,6 +20,7 @@ void PickAcquireRelease(benchmark::State& state, Balance policy, bool weighted) 
   uint32_t running[64];
   for (uint32_t& endpoint : running) balancer.Acquire(endpoint = balancer.Pick({}));
   size_t oldest = 0;
+  bench::Count count(state);
   for (auto _ : state) {
     balancer.Release(running[oldest % 64]);
     const uint32_t endpoint = balancer.Pick({});
@@ -45,6 +46,7 @@ BENCHMARK_CAPTURE(PickAcquireRelease, least_conn_weighted, Balance::kLeastConn, 
 void PickTheLastOne(benchmark::State& state, Balance policy) {
   Balancer balancer = Make(state, policy, true);
   for (uint32_t i = 1; i < state.range(0); ++i) balancer.SetUsable(i, false);
+  bench::Count count(state);
   for (auto _ : state) benchmark::DoNotOptimize(balancer.Pick({}));
 }
 BENCHMARK_CAPTURE(PickTheLastOne, round_robin, Balance::kRoundRobin)->Arg(10'000);
@@ -54,6 +56,7 @@ BENCHMARK_CAPTURE(PickTheLastOne, least_conn, Balance::kLeastConn)->Arg(10'000);
 // once.
 void SetAsideAndBack(benchmark::State& state, Balance policy) {
   Balancer balancer = Balancer::Build(policy, std::vector<uint32_t>{1'000, 1, 1}, 1);
+  bench::Count count(state);
   for (auto _ : state) {
     balancer.SetUsable(0, false);
     balancer.SetUsable(0, true);
@@ -63,6 +66,7 @@ BENCHMARK_CAPTURE(SetAsideAndBack, round_robin, Balance::kRoundRobin);
 BENCHMARK_CAPTURE(SetAsideAndBack, least_conn, Balance::kLeastConn);
 
 void Build(benchmark::State& state, Balance policy) {
+  bench::Count count(state);
   for (auto _ : state) benchmark::DoNotOptimize(Make(state, policy, true));
 }
 BENCHMARK_CAPTURE(Build, round_robin, Balance::kRoundRobin)
