@@ -4,7 +4,7 @@
 // pages of spans that stay unused back to the kernel: so a burst of requests leaves nothing behind that idle
 // connections would have to pay for. Owned and used by one shard. Bounded by the bytes given at construction;
 // Allocate answers null at the bound. Costs: allocate and free are O(1), no lock, no system call except the
-// first touch of pages (bench/arena_bench.cc).
+// first touch of pages (bench/memory_bench.cc).
 #pragma once
 
 #include <cstddef>

@@ -12,7 +12,7 @@ import machine
 import proxies
 
 NGINX_ORIGIN = """
-worker_processes 1; daemon off; pid {dir}/origin.pid; error_log {dir}/origin.log crit; worker_rlimit_nofile {files};
+{user} worker_processes 1; daemon off; pid {dir}/origin.pid; error_log {dir}/origin.log crit; worker_rlimit_nofile {files};
 events {{ worker_connections {files}; }}
 http {{
   access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; keepalive_timeout 600s;
@@ -47,7 +47,7 @@ class Bench:
         listens = " ".join(f"listen {origin} backlog=8192;" for origin in self.origins)
         config = os.path.join(self.dir, "origin.conf")
         with open(config, "w", encoding="ascii") as file:
-            file.write(NGINX_ORIGIN.format(dir=self.dir, files=20_000, listens=listens))
+            file.write(NGINX_ORIGIN.format(user=proxies.nginx_user(), dir=self.dir, files=20_000, listens=listens))
         self.nginx = subprocess.Popen([*self._pinned(), proxies.find("nginx"), "-c", config], start_new_session=True)
         time.sleep(0.5)
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pwd
 import re
 import resource
 import shutil
@@ -55,7 +56,7 @@ backend raw_origins
 
 NGINX = """
 {modules}
-worker_processes {threads}; daemon off; pid {dir}/nginx.pid; error_log {dir}/nginx.log crit; worker_rlimit_nofile {files};
+{user} worker_processes {threads}; daemon off; pid {dir}/nginx.pid; error_log {dir}/nginx.log crit; worker_rlimit_nofile {files};
 events {{ worker_connections {files}; multi_accept on; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; tcp_nodelay on;
@@ -84,6 +85,11 @@ stream {{
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
+
+
+def nginx_user():
+    """Started as root, nginx would serve as somebody who may not read our files."""
+    return f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
 
 
 def find(program):
@@ -222,7 +228,7 @@ class Nginx(Contender):
         stream = "tcp" in self.modes()
         config = self.dir / "nginx.conf"
         config.write_text(NGINX.format(
-            dir=self.dir, threads=len(self.cpus), files=2 * self.connections, http=self.listen("http"), servers=servers,
+            user=nginx_user(), dir=self.dir, threads=len(self.cpus), files=2 * self.connections, http=self.listen("http"), servers=servers,
             modules=f"load_module {MODULES};" if stream else "",
             stream=NGINX_STREAM.format(servers=servers, tcp=self.listen("tcp")) if stream else ""))
         return [self.path, "-c", str(config)]
