@@ -75,6 +75,7 @@ void BufferPool::Trim(uint32_t buffers) {
 }
 
 bool BufferPool::GiveBack(Buffer* buffer) {
+  WEIR_CHECK(buffer->references == 0 || buffer->with_kernel);
   if (!buffer->resident) return false;
   madvise(region_ + size_t{buffer->index} * kSlotBytes, kSlotBytes, MADV_DONTNEED);
   buffer->resident = false;

@@ -28,7 +28,8 @@ struct Buffer {
   BufferPool* pool = nullptr;
   uint16_t index = 0;  // in the pool; unused for chunks
   bool chunk = false;
-  bool resident = false;  // pool buffers: pages may be present
+  bool resident = false;     // pool buffers: pages may be present
+  bool with_kernel = false;  // provided for receives: nobody here knows what is in it
 };
 static_assert(sizeof(Buffer) == 32);
 
@@ -74,7 +75,8 @@ class BufferPool {
 
   // Returns pages of buffers that were free all the time since the last Trim, at most `buffers` of them.
   void Trim(uint32_t buffers);
-  // Returns the pages of one buffer, of which nobody needs the content. False: there were none.
+  // Returns the pages of one buffer, free or with the kernel, whose content nobody needs. False: there were
+  // none.
   bool GiveBack(Buffer* buffer);
 
  private:

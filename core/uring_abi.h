@@ -15,6 +15,13 @@ namespace weir::uring {
 
 inline constexpr uint32_t kSetupNoSqArray = 1u << 16;  // 6.6
 
+inline constexpr unsigned kRegisterBufferRingStatus = 26;  // 6.8
+struct BufferRingStatus {
+  uint32_t group = 0;
+  uint32_t head = 0;  // how many buffers were taken so far
+  uint32_t reserved[8] = {};
+};
+
 inline int Setup(unsigned entries, io_uring_params* params) {
   return static_cast<int>(syscall(__NR_io_uring_setup, entries, params));
 }

@@ -131,6 +131,7 @@ void UringBackend::RefillBuffers() {
     const uint32_t least = &window == &windows_[kBodies] ? std::max(pool_.reserve(), 1u) : 1;
     while (window.provided < target && pool_.free_count() >= least) {
       Buffer* buffer = pool_.Take();
+      buffer->with_kernel = true;
       auto* entry = static_cast<io_uring_buf*>(window.ring) + (window.tail & (kBufferEntries - 1));
       entry->addr = reinterpret_cast<uint64_t>(buffer->data);
       entry->len = buffer->capacity;
@@ -146,16 +147,21 @@ void UringBackend::RefillBuffers() {
 }
 
 // After a burst many buffers lie in the kernel's hands that nobody needs for now: their pages go back, they
-// stay where they are. Safe only while no completion can have filled one without our knowing.
+// stay where they are. Only while the kernel's own count says that it has handed out nothing but what we have
+// seen completed: a receive that went to a worker thread (when the kernel lacked memory to arm it) takes its
+// buffer long before it completes, and out of order. Kernels that cannot tell (before 6.8) keep the pages.
 void UringBackend::Trim(uint32_t pieces) {
-  const bool all_known =
-      LoadAcquire(cq_tail_) == *cq_head_ && (LoadAcquire(sq_flags_) & IORING_SQ_CQ_OVERFLOW) == 0;
-  if (!options_.features.defer_taskrun || !all_known) return;
-  for (Window& window : windows_) {
-    // Handed out in the order in which they were provided.
-    for (uint64_t at = window.tail - window.provided; at < window.tail_at_trim && pieces > 0; ++at) {
+  for (const uint16_t group : {kHeads, kBodies}) {
+    Window& window = windows_[group];
+    const uint64_t first = window.tail - window.provided;
+    uring::BufferRingStatus status{};
+    status.group = group;
+    const bool known = uring::Register(ring_fd_, uring::kRegisterBufferRingStatus, &status, 1) == 0 &&
+                       static_cast<uint16_t>(status.head) == static_cast<uint16_t>(first);
+    for (uint64_t at = first; known && at < window.tail_at_trim && pieces > 0; ++at) {
       const auto* entry = static_cast<const io_uring_buf*>(window.ring) + (at & (kBufferEntries - 1));
-      if (pool_.GiveBack(pool_.at(entry->bid))) --pieces;
+      Buffer* buffer = pool_.at(entry->bid);
+      if (buffer->with_kernel && pool_.GiveBack(buffer)) --pieces;
     }
     window.tail_at_trim = window.tail;
   }
@@ -296,7 +302,8 @@ bool UringBackend::Complete(const io_uring_cqe& cqe, ReadyList& ready) {
   if ((cqe.flags & IORING_CQE_F_BUFFER) != 0) {
     Buffer* buffer = pool_.at(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
     --window.provided;
-    buffer->resident = true;
+    buffer->with_kernel = false;
+    buffer->resident = true;  // Trim may have given its pages back since it was provided
     if (cqe.res > 0) {
       op.buffer = buffer;
     } else {

@@ -1,4 +1,5 @@
-// Attempts: which endpoints a request (or TCP connection) has tried, so that the next attempt takes another.
+// Attempts: which endpoints a request (or TCP connection) has tried, so that the next attempt takes another,
+// if there is one.
 // Fixed size: Settings::retries is at most kMax - 1.
 #pragma once
 

@@ -29,7 +29,7 @@ struct alignas(64) ProxyCounters {
   Counter upstream_connect_failures;
   Counter upstream_reused;         // requests sent on a pooled connection
   Counter upstream_bad_responses;  // 502 because of a rule broken
-  Counter upstream_resets;         // truncated or reset in the middle of a response
+  Counter upstream_resets;         // ended in the middle of a response, or before any
   Counter upstream_timeouts;       // 504
   Counter upstream_idle;           // pooled connections now
   Counter upstream_open;           // upstream connections now

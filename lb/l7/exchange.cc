@@ -79,15 +79,23 @@ void Exchange::StepForward() {
   }
   // The answer is out. The rest of the request still goes up if that keeps the connection; else it is
   // discarded. A request that came whole leaves the client's connection in order, whatever became of it.
-  if (upstream_ != nullptr && upstream_->stream.end_seen()) upload_failed_ = true;
+  if (upstream_ != nullptr && UpstreamTakesNoMore()) upload_failed_ = true;
   if (upload_done_ || (upload_failed_ && request_body_.done())) {
-    // A client that asked for the end has said all it will say: nothing of it can meet a closed socket, and
-    // nobody need be woken for its FIN.
-    const bool last = !request_.keep_alive && !down.has_bytes();
-    Finish(keep_ ? Verdict::kKeepAlive : last ? Verdict::kClose : Verdict::kLinger);
+    // A client that asked for the end has said all it will say, and nobody need be woken for its FIN. (Behind
+    // a body some say CRLF, RFC 9112 2.2: to a closed socket that would be a reset, and cost them the
+    // answer.)
+    const bool client_closes = !request_.keep_alive && request_.body.Empty() && !down.has_bytes();
+    Finish(keep_ ? Verdict::kKeepAlive : client_closes ? Verdict::kClose : Verdict::kLinger);
   } else if (upload_failed_ || !keep_) {
     Finish(Verdict::kLinger);
   }
+}
+
+// It has answered, and will not read the rest of the request. A clean end alone does not say that: who only
+// finished speaking may still be reading.
+bool Exchange::UpstreamTakesNoMore() const {
+  const Stream& up = upstream_->stream;
+  return up.end_seen() && (up.receive_error() != 0 || status_ >= 400 || !response_.keep_alive);
 }
 
 Buffer* Exchange::TakeChunk(size_t bytes) { return shard_.buffers().TakeChunk(bytes); }

@@ -5,8 +5,8 @@
 // response bodies run at once; every direction holds at most one slice in flight and one of look-ahead.
 // Owner: the session, for the time of one request; from the arena. The upstream connection it uses is its own
 // between acquiring and releasing it. What happens when something goes wrong:
-//  - nothing of the answer was sent: retry elsewhere if that is safe, else a local answer (400, 408, 502,
-//  503, 504)
+//  - nothing of the answer was sent: retry (elsewhere, if there is another endpoint) if that is safe, else a
+//  local answer (400, 408, 502, 503, 504)
 //  - part of it was sent: the client's connection ends without the message's end, so that it cannot look
 //  whole
 #pragma once
@@ -62,10 +62,11 @@ class Exchange {
   void StepUploadTrailers();
   void BadRequestBody(const char* reason);
   bool Uploading() const { return !upload_done_ && !upload_failed_; }
+  bool UpstreamTakesNoMore() const;
   bool WaitsForContinue() const { return request_.expect_continue && !saw_continue_ && body_received_ == 0; }
 
   // Upstream.
-  void TryUpstream(bool again = false);
+  void TryUpstream(bool allow_tried = false);
   void StepConnect();
   void SendHead();
   void DropUpstream(bool with_reset);

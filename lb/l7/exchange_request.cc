@@ -139,14 +139,15 @@ bool Exchange::SerializeHead(const Slice& rest, const http::BodyPiece& piece, bo
   return true;
 }
 
-void Exchange::TryUpstream(bool again) {
+// With `allow_tried` rather an endpoint that was tried than none.
+void Exchange::TryUpstream(bool allow_tried) {
   UpstreamPool& upstreams = proxy_.upstreams();
   progress_ = true;
   if (attempts_.count() > proxy_.settings().retries) {
     Respond(connect_timed_out_ ? 504 : 502, "the origin cannot be reached", "upstream_unreachable");
     return;
   }
-  const uint32_t endpoint = upstreams.Pick(attempts_.tried(), again);
+  const uint32_t endpoint = upstreams.Pick(attempts_.tried(), allow_tried);
   if (endpoint == UpstreamPool::kNone) {
     if (attempts_.count() == 0) {
       proxy_.counters().none_available.Add();
@@ -242,7 +243,7 @@ void Exchange::StepUpload() {
       if (side_ != Side::kHead && response_body_.done()) SettleUpstream();
       return;
     }
-    if (up.end_seen()) {  // it has said its last word: more of the request changes nothing
+    if (side_ == Side::kHead ? up.end_seen() : UpstreamTakesNoMore()) {
       upload_failed_ = true;
       return;
     }
@@ -332,11 +333,16 @@ void Exchange::DropUpstream(bool with_reset) {
   proxy_.upstreams().Done(endpoint_);
 }
 
-// Both bodies went through: the connection takes the next request, if it can.
+// The answer went through. If the request did too, the connection takes the next one, if it can.
 void Exchange::SettleUpstream() {
   if (upstream_ == nullptr || tunnel_) return;
   if (Uploading()) {
-    // It may well take no more of the request: its end says so long before a timeout does.
+    // It may take no more of the request: its end says so long before a timeout does. (Bytes behind the
+    // answer are nobody's, and such a connection is not used again.)
+    if (upstream_->stream.has_bytes()) {
+      upstream_->stream.TakeBytes();
+      response_.keep_alive = false;
+    }
     upstream_->stream.ArmReceive(shard_, Op::kPollFirst);
     return;
   }
@@ -373,9 +379,9 @@ void Exchange::UpstreamFailed(const char* end) {
     proxy_.counters().upstream_resets.Add();
   }
   DropUpstream(true);
-  // It may have been this one connection's bad luck: where there is no other endpoint, the same again is
-  // better than no answer.
-  TryUpstream(true);
+  // It may have been this one connection's bad luck: where there is no other endpoint, the same once more is
+  // better than no answer. Not twice (RFC 9110 9.2.2): the request may be what ends it.
+  TryUpstream(attempts_.count() <= 1);
 }
 
 }  // namespace weir::lb

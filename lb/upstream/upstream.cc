@@ -62,9 +62,9 @@ UpstreamPool::~UpstreamPool() {
   }
 }
 
-uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, bool again) {
+uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, bool allow_tried) {
   uint32_t endpoint = balancer_.Pick({.tried = tried});
-  if (endpoint == kNone && again) endpoint = balancer_.Pick({});
+  if (endpoint == kNone && allow_tried) endpoint = balancer_.Pick({});
   if (endpoint == kNone) return kNone;
   balancer_.Acquire(endpoint);
   EndpointCounters& counters = endpoints_[endpoint]->counters;

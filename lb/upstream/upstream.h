@@ -53,9 +53,9 @@ class UpstreamPool {
 
   static constexpr uint32_t kNone = Balancer::kNone;
 
-  // The endpoint for the next attempt, none of `tried` (with `again` rather one of them than none);
+  // The endpoint for the next attempt, none of `tried` (with `allow_tried` rather one of them than none);
   // kNone when none is left. Counts it as in flight until Done.
-  uint32_t Pick(std::span<const uint32_t> tried, bool again = false);
+  uint32_t Pick(std::span<const uint32_t> tried, bool allow_tried = false);
   // The request (or TCP connection) on `endpoint` is over, however it ended.
   void Done(uint32_t endpoint);
   uint32_t endpoint_count() const { return static_cast<uint32_t>(endpoints_.size()); }

@@ -343,7 +343,7 @@ TEST(TruncatedAnswers, NoneAtAllIsAskedForAgain) {
   for (const bool post : {false, true}) {
     Play([post](Stage& stage) {
       stage.Origin(0, [&stage](Speaker& origin) {
-        if (stage.origins().size() < 3) {
+        if (stage.origins().size() < 2 || origin.Heard("/deadly")) {
           origin.peer.Reset();
         } else {
           SayOk(origin);
@@ -353,8 +353,15 @@ TEST(TruncatedAnswers, NoneAtAllIsAskedForAgain) {
       stage.Run(500);
       // What may have been done already is not done twice.
       EXPECT_EQ(client.Count(post ? "HTTP/1.1 502" : "HTTP/1.1 200"), 1u) << client.heard;
-      EXPECT_EQ(stage.origins().size(), post ? 1u : 3u);
-      EXPECT_EQ(stage.counters().upstream_resets.Get(), post ? 1u : 2u);
+      EXPECT_EQ(stage.origins().size(), post ? 1u : 2u);
+      EXPECT_EQ(stage.counters().upstream_resets.Get(), 1u);
+      if (post) return;
+      // And what ends every connection is not tried for ever.
+      const size_t before = stage.origins().size();
+      Speaker& deadly = stage.Client(Get("/deadly"));
+      stage.Run(500);
+      EXPECT_EQ(deadly.Count("HTTP/1.1 502"), 1u) << deadly.heard;
+      EXPECT_LE(stage.origins().size(), before + 2);
     });
   }
 }
@@ -407,13 +414,16 @@ TEST(Uploads, AnEarlyAnswerSurvivesTheOriginsClose) {
   });
 }
 
-// It said all it had to say, and reads no more. The request has come whole from the client: its connection is
-// in order.
-TEST(Uploads, AnEarlyAnswerAndAFinDoNotStopTheClient) {
-  Play([](Stage& stage) {
+// It has refused and reads no more: its end is seen, though the upload is stuck.
+TEST(Uploads, ARefusalAndAFinEndAStuckUpload) {
+  int kept = 0;
+  Play([&kept](Stage& stage) {
     stage.Origin(0, [&stage](Speaker& origin) {
-      SayOk(origin);
-      if (stage.origins().size() > 1) return;
+      if (stage.origins().size() > 1) {
+        SayOk(origin);
+        return;
+      }
+      origin.Say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
       origin.peer.StopReading();
       origin.peer.Finish();
     });
@@ -422,7 +432,49 @@ TEST(Uploads, AnEarlyAnswerAndAFinDoNotStopTheClient) {
     Speaker& client = stage.Client(
         Post("/1", "Content-Length: " + std::to_string(bytes) + "\r\n", std::string(bytes, 'a')) + Get("/2"));
     stage.Run(3'000);
-    EXPECT_EQ(client.Count("HTTP/1.1 200"), client.ended() ? 1u : 2u) << client.heard;
+    EXPECT_EQ(client.Count("HTTP/1.1 413"), 1u) << client.heard;
+    if (client.Heard("HTTP/1.1 200")) {
+      ++kept;
+    } else {
+      EXPECT_TRUE(client.ended());
+    }
+  });
+  if (!SeedsWereChosen()) EXPECT_GT(kept, 0) << "whose request came whole keeps its connection";
+}
+
+// Who has only finished speaking may still be listening.
+TEST(Uploads, AnEarlySuccessAndAFinLoseNothingOfTheUpload) {
+  Play([](Stage& stage) {
+    stage.Origin(0, [&stage](Speaker& origin) {
+      SayOk(origin);
+      if (stage.origins().size() == 1) origin.peer.Finish();
+    });
+    const std::string body(1 + stage.world().random().Below(200'000), 'a');
+    Speaker& client =
+        stage.Client(Post("/1", "Content-Length: " + std::to_string(body.size()) + "\r\n", body));
+    stage.Run(5'000);
+    EXPECT_EQ(client.Count("HTTP/1.1 200"), 1u) << client.heard;
+    EXPECT_TRUE(stage.origin(0).heard.ends_with("\r\n\r\n" + body)) << stage.origin(0).heard.size();
+  });
+}
+
+// A client that asks for the end gets it at once; but behind a body it may have said CRLF.
+TEST(Endings, ThatTheClientAskedFor) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    Speaker& close = stage.Client("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    Speaker& old = stage.Client("GET / HTTP/1.0\r\n\r\n");
+    Speaker& post = stage.Client("POST / HTTP/1.0\r\nContent-Length: 1\r\n\r\na");
+    const bool late = stage.world().random().OneIn(2);
+    if (late) EXPECT_TRUE(stage.Until([&] { return post.Heard("200 OK"); }, 2'000));
+    post.Say("\r\n");
+    stage.Run(1'000);
+    for (Speaker* client : {&close, &old, &post}) {
+      EXPECT_EQ(client->Count("HTTP/1.1 200"), 1u) << client->heard;
+      EXPECT_TRUE(client->heard.ends_with("ok")) << client->heard;
+      EXPECT_TRUE(client->ended());
+      EXPECT_EQ(client->error(), 0);
+    }
   });
 }
 
