@@ -31,9 +31,10 @@ class Failed(Exception):
 class Bench:
     """Where things run: CPUs, origins, the generator's path."""
 
-    def __init__(self, light, proxy_cpus, load_cpu, origins, directory, generator):
+    def __init__(self, light, proxy_cpus, load_cpu, origins, directory, generator, timeout_s=30.0):
         self.light, self.proxy_cpus, self.load_cpu, self.origins, self.dir = light, proxy_cpus, load_cpu, origins, directory
         self.generator = generator
+        self.timeout_s = timeout_s
         self.nginx = None
 
     def start_origin(self):
@@ -60,11 +61,13 @@ class Bench:
     def _pinned(self):
         return ["taskset", "-c", str(self.load_cpu)]
 
-    def light_command(self, target, scenario, seconds, rate=0.0, origins=True, connections=None):
+    def light_command(self, target, scenario, seconds, rate=0.0, origins=True, connections=None, hold=""):
         command = [*self._pinned(), self.light, f"--target={target}", f"--seconds={seconds}", "--sync",
-                   f"--connections={connections or scenario.connections}", f"--rate={rate}"]
+                   f"--connections={connections or scenario.connections}", f"--rate={rate}", f"--timeout_ms={round(self.timeout_s * 1000)}"]
         if origins:
             command.append(f"--origins={','.join(self.origins)}")
+        if hold:
+            command.append(f"--hold={hold}")
         if scenario.kind == "connect":
             command.append("--connect_only")
         else:
@@ -87,8 +90,12 @@ class Bench:
             after = machine.Sample(pids)
         finally:
             load.end()
-        return self._figures(result["requests"], result["seconds"], result["failed"] + result["unanswered"],
-                             machine.Spent(before, after, self.proxy_cpus, self.load_cpu), result)
+        figures = self._figures(result["requests"], result["seconds"], result["failed"] + result["failed_before"],
+                                machine.Spent(before, after, self.proxy_cpus, self.load_cpu), result)
+        figures["unanswered"] = result["unanswered"]
+        # A proxy that ends connections between requests does other work than was asked for.
+        figures["reconnects"] = 0 if scenario.close or scenario.kind == "connect" else result["connects"]
+        return figures
 
     def _figures(self, requests, seconds, failed, spent, result):
         if requests == 0:
@@ -98,6 +105,8 @@ class Bench:
             "requests": requests,
             "requests_per_s": requests / seconds,
             "failed": failed,
+            "unanswered": 0,
+            "reconnects": 0,
             "us_per_request": process_us,
             "cpu_us_per_request": spent.cpu_s / requests * 1e6,
             "user_us_per_request": process_us * spent.user_share,
@@ -117,12 +126,13 @@ class Bench:
                               "--latency", *extra, f"http://{target}/b/{scenario.ask}"],
                              capture_output=True, text=True, check=True).stdout
         after = machine.Sample(pids)
-        requests, took = re.search(r"(\d+) requests in ([\d.]+)s", out).groups()
+        requests, took, unit = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)\b", out).groups()
+        took = float(took) * {"ms": 1e-3, "s": 1, "m": 60}[unit]
         failed = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", out))
         latency = {}
         for percent, value, unit in re.findall(r"^\s+(\d+)% +([\d.]+)(us|ms|s)$", out, re.M):
             latency[f"p{percent}"] = float(value) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
-        return self._figures(int(requests), float(took), failed,
+        return self._figures(int(requests), took, failed,
                              machine.Spent(before, after, self.proxy_cpus, self.load_cpu), {"latency_us": latency})
 
     def idle(self, contender, scenario, report):
@@ -134,7 +144,9 @@ class Bench:
             figures = []
             for connections, origins in ((few, True), (scenario.connections - few, False)):
                 report(f"{contender.name}: {connections} more connections")
-                load = Light(self.light_command(target, scenario, 0, origins=origins, connections=connections))
+                # Nobody is answered before all have asked: all are active at once.
+                hold = f"{few},{scenario.connections - few}" if origins else ""
+                load = Light(self.light_command(target, scenario, 0, origins=origins, connections=connections, hold=hold))
                 loads.append(load)
                 load.ready()
                 figures.append(self._settled(contender))

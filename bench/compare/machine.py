@@ -12,16 +12,16 @@ class Sample:
     """CPU time until now: of some processes (all threads), and of all CPUs."""
 
     def __init__(self, pids):
-        self.process_s = self.user_ticks = self.system_ticks = self.switches = 0
+        self.process_s = self.user_ticks = self.system_ticks = 0
         for pid in pids:
-            try:
-                for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                try:
                     self.process_s += int((task / "schedstat").read_text().split()[0]) / 1e9
                     fields = (task / "stat").read_text().rsplit(")", 1)[1].split()
-                    self.user_ticks += int(fields[11])
-                    self.system_ticks += int(fields[12])
-            except OSError:
-                continue
+                except OSError:  # this thread has just ended
+                    continue
+                self.user_ticks += int(fields[11])
+                self.system_ticks += int(fields[12])
         self.busy_s, self.steal_s, self.total_s = {}, {}, {}
         for line in pathlib.Path("/proc/stat").read_text().splitlines():
             match = re.match(r"cpu(\d+) (.*)", line)

@@ -14,23 +14,24 @@ import time
 MODULES = "/usr/lib/nginx/modules/ngx_stream_module.so"
 STOP_S = 10
 
-# One process, one thread a CPU, no logging for anybody. Upstream connections are reused without limit, and the pools hold
-# as many as the largest scenario has. Buffers take a 16 KB body whole, and large bodies are spliced where that exists.
+# One process, one thread a CPU, no logging for anybody. For speed, upstream connections are reused without limit, pools
+# hold as many as the largest scenario has, and buffers take a 16 KB body whole. `lean` is for measuring memory: default
+# buffers and small pools, for Weir too.
+HAPROXY_FAST = "tune.bufsize 32768\n  tune.pool-high-fd-ratio 90\n  tune.pool-low-fd-ratio 80"
+HAPROXY_LEAN = "tune.pool-high-fd-ratio 1\n  tune.pool-low-fd-ratio 1"
+NGINX_FAST = "proxy_buffer_size 32k; proxy_buffers 8 32k; proxy_busy_buffers_size 64k; client_body_buffer_size 128k;"
 HAPROXY = """
 global
   nbthread {threads}
   maxconn {connections}
   maxpipes 100
-  tune.bufsize 32768
-  tune.pool-high-fd-ratio 90
-  tune.pool-low-fd-ratio 80
+  {tune}
 defaults
   timeout connect 3s
   timeout client 60s
   timeout server 60s
   timeout http-keep-alive 600s
-  option splice-response
-  option splice-request
+  option splice-auto
 {sections}
 """
 HAPROXY_HTTP = """
@@ -62,13 +63,12 @@ http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; tcp_nodelay on;
   client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u;
   scgi_temp_path {dir}/s; client_max_body_size 0;
-  upstream origins {{ {servers} keepalive 8192; keepalive_requests 1000000000; }}
+  upstream origins {{ {servers} keepalive {pool}; keepalive_requests 1000000000; }}
   server {{
     listen {http} backlog=8192 reuseport;
     location / {{
       proxy_pass http://origins; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
-      proxy_set_header X-Forwarded-For $remote_addr; proxy_buffer_size 32k; proxy_buffers 8 32k;
-      proxy_busy_buffers_size 64k; proxy_max_temp_file_size 0; proxy_request_buffering off; client_body_buffer_size 128k;
+      proxy_set_header X-Forwarded-For $remote_addr; proxy_max_temp_file_size 0; proxy_request_buffering off; {tune}
     }}
   }}
 }}
@@ -133,6 +133,7 @@ class Contender:
         self.ports = {"http": free_port(), "tcp": free_port()}
         self.process = None
         self.version = ""
+        self.lean = False  # set before start: memory counts, not speed
 
     def modes(self):
         return ("http", "tcp")
@@ -195,7 +196,7 @@ class Weir(Contender):
     def command(self):
         return [self.path, f"--cpus={','.join(str(cpu) for cpu in self.cpus)}",
                 f"--listen=http://{self.listen('http')},tcp://{self.listen('tcp')}", f"--backends={','.join(self.origins)}",
-                "--upstream_idle_connections=8192", "--keep_alive_timeout=10m", "--drain_timeout=1s"]
+                f"--upstream_idle_connections={64 if self.lean else 8192}", "--keep_alive_timeout=10m", "--drain_timeout=1s"]
 
 
 class Haproxy(Contender):
@@ -210,7 +211,7 @@ class Haproxy(Contender):
         sections = HAPROXY_HTTP.format(listen=self.listen("http"), servers=servers)
         sections += HAPROXY_TCP.format(listen=self.listen("tcp"), servers=servers)
         config = self.dir / "haproxy.cfg"
-        config.write_text(HAPROXY.format(threads=len(self.cpus), connections=self.connections, sections=sections))
+        config.write_text(HAPROXY.format(tune=HAPROXY_LEAN if self.lean else HAPROXY_FAST, threads=len(self.cpus), connections=self.connections, sections=sections))
         return [self.path, "-db", "-f", str(config)]
 
 
@@ -228,15 +229,14 @@ class Nginx(Contender):
         stream = "tcp" in self.modes()
         config = self.dir / "nginx.conf"
         config.write_text(NGINX.format(
-            user=nginx_user(), dir=self.dir, threads=len(self.cpus), files=2 * self.connections, http=self.listen("http"), servers=servers,
+            user=nginx_user(), tune="" if self.lean else NGINX_FAST, pool=64 if self.lean else 8192, dir=self.dir, threads=len(self.cpus), files=2 * self.connections, http=self.listen("http"), servers=servers,
             modules=f"load_module {MODULES};" if stream else "",
             stream=NGINX_STREAM.format(servers=servers, tcp=self.listen("tcp")) if stream else ""))
         return [self.path, "-c", str(config)]
 
 
 class Custom(Contender):
-    """Another proxy by a command for sh: {listen} {origins} {mode} {cert} {key}. It has HTTP alone, as {mode} says, or,
-    if the command does not name {mode}, only that too."""
+    """Another proxy by a command for sh: {listen} {origins} {mode} {cert} {key}; of one mode, HTTP or TCP."""
 
     def __init__(self, name, template, mode, *args):
         super().__init__(name, *args)

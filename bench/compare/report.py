@@ -18,7 +18,9 @@ def summarise(rounds):
         if key == "us_per_request":
             out["us_min"], out["us_max"] = min(values), max(values)
     out["requests"] = sum(r["requests"] for r in rounds)
-    out["failed"] = sum(r["failed"] for r in rounds)
+    for key in ("failed", "unanswered", "reconnects"):
+        out[key] = sum(r[key] for r in rounds)
+    out["rounds"] = len(rounds)
     names = rounds[0]["latency_us"]
     out["latency_us"] = {name: statistics.median(r["latency_us"].get(name, 0) for r in rounds) for name in names}
     return out
@@ -33,6 +35,12 @@ def warnings_of(name, result):
     said = []
     if result["failed"]:
         said.append(f"{result['failed']} FAILED")
+    if result["unanswered"]:
+        said.append(f"{result['unanswered']} not answered at the end")
+    if result["reconnects"]:
+        said.append(f"{result['reconnects']} RECONNECTS")
+    if result.get("lost_rounds"):
+        said.append(f"{result['lost_rounds']} ROUNDS LOST")
     if result["load_cpu_busy"] > 0.97 and result["proxy_cpu_busy"] < 0.90 and name != "direct":
         said.append("the generator is the bottleneck")
     if result["steal"] > 0.01:
@@ -66,7 +74,8 @@ def latency_table(scenario, rates, results):
         for name, r in results[percent].items():
             latency = r["latency_us"]
             tail = "".join(f" {latency.get(p, 0):8.0f}" for p in ("p50", "p90", "p99", "p99.9", "p99.99"))
-            said = f"  ({r['failed']} not answered)" if r["failed"] else ""
+            troubles = [text for text in warnings_of(name, r) if "bottleneck" not in text]
+            said = f"  ({'; '.join(troubles)})" if troubles else ""
             lines.append(f"  {name:10} {rate:9.0f} {r['requests_per_s']:9.0f}{tail}{said}")
     return "\n".join(lines)
 
@@ -91,7 +100,8 @@ def change(old, new):
             if was is None or contender == "direct":
                 continue
             by = r["us_per_request"] / was["us_per_request"] - 1
-            said = "" if abs(by) >= 0.05 else "  within the noise"
+            overlap = r["us_min"] <= was["us_max"] and was["us_min"] <= r["us_max"]
+            said = "  the spreads overlap" if overlap else ""
 
             def ratio(s, value):
                 return f"{value / s['results'][s['best_peer']]['us_per_request']:.2f}" if s["best_peer"] else ""

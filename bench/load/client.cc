@@ -63,8 +63,7 @@ void LoadClient::Connect(bool first) {
   first_ = first;
   for (uint32_t i = 0; i < options_.connections; ++i) {
     if (options_.close) {
-      connections_[i].settled = true;
-      ++settled_;
+      Settle(connections_[i]);
       Rest(connections_[i]);
     } else {
       Open(connections_[i]);
@@ -72,8 +71,14 @@ void LoadClient::Connect(bool first) {
   }
 }
 
+void LoadClient::Settle(Connection& connection) {
+  if (connection.settled) return;
+  connection.settled = true;
+  ++settled_;
+}
+
 void LoadClient::Begin() {
-  results_ = Results();
+  results_ = Results{.failed_before = Failed(results_)};
   latency_ = std::make_unique<Latency>();
   begin_ns_ = shard_.now_ns();
   issued_ = 0;
@@ -118,6 +123,10 @@ void LoadClient::End() {
   running_ = false;
   results_.unanswered = due_.size();
   due_.clear();
+}
+
+uint64_t LoadClient::Failed(const Results& results) {
+  return results.connect_errors + results.status_errors + results.broken + results.timeouts;
 }
 
 LoadClient::Results LoadClient::results() const {
@@ -317,19 +326,12 @@ void LoadClient::Answered(Connection& connection) {
     results_.bytes += connection.ask->answer_bytes + connection.ask->request.size();
     latency_->Record(static_cast<uint64_t>(std::max<int64_t>(shard_.now_ns() - connection.due_ns, 0)));
   }
+  Settle(connection);
   if (options_.close || connection.last || connection.stream->sending()) {
-    if (!options_.close && !connection.settled) {
-      connection.settled = true;
-      ++settled_;
-    }
     Close(connection);
-    return;
+  } else {
+    Ready(connection);
   }
-  if (!connection.settled) {
-    connection.settled = true;
-    ++settled_;
-  }
-  Ready(connection);
 }
 
 // Connected, and free to ask.
@@ -339,8 +341,7 @@ void LoadClient::Ready(Connection& connection) {
       Send(connection, shard_.now_ns());
       return;
     }
-    connection.settled = true;
-    ++settled_;
+    Settle(connection);
   }
   if (options_.connect_only) {
     connection.ask = &options_.asks.front();

@@ -46,8 +46,9 @@ class LoadClient {
     uint64_t status_errors = 0;  // not 200
     uint64_t broken = 0;         // ended early, or not what was asked for
     uint64_t timeouts = 0;
-    uint64_t closed_idle = 0;  // the peer ended a connection between requests; no error
-    uint64_t unanswered = 0;   // due or under way at the end
+    uint64_t closed_idle = 0;    // the peer ended a connection between requests; no error
+    uint64_t unanswered = 0;     // due or under way at the end
+    uint64_t failed_before = 0;  // until Begin
   };
   using Latency = HistogramOf<6>;  // ns, within 1.6 %
 
@@ -74,6 +75,7 @@ class LoadClient {
   void CheckTimeouts();
 
   Results results() const;
+  static uint64_t Failed(const Results& results);
   const Latency& latency() const { return *latency_; }
 
  private:
@@ -103,6 +105,7 @@ class LoadClient {
   void Close(Connection& connection);
   void Closed(Connection& connection);
   void Ready(Connection& connection);
+  void Settle(Connection& connection);
   void Rest(Connection& connection);
   void Send(Connection& connection, int64_t due_ns);
   bool TakeHead(Connection& connection, Slice& in);

@@ -38,6 +38,9 @@ ABSL_FLAG(bool, connect_only, false, "open a connection, say FIN, wait for the t
 ABSL_FLAG(double, seconds, 3, "duration of the load; 0: none, only the connections");
 ABSL_FLAG(double, rate, 0,
           "requests a second, due whether or not earlier ones were answered; 0: closed loop");
+ABSL_FLAG(std::string, hold, "",
+          "a comma list of counts: the origin answers nothing until so many requests wait, then all; then "
+          "the next");
 ABSL_FLAG(bool, first, true, "each connection asks once before the load begins");
 ABSL_FLAG(bool, sync, false,
           "print \"ready\" when all are connected, begin at a line on stdin, and keep the connections until "
@@ -73,15 +76,16 @@ SocketAddress ParseAddress(const char* flag, const std::string& text) {
   return *address;
 }
 
-uint64_t ParseBytes(std::string_view text) {
+uint64_t ParseNumber(const char* flag, std::string_view text, uint64_t most) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value > LoadOrigin::kLargestBody) {
-    Die("--ask: \"" + std::string(text) + "\": expected a number of bytes, at most " +
-        std::to_string(LoadOrigin::kLargestBody));
+  if (error != std::errc() || end != text.data() + text.size() || value > most) {
+    Die(std::string("--") + flag + ": \"" + std::string(text) + "\": expected a number, at most " +
+        std::to_string(most));
   }
   return value;
 }
+uint64_t ParseBytes(std::string_view text) { return ParseNumber("ask", text, LoadOrigin::kLargestBody); }
 
 std::vector<Ask> ParseAsks() {
   std::vector<Ask> asks;
@@ -132,21 +136,22 @@ double Quantile(const LoadClient::Latency& latency, uint64_t count, double fract
 void Print(const LoadClient& client, double seconds, double cpu_seconds) {
   const LoadClient::Results r = client.results();
   const LoadClient::Latency& latency = client.latency();
-  const uint64_t failed = r.connect_errors + r.status_errors + r.broken + r.timeouts;
   std::printf(
-      "{\"requests\": %llu, \"seconds\": %.6f, \"failed\": %llu, \"connects\": %llu, \"bytes\": %llu, "
+      "{\"requests\": %llu, \"seconds\": %.6f, \"failed\": %llu, \"failed_before\": %llu, \"connects\": "
+      "%llu, \"bytes\": %llu, "
       "\"errors\": {\"connect\": %llu, \"status\": %llu, \"broken\": %llu, \"timeout\": %llu}, "
       "\"closed_idle\": %llu, "
       "\"unanswered\": %llu, \"generator_cpu_seconds\": %.6f, "
       "\"latency_us\": {\"mean\": %.1f, \"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, \"p99.9\": %.1f, "
       "\"p99.99\": %.1f, "
       "\"max\": %.1f}}\n",
-      static_cast<unsigned long long>(r.requests), seconds, static_cast<unsigned long long>(failed),
-      static_cast<unsigned long long>(r.connects), static_cast<unsigned long long>(r.bytes),
-      static_cast<unsigned long long>(r.connect_errors), static_cast<unsigned long long>(r.status_errors),
-      static_cast<unsigned long long>(r.broken), static_cast<unsigned long long>(r.timeouts),
-      static_cast<unsigned long long>(r.closed_idle), static_cast<unsigned long long>(r.unanswered),
-      cpu_seconds,
+      static_cast<unsigned long long>(r.requests), seconds,
+      static_cast<unsigned long long>(LoadClient::Failed(r)),
+      static_cast<unsigned long long>(r.failed_before), static_cast<unsigned long long>(r.connects),
+      static_cast<unsigned long long>(r.bytes), static_cast<unsigned long long>(r.connect_errors),
+      static_cast<unsigned long long>(r.status_errors), static_cast<unsigned long long>(r.broken),
+      static_cast<unsigned long long>(r.timeouts), static_cast<unsigned long long>(r.closed_idle),
+      static_cast<unsigned long long>(r.unanswered), cpu_seconds,
       r.requests == 0 ? 0.0 : static_cast<double>(latency.sum()) * 1e-3 / static_cast<double>(r.requests),
       Quantile(latency, r.requests, 0.5), Quantile(latency, r.requests, 0.9),
       Quantile(latency, r.requests, 0.99), Quantile(latency, r.requests, 0.999),
@@ -160,6 +165,9 @@ class Program {
   explicit Program(Shard& shard)
       : shard_(shard), stdin_ready_(&Program::OnStdin, this), tick_(&Program::OnTick, this) {
     tick_timer_.waiter = &tick_;
+    for (const std::string& count : Split(absl::GetFlag(FLAGS_hold))) {
+      hold_.counts.push_back(static_cast<uint32_t>(ParseNumber("hold", count, kOriginConnections)));
+    }
     shard_.SetTimer(tick_timer_, kTickMs);
   }
   ~Program() {
@@ -172,7 +180,7 @@ class Program {
     SocketAddress address = ParseAddress("origins", text);
     const int fd = shard_.backend().Listen(address, {});
     if (fd < 0) Die("--origins: " + text + ": " + std::strerror(-fd));
-    origins_.push_back(std::make_unique<LoadOrigin>(shard_, fd, kOriginConnections));
+    origins_.push_back(std::make_unique<LoadOrigin>(shard_, fd, kOriginConnections, hold_));
   }
 
   int Run() {
@@ -190,7 +198,15 @@ class Program {
     LoadClient client(shard_, options);
     client_ = &client;
     client.Connect(absl::GetFlag(FLAGS_first));
-    while (!client.ready()) shard_.RunTurn(true);
+    const int64_t patience_ns = shard_.now_ns() + options.request_timeout_ms * kNsPerMs;
+    while (!client.ready()) {
+      shard_.RunTurn(true);
+      if (shard_.now_ns() < patience_ns) continue;
+      const LoadClient::Results so_far = client.results();
+      Die("not all connections were answered within --timeout_ms: " + std::to_string(so_far.connect_errors) +
+          " connects failed, " + std::to_string(so_far.status_errors) + " answers were not 200, " +
+          std::to_string(so_far.broken) + " broke off");
+    }
     const bool sync = absl::GetFlag(FLAGS_sync);
     if (sync) {
       std::puts("ready");
@@ -259,6 +275,7 @@ class Program {
   }
 
   Shard& shard_;
+  LoadHold hold_;
   std::vector<std::unique_ptr<LoadOrigin>> origins_;
   LoadClient* client_ = nullptr;
   Callback stdin_ready_;

@@ -1,7 +1,9 @@
 #include "bench/load/origin.h"
 
-#include <cerrno>
 #include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 
 namespace weir::load {
 namespace {
@@ -32,8 +34,8 @@ bool SaysClose(std::string_view head) {
 
 }  // namespace
 
-LoadOrigin::LoadOrigin(Shard& shard, int fd, uint32_t connections)
-    : shard_(shard), fd_(fd), connections_(connections), accept_runnable_(this) {
+LoadOrigin::LoadOrigin(Shard& shard, int fd, uint32_t connections, LoadHold& hold)
+    : shard_(shard), hold_(hold), fd_(fd), connections_(connections), accept_runnable_(this) {
   accept_.kind = Op::Kind::kAccept;
   accept_.fd = fd;
   accept_.waiter = &accept_runnable_;
@@ -44,6 +46,7 @@ LoadOrigin::~LoadOrigin() { WEIR_CHECK(closed()); }
 
 void LoadOrigin::BeginClose() {
   closing_ = true;
+  hold_ = LoadHold();
   shard_.Cancel(accept_);
   shard_.Wake(&accept_runnable_);
   connections_.ForEach([this](Connection& connection) { Close(connection); });
@@ -64,7 +67,10 @@ void LoadOrigin::OnAccept(Runnable* self) {
   }
   if (origin.accept_.busy()) return;
   if (!origin.closing_) {
-    // The client that could not be accepted sees it; the generator counts it.
+    if (origin.accept_.result < 0) {
+      std::fprintf(stderr, "weir-load: accept: %s\n", std::strerror(-origin.accept_.result));
+      std::exit(1);  // nothing measured from here on would mean anything
+    }
     shard.Start(origin.accept_);
   } else if (origin.fd_ >= 0) {
     shard.backend().Close(std::exchange(origin.fd_, -1));
@@ -83,6 +89,7 @@ void LoadOrigin::Serve(Connection& connection) {
     return;
   }
   stream.Poll(shard_);
+  if (connection.held) return;
   for (;;) {
     if (stream.send_error() != 0) {
       Close(connection);
@@ -126,15 +133,38 @@ void LoadOrigin::Serve(Connection& connection) {
     stream.PutBack(std::move(in));
     if (connection.body_left > 0) continue;
     ++requests_;
-    connection.answered = true;
-    const Stream::Piece pieces[] = {connection.answer};
-    stream.SendPieces(shard_, pieces, Slice(), Slice());
+    if (!hold_.counts.empty()) {
+      Hold(connection);
+      return;
+    }
+    Answer(connection);
   }
   if (stream.receive_ended()) {
     Close(connection);
     return;
   }
   stream.ArmReceive(shard_, connection.body_left > 0 ? Op::kPollFirst | Op::kBody : Op::kPollFirst);
+}
+
+void LoadOrigin::Answer(Connection& connection) {
+  connection.answered = true;
+  const Stream::Piece pieces[] = {connection.answer};
+  connection.stream.SendPieces(shard_, pieces, Slice(), Slice());
+}
+
+// Held connections are left alone until all are let go, also by their clients.
+void LoadOrigin::Hold(Connection& connection) {
+  connection.held = true;
+  hold_.waiting.emplace_back(this, &connection);
+  if (hold_.waiting.size() < hold_.counts.front()) return;
+  hold_.counts.erase(hold_.counts.begin());
+  const auto waiting = std::move(hold_.waiting);
+  hold_.waiting.clear();
+  for (const auto& [origin, held] : waiting) {
+    auto& one = *static_cast<Connection*>(held);
+    one.held = false;
+    origin->Answer(one);
+  }
 }
 
 bool LoadOrigin::TakeHead(Connection& connection, std::string_view head) {

@@ -9,6 +9,8 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "core/shard.h"
 #include "core/slab.h"
@@ -17,12 +19,21 @@
 
 namespace weir::load {
 
+class LoadOrigin;
+
+// Shared by the origins of a program: requests wait until `counts.front()` of them do, then all are answered
+// and the next count holds. Without counts nothing waits.
+struct LoadHold {
+  std::vector<uint32_t> counts;
+  std::vector<std::pair<LoadOrigin*, void*>> waiting;
+};
+
 class LoadOrigin {
  public:
   static constexpr size_t kLargestBody = size_t{1} << 30;
 
   // Serves what comes to the listening `fd`, which it owns, at most `connections` at one time.
-  LoadOrigin(Shard& shard, int fd, uint32_t connections);
+  LoadOrigin(Shard& shard, int fd, uint32_t connections, LoadHold& hold);
   ~LoadOrigin();
   LoadOrigin(const LoadOrigin&) = delete;
   LoadOrigin& operator=(const LoadOrigin&) = delete;
@@ -44,6 +55,7 @@ class LoadOrigin {
     uint64_t body_left = 0;
     bool close_after = false;
     bool answered = false;
+    bool held = false;
   };
   struct AcceptRunnable : Runnable {
     explicit AcceptRunnable(LoadOrigin* origin) : Runnable(&LoadOrigin::OnAccept), origin(origin) {}
@@ -57,8 +69,11 @@ class LoadOrigin {
   bool TakeHead(Connection& connection, std::string_view head);
   void Close(Connection& connection);
   std::string_view AnswerOf(uint64_t bytes, bool close);
+  void Answer(Connection& connection);
+  void Hold(Connection& connection);
 
   Shard& shard_;
+  LoadHold& hold_;
   int fd_;
   bool closing_ = false;
   uint64_t requests_ = 0;

@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 import unittest
@@ -21,7 +20,7 @@ import scenarios  # noqa: E402
 def row(us, failed=0):
     return {"us_per_request": us, "cpu_us_per_request": us, "user_us_per_request": 1.0, "requests_per_s": 1e6 / us,
             "proxy_cpu_busy": 1.0, "load_cpu_busy": 0.9, "steal": 0.0, "foreign": 0.0, "requests": 100, "failed": failed,
-            "latency_us": {"p50": us, "p99": 2 * us}}
+            "unanswered": 0, "reconnects": 0, "latency_us": {"p50": us, "p99": 2 * us}}
 
 
 class Arithmetic(unittest.TestCase):
@@ -83,7 +82,6 @@ class Whole(unittest.TestCase):
         self.assertIn(found["scenarios"]["h1-small"]["best_peer"], peers)
         html = (self.out / "report.html").read_text()
         self.assertIn("h1-close", html)
-        # Against itself nothing can have become better or worse by much; what is compared is there.
         before = self.out.with_name("before.json")
         shutil.copy(self.out / "report.json", before)
         done, _ = self.compare("--scenario=h1-small", f"--compare-to={before}")
@@ -116,10 +114,39 @@ class Whole(unittest.TestCase):
                 self.assertIn(expected, done.stderr)
 
     def test_a_proxy_that_does_not_start(self):
-        done, _ = self.compare("--scenario=h1-small", "--proxies=weir", "--custom=bad=echo no such thing; exit 3", code=1)
-        self.assertIn("no such thing", done.stderr)
-        with socket.socket() as probe:
-            self.assertNotEqual(probe.connect_ex(("127.0.0.1", 1)), 0)
+        token = f"token{os.getpid()}"
+        done, _ = self.compare("--scenario=h1-small", "--proxies=weir",
+                               f"--custom=bad=sleep 100 & echo no such thing {token} {{listen}}; exit 3", code=1)
+        self.assertIn(f"no such thing {token}", done.stderr)
+        # Nobody it started is left behind.
+        left = subprocess.run(["pgrep", "-f", "compare.*" + self.id().split(".")[-1]], capture_output=True, text=True, check=False)
+        self.assertEqual(left.stdout, "")
+
+    def test_what_fails_is_said(self):
+        """A proxy that answers nothing of use, and one that ends each connection."""
+        script = pathlib.Path(os.environ.get("TEST_TMPDIR", "/tmp"), "proxy.py")
+        script.write_text(
+            "import socket, sys, threading\n"
+            "host, port = sys.argv[1].split(':')\n"
+            "answer = b'HTTP/1.1 200 OK\\r\\nContent-Length: 100\\r\\n\\r\\n' + b'x' * 100\n"
+            "if sys.argv[2] == 'bad': answer = b'HTTP/1.1 503 No\\r\\nContent-Length: 0\\r\\n\\r\\n'\n"
+            "def serve(c):\n"
+            "    with c:\n"
+            "        for _ in range(5):\n"
+            "            if not c.recv(65536): return\n"
+            "            c.sendall(answer)\n"
+            "l = socket.create_server((host, int(port)), backlog=1000)\n"
+            "while True: threading.Thread(target=serve, args=(l.accept()[0],), daemon=True).start()\n")
+        done, _ = self.compare("--scenario=h1-small", "--proxies=weir", f"--custom=closes={sys.executable} {script} {{listen}} closes",
+                               code=1)
+        self.assertIn("RECONNECTS", done.stdout)
+        done = subprocess.run(
+            [COMPARE, f"--weir={runfiles.path('lb/weir')}", f"--load={runfiles.path('bench/load/weir-load')}", "--rounds=1",
+             "--seconds=0.2", "--scenario=h1-small", "--proxies=weir", "--load-timeout=2",
+             f"--custom=bad={sys.executable} {script} {{listen}} bad"],
+            capture_output=True, text=True, timeout=250, check=False)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("answers were not 200", done.stdout)
 
 
 if __name__ == "__main__":

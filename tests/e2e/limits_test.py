@@ -188,7 +188,9 @@ class Crowds(WeirTest):
             state[client.sock] = [client, hashlib.md5(), -1, bytearray()]
             selector.register(client.sock, selectors.EVENT_READ)
         whole = cut = 0
+        end = time.monotonic() + weir_harness.DEADLINE * 10
         while state:
+            self.assertLess(time.monotonic(), end, f"{whole} whole, {cut} cut, {len(state)} still reading")
             ready = selector.select(weir_harness.DEADLINE)
             self.assertTrue(ready, f"{whole} whole, {cut} cut, nothing comes for {len(state)}")
             for key, _ in ready:
