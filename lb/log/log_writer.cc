@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "core/log.h"
 #include "lb/log/access_log.h"
 
 namespace weir::lb {
@@ -95,6 +96,15 @@ void LogWriter::OnWake() {
 
 void LogWriter::TakeResult(int32_t result) {
   if (first_ == nullptr || result == -EINTR) return;
+  if ((result <= 0) != failing_) {
+    failing_ = !failing_;
+    if (failing_) {
+      LogLine("the access log cannot be written (%s): lines are dropped until it can",
+              std::strerror(-result));
+    } else {
+      LogLine("the access log is written again");
+    }
+  }
   if (result <= 0) {
     DropFirst();
   } else if (torn_) {

@@ -55,6 +55,7 @@ class LogWriter {
   LogBlock* first_ = nullptr;  // being written
   LogBlock* last_ = nullptr;
   uint32_t written_ = 0;  // of the first block
+  bool failing_ = false;  // the last write did, and it was said
   bool torn_ = false;     // the file ends in the middle of a line: a line feed comes first
   bool stopping_ = false;
   Op op_;

@@ -353,6 +353,7 @@ class AccessLog(WeirTest):
         for _ in range(50):
             self.assertEqual(self.get(weir).status, 200)
         wait_for(lambda: weir.metric("weir_access_log_lines_dropped_total") == 50, "all are counted as dropped")
+        self.assertEqual(weir.err().count("the access log cannot be written"), 1, "said once")
 
     def test_appends(self):
         path = os.path.join(weir_harness.scratch("log"), "access.log")
