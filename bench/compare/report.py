@@ -108,6 +108,8 @@ def change(old, new):
 
             lines.append(f"  {name:10} {contender:10} {was['us_per_request']:8.2f} {r['us_per_request']:8.2f} {by:+8.1%} "
                          f"{ratio(before, was['us_per_request']):>11} {ratio(scenario, r['us_per_request']):>6}{said}")
+    if len(lines) == 2:
+        lines.append("  the two have no scenario in common that can be compared")
     return "\n".join(lines)
 
 
@@ -123,6 +125,10 @@ def _pyplot():
     except ImportError:
         return None
     return pyplot
+
+
+def can_plot():
+    return _pyplot() is not None
 
 
 def _bars(pyplot, title, label, groups, names, value, errors=None):
@@ -168,7 +174,7 @@ def plots(report):
             best = r[loads[group]["best_peer"]]["us_per_request"]
             return ((r[name]["us_per_request"] - r[name]["us_min"]) / best, (r[name]["us_max"] - r[name]["us_per_request"]) / best)
 
-        figures["cpu"] = _bars(pyplot, "CPU time per request, relative to the better of HAProxy and nginx (less is better)",
+        figures["cpu"] = _bars(pyplot, "CPU time per request / that of the better peer",
                                "ratio", list(loads), names, relative, spread)
     for name, scenario in report["scenarios"].items():
         if scenario["kind"] == "latency":
@@ -208,7 +214,10 @@ pre{{font:13px/1.45 ui-monospace,monospace;background:#f6f6f4;padding:1em;overfl
 <h1>Proxies side by side</h1>
 <p>{date}. {cpu}, {cpus} CPUs, Linux {kernel}, {memory} GiB. Proxy on CPU {proxy_cpus}, generator and origin on CPU {load_cpu}
 ({generator}); {rounds} interleaved rounds of {seconds} s, medians. A request's cost is the proxy's CPU time (user and system,
-all its threads) divided by requests answered; <em>ratio</em> is that against the better of HAProxy and nginx.</p>
+all its threads) divided by requests answered, in µs; <em>spread</em> is from the lowest to the highest round, <em>user</em>
+the part spent in user mode (by clock ticks: rough for short rounds), <em>ratio</em> that against the better of HAProxy and
+nginx; p50 to p99.99 are latencies in µs as the generator saw them. <em>direct</em> is the generator asking its own origin.
+What stands in parentheses disturbed a figure: believe it less.</p>
 <p>{versions}</p>
 {notes}
 {body}

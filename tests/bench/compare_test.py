@@ -107,7 +107,9 @@ class Whole(unittest.TestCase):
 
     def test_mistakes_are_named(self):
         for flag, expected in (("--scenario=h9", "h9"), ("--shards=0", "--shards=0"), ("--proxies=varnish", "varnish"),
-                               ("--custom=x", "expected NAME="), ("--compare-to=/nowhere", "/nowhere"), ("--rounds=0", "--rounds")):
+                               ("--custom=x", "expected NAME="), ("--scenari=all", "--scenari"),
+                               ("--binary=weir=/bin/true", "weir: a name"), ("--weir=/nowhere", "expected a program"),
+                               ("--custom=a={oops}", "expected {listen}"), ("--out=/proc/x", "expected a directory"), ("--compare-to=/nowhere", "/nowhere"), ("--rounds=0", "--rounds")):
             with self.subTest(flag):
                 done = subprocess.run([COMPARE, flag], capture_output=True, text=True, timeout=60, check=False)
                 self.assertNotEqual(done.returncode, 0)
