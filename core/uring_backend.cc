@@ -151,6 +151,7 @@ void UringBackend::RefillBuffers() {
 // seen completed: a receive that went to a worker thread (when the kernel lacked memory to arm it) takes its
 // buffer long before it completes, and out of order. Kernels that cannot tell (before 6.8) keep the pages.
 void UringBackend::Trim(uint32_t pieces) {
+  if (!options_.features.ring_status) return;
   for (const uint16_t group : {kHeads, kBodies}) {
     Window& window = windows_[group];
     const uint64_t first = window.tail - window.provided;

@@ -40,7 +40,7 @@ int ReadDisabledSetting() {
   return value;
 }
 
-bool CanProvideBuffers(int fd) {
+bool CanProvideBuffers(int fd, bool& tells_status) {
   constexpr size_t kBytes = 4096;
   void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return false;
@@ -49,6 +49,9 @@ bool CanProvideBuffers(int fd) {
   registration.ring_entries = 16;
   registration.bgid = 1;
   const bool ok = uring::Register(fd, IORING_REGISTER_PBUF_RING, &registration, 1) == 0;
+  uring::BufferRingStatus status;
+  status.group = registration.bgid;
+  tells_status = ok && uring::Register(fd, uring::kRegisterBufferRingStatus, &status, 1) == 0;
   if (ok) uring::Register(fd, IORING_UNREGISTER_PBUF_RING, &registration, 1);
   munmap(memory, kBytes);
   return ok;
@@ -101,7 +104,7 @@ std::string UringFeatures::ToString() const {
   const auto yes_no = [](const char* name, bool on) { return std::string(name) + (on ? "=yes" : "=no"); };
   return yes_no("defer_taskrun", defer_taskrun) + " " + yes_no("single_issuer", single_issuer) + " " +
          yes_no("no_sqarray", no_sqarray) + " " + yes_no("message_ring", message_ring) + " " +
-         yes_no("provided_rings", provided_rings);
+         yes_no("provided_rings", provided_rings) + " " + yes_no("ring_status", ring_status);
 }
 
 bool ProbeUring(UringFeatures& features, std::string& problem) {
@@ -116,7 +119,7 @@ bool ProbeUring(UringFeatures& features, std::string& problem) {
     problem = ExplainUringError(-fd);
     return false;
   }
-  features.provided_rings = CanProvideBuffers(fd);
+  features.provided_rings = CanProvideBuffers(fd, features.ring_status);
   features.message_ring = HasOpcode(fd, IORING_OP_MSG_RING);
   close(fd);
   if (const int second = TrySetup(kBestFlags | uring::kSetupNoSqArray); second >= 0) {

@@ -12,6 +12,7 @@ struct UringFeatures {
   bool no_sqarray = false;       // 6.6
   bool message_ring = false;     // 5.18; doorbells between rings
   bool provided_rings = false;   // 5.19
+  bool ring_status = false;      // 6.8; tells how many provided buffers were taken
   bool single_issuer = false;    // 6.0
   std::string ToString() const;  // one line for the log
 };
