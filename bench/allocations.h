@@ -8,10 +8,9 @@
 #include <cstdint>
 
 #include "benchmark/benchmark.h"
+#include "core/allocations.h"
 
 namespace weir::bench {
-
-uint64_t Allocations();
 
 class Count {
  public:

@@ -7,49 +7,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cstring>
 #include <string>
 #include <string_view>
 #include <thread>
 
+#include "core/allocations.h"
 #include "core/uring_probe.h"
 #include "lb/server.h"
-
-namespace {
-
-std::atomic<bool> counting{false};
-std::atomic<uint64_t> allocations{0};
-
-void Count() {
-  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
-}
-
-}  // namespace
-
-extern "C" {
-void* __libc_malloc(size_t bytes);
-void* __libc_calloc(size_t count, size_t bytes);
-void* __libc_realloc(void* memory, size_t bytes);
-void* __libc_memalign(size_t alignment, size_t bytes);
-
-void* malloc(size_t bytes) {
-  Count();
-  return __libc_malloc(bytes);
-}
-void* calloc(size_t count, size_t bytes) {
-  Count();
-  return __libc_calloc(count, bytes);
-}
-void* realloc(void* memory, size_t bytes) {
-  Count();
-  return __libc_realloc(memory, bytes);
-}
-void* aligned_alloc(size_t alignment, size_t bytes) {
-  Count();
-  return __libc_memalign(alignment, bytes);
-}
-}
 
 namespace weir::lb {
 namespace {
@@ -162,12 +127,10 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
     const auto measure = [&](uint16_t port, std::string_view question, std::string_view answer) {
       const int fd = ConnectTo(port);
       for (int i = 0; i < kWarmUp; ++i) all_answered = all_answered && RoundTrip(fd, question, answer);
-      allocations = 0;
-      counting = true;
+      const uint64_t before = Allocations();
       for (int i = 0; i < kRounds; ++i) all_answered = all_answered && RoundTrip(fd, question, answer);
-      counting = false;
       close(fd);
-      return allocations.load();
+      return Allocations() - before;
     };
     http_allocations = measure(http_port, kRequest, "hello");
     tcp_allocations = measure(tcp_port, "some bytes that come back\n", "come back\n");
@@ -183,11 +146,9 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
   EXPECT_EQ(tcp_allocations, 0u);
 
   // The counter counts: else the zeros above would mean nothing.
-  allocations = 0;
-  counting = true;
+  const uint64_t before = Allocations();
   std::string* made = new std::string(100, 'x');
-  counting = false;
-  EXPECT_GT(allocations.load(), 0u) << *made;
+  EXPECT_GT(Allocations() - before, 0u) << *made;
   delete made;
 }
 

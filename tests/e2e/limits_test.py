@@ -223,7 +223,7 @@ class Crowds(WeirTest):
         return whole, cut
 
     def test_slow_readers_beside_quick_ones(self):
-        count = 2000 if FULL else 1000
+        count = 4000 if FULL else 1000
         nginx = self.nginx("one", "two")
         large = os.urandom(3 * MIB)
         nginx.write("large", large)
@@ -243,7 +243,7 @@ class Crowds(WeirTest):
 
     def test_slow_readers_that_take_all_buffers(self):
         """With buffers for a few hundred, a thousand that read nothing: the longest waiting are cut, the quick never wait."""
-        count = 2000 if FULL else 1000
+        count = 4000 if FULL else 1000
         nginx = self.nginx("one", "two")
         large = os.urandom(3 * MIB)
         nginx.write("large", large)
