@@ -6,9 +6,12 @@
 //
 // Contract of the ops (what both backends promise):
 //  - Every op started gets exactly one completion; a Source gets any number of results and exactly one end.
-//  - kReceive: result > 0 bytes in `buffer` (one reference, now the owner's), 0 end of stream, < 0 -errno; a
-//    buffer comes with positive results only. When no buffer is free it waits its turn (kBody ops leave the
-//    pool's reserve alone), fair in order of arrival; -ENOBUFS is never seen by the owner.
+//  - kReceive: bytes come in `Op::buffer`, one reference each, now the owner's; the completion's result is >
+//  0
+//    when it brought the last of them, 0 end of stream, < 0 -errno. Without kStay there is one buffer or
+//    none. With it results come one by one, each waking the owner, before the one completion, which is
+//    -ECANCELED also when the backend itself ended it. When no buffer is free it waits its turn (kBody ops
+//    leave the pool's reserve alone), fair in order of arrival; -ENOBUFS is never seen by the owner.
 //  - kSend, kGather: bytes taken by the kernel; may be short: the owner sends the rest.
 //  - A connection's error is told once, to the op that meets it first, and a send that got somewhere swallows
 //    it. So an end of stream is one only if everything we had to send was sent.

@@ -23,15 +23,17 @@ class BufferPool;
 
 struct Buffer {
   char* data = nullptr;
-  uint32_t capacity = 0;
-  uint32_t references = 0;
   BufferPool* pool = nullptr;
+  Buffer* next = nullptr;  // received behind this one and not taken yet (Op::buffer)
+  uint32_t capacity = 0;
+  uint32_t length = 0;  // what a receive put into it
+  uint32_t references = 0;
   uint16_t index = 0;  // in the pool; unused for chunks
-  bool chunk = false;
-  bool resident = false;     // pool buffers: pages may be present
-  bool with_kernel = false;  // provided for receives: nobody here knows what is in it
+  bool chunk : 1 = false;
+  bool resident : 1 = false;     // pool buffers: pages may be present
+  bool with_kernel : 1 = false;  // provided for receives: nobody here knows what is in it
 };
-static_assert(sizeof(Buffer) == 32);
+static_assert(sizeof(Buffer) == 40);
 
 class BufferPool {
  public:

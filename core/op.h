@@ -1,10 +1,11 @@
-// Op: a one-shot request to the kernel. It lives in the object that owns the fd (a Stream embeds one for
+// Op: a request to the kernel. It lives in the object that owns the fd (a Stream embeds one for
 // receiving and one for sending), never on a coroutine's frame: a frame may end while the kernel still works.
 //   kIdle -> Shard::Start -> kPending -> (submitted by the turn) kInFlight -> kDone -> the owner reads it ->
 //   kIdle
 // Cancel only asks: the one completion decides, and its result may still be success. The memory an op points
 // to stays valid until kDone. `waiter` may be changed at any time, by the owner's thread; it is woken when
-// the op becomes kDone. Source (source.h) is the multishot kind.
+// the op becomes kDone, or a receive that stays armed (kStay) brought bytes. Source (source.h) is for
+// listeners and polls.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,7 @@ struct SocketAddress;
 struct Op {
   enum class Kind : uint8_t {
     kNone,
-    kReceive,   // into a buffer of the shard's pool; on success `buffer` is ours with one reference
+    kReceive,   // into buffers of the shard's pool, see Op::buffer
     kSend,      // `data`, `length`
     kGather,    // `message` (sendmsg)
     kConnect,   // `address`
@@ -39,6 +40,13 @@ struct Op {
   static constexpr uint8_t kStarved = 8;      // receive: waits for a free buffer (the backend's list)
   static constexpr uint8_t kMoreHere = 16;    // receive, result: the socket holds more bytes already
   static constexpr uint8_t kSource = 32;      // this Op is a Source
+  // Receive: stays armed after a result, so that a connection with one message after the other needs one op
+  // for many of them. It ends by itself with the buffer that reaches kStayBytes, or soon after
+  // kMostWaiting buffers wait to be taken: the owner that does not keep up stops its peer. A wish: who cannot
+  // do it completes after the first result.
+  static constexpr uint8_t kStay = 64;
+  static constexpr uint32_t kStayBytes = 64 * 1024;
+  static constexpr uint32_t kMostWaiting = 3;
 
   Op() = default;
   Op(const Op&) = delete;
@@ -47,6 +55,22 @@ struct Op {
 
   bool busy() const { return state == State::kPending || state == State::kInFlight; }
   bool done() const { return state == State::kDone; }
+  // Receives only. The first buffer that waits; it comes with one reference and its length.
+  Buffer* TakeReceived() {
+    Buffer* first = buffer;
+    buffer = first->next;
+    first->next = nullptr;
+    return first;
+  }
+  // For backends. Returns how many wait now.
+  uint32_t PushReceived(Buffer* last, uint32_t bytes) {
+    last->length = bytes;
+    uint32_t waiting = 1;
+    Buffer** at = &buffer;
+    for (; *at != nullptr; at = &(*at)->next) ++waiting;
+    *at = last;
+    return waiting;
+  }
 
   Op* next = nullptr;          // the shard's pending list, or the backend's starved or cancel list
   Runnable* waiter = nullptr;  // woken at kDone; may be null
@@ -57,7 +81,7 @@ struct Op {
   uint8_t flags = 0;
   uint32_t length = 0;
   union {
-    Buffer* buffer = nullptr;
+    Buffer* buffer = nullptr;  // receive: what was received and not taken yet, in order; null when started
     const void* data;
     const msghdr* message;
     const SocketAddress* address;

@@ -17,6 +17,9 @@ struct Stream::Gather {
 
 namespace {
 
+// Above this a receive for itself costs less than what staying armed saves: it would end soon anyway.
+constexpr uint32_t kBulkBytes = BufferPool::kBufferBytes / 4 * 3;
+
 // Takes the reference out of a slice.
 Buffer* Detach(Slice slice) {
   Buffer* buffer = slice.buffer();
@@ -38,21 +41,27 @@ void Stream::DoArmReceive(Shard& shard, uint8_t flags) {
   WEIR_CHECK(!closing_);
   receive_.kind = Op::Kind::kReceive;
   // When the last receive left bytes behind, trying first is right; else readiness is waited for at once.
-  receive_.flags = more_here_ ? (flags & Op::kBody) : flags;
+  if (more_here_) flags &= static_cast<uint8_t>(~Op::kPollFirst);
+  if (bulk_) flags &= static_cast<uint8_t>(~Op::kStay);
+  receive_.flags = flags;
   shard.Start(receive_);
 }
 
 void Stream::CancelReceive(Shard& shard) { shard.Cancel(receive_); }
 
-void Stream::TakeReceived() {
+Slice Stream::TakeReceived() {
+  if (receive_.buffer == nullptr) return {};
+  Buffer* buffer = receive_.TakeReceived();
+  bulk_ = buffer->length >= kBulkBytes;
+  return Slice(buffer, 0, buffer->length);
+}
+
+void Stream::ReceiveDone() {
   receive_.state = Op::State::kIdle;
   more_here_ = (receive_.flags & Op::kMoreHere) != 0;
-  if (receive_.result > 0) {
-    WEIR_CHECK(!ahead_.holds_buffer());
-    ahead_ = Slice(receive_.buffer, 0, static_cast<uint32_t>(receive_.result));
-    return;
-  }
-  if (receive_.result == -ECANCELED) return;  // CancelReceive, or closing: no end of the stream
+  if (receive_.result > 0) return;
+  // CancelReceive, closing, or bytes that were not taken: no end of the stream.
+  if (receive_.result == -ECANCELED) return;
   receive_ended_ = true;
   receive_error_ = static_cast<int16_t>(-receive_.result);
 }
@@ -162,7 +171,7 @@ bool Stream::Closed(Shard& shard) {
   WEIR_CHECK(closing_);
   Poll(shard);
   if (receive_.busy() || send_.busy()) return false;
-  ahead_.Clear();
+  while (has_bytes()) TakeBytes();
   DropHeld(shard);
   if (with_reset_) {
     shard.backend().CloseWithReset(fd());

@@ -3,8 +3,8 @@
 // any time, and the buffers of a send in flight belong to the Stream until the kernel is done with them.
 // Owner: one connection object on one shard. After each wake-up the owner calls Poll, which takes over what
 // the kernel finished, then looks at the state. Holding no bytes, an idle Stream holds no buffer. Receiving:
-// at most one slice of look-ahead; ArmReceive has no effect while one is waiting to be taken. That, with one
-// send in flight, is the whole back-pressure.
+// ArmReceive has no effect while bytes wait to be taken, and a receive that stays armed (Op::kStay) ends when
+// Op::kMostWaiting buffers do. That, with one send in flight, is the whole back-pressure.
 // Closing: BeginClose cancels what is in flight; `closed` waits for the completions, then closes. RFC
 // 9293 3.6: closing with unread bytes sends RST, so whoever wants the peer to get the last bytes reads until
 // the peer's FIN first.
@@ -22,6 +22,12 @@
 namespace weir {
 
 class Shard;
+
+// What to arm a receive with: where messages come one by one, where a body of some length is to come (it
+// leaves the last buffers to heads), and where nobody can tell.
+inline constexpr uint8_t kHeadReceive = Op::kPollFirst | Op::kStay;
+inline constexpr uint8_t kBodyReceive = Op::kPollFirst | Op::kBody;
+inline constexpr uint8_t kRelayReceive = Op::kPollFirst | Op::kBody | Op::kStay;
 
 class Stream {
  public:
@@ -50,27 +56,31 @@ class Stream {
   int connect_error() const { return send_error_; }
 
   // Arms the one receive unless it is armed, bytes wait, or the peer ended. `flags`: Op::kPollFirst,
-  // Op::kBody.
+  // Op::kBody, Op::kStay (not while bytes come in bulk: a full buffer each is worth an op).
   void ArmReceive(Shard& shard, uint8_t flags) {
-    if (receive_.state != Op::State::kIdle || ahead_.holds_buffer() || receive_ended_) return;
+    if (receive_.state != Op::State::kIdle || has_bytes() || receive_ended_) return;
     DoArmReceive(shard, flags);
   }
   // Asks to disarm; done when receive_armed() is false. Bytes that came first win.
   void CancelReceive(Shard& shard);
   // Takes over what finished. Cheap when nothing did.
   void Poll(Shard& shard) {
-    if (receive_.done()) TakeReceived();
+    if (receive_.done()) ReceiveDone();
     if (send_.done()) TakeSent(shard);
   }
-  bool has_bytes() const { return !ahead_.empty(); }
-  Slice TakeBytes() { return std::move(ahead_); }
-  // Gives back what was taken and not used: it is received again first. Only while no bytes wait.
+  bool has_bytes() const { return ahead_.holds_buffer() || receive_.buffer != nullptr; }
+  // What came first and was not taken yet.
+  Slice TakeBytes() {
+    if (ahead_.holds_buffer()) return std::move(ahead_);
+    return TakeReceived();
+  }
+  // Gives back what was taken last and not used: it is received again first.
   void PutBack(Slice rest) {
-    WEIR_CHECK(!ahead_.holds_buffer() && !receive_.busy());
+    WEIR_CHECK(!ahead_.holds_buffer());
     if (!rest.empty()) ahead_ = std::move(rest);
   }
   // No more bytes will come: FIN (receive_error 0) or an error, behind the bytes that came before.
-  bool receive_ended() const { return receive_ended_ && !ahead_.holds_buffer(); }
+  bool receive_ended() const { return receive_ended_ && !has_bytes(); }
   // The end has been seen, though bytes may still wait to be taken.
   bool end_seen() const { return receive_ended_; }
   int receive_error() const { return receive_error_; }
@@ -103,13 +113,14 @@ class Stream {
   struct Gather;
 
   void DoArmReceive(Shard& shard, uint8_t flags);
-  void TakeReceived();
+  void ReceiveDone();
+  Slice TakeReceived();
   void TakeSent(Shard& shard);
   void DropHeld(Shard& shard);
 
   Op receive_;
   Op send_;
-  Slice ahead_;
+  Slice ahead_;             // put back
   Buffer* held_ = nullptr;  // what a plain send lies in
   Gather* gather_ =
       nullptr;  // a gathered send: pieces and what they lie in; from the arena, only while in flight
@@ -122,6 +133,7 @@ class Stream {
   bool closing_ : 1 = false;
   bool with_reset_ : 1 = false;
   bool more_here_ : 1 = false;  // the last receive left bytes in the socket
+  bool bulk_ : 1 = false;       // what was taken last nearly filled its buffer
 };
 static_assert(sizeof(Stream) <= 136, "every connection has one");
 

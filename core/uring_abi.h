@@ -15,6 +15,10 @@ namespace weir::uring {
 
 inline constexpr uint32_t kSetupNoSqArray = 1u << 16;  // 6.6
 
+// A multishot receive ends after so many bytes (6.17: sqe->optlen; older headers call the field file_index,
+// and older kernels refuse it).
+inline void LimitReceive(io_uring_sqe& sqe, uint32_t bytes) { sqe.file_index = bytes; }
+
 inline constexpr unsigned kRegisterBufferRingStatus = 26;  // 6.8
 struct BufferRingStatus {
   uint32_t group = 0;

@@ -219,7 +219,13 @@ bool UringBackend::Prepare(Op& op, ReadyList& ready) {
       sqe->opcode = IORING_OP_RECV;
       sqe->flags = IOSQE_BUFFER_SELECT;
       sqe->buf_group = WindowOf(op);
+      op.buffer = nullptr;
       if ((op.flags & Op::kPollFirst) != 0) sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
+      if ((op.flags & Op::kStay) != 0 && options_.features.receive_limit) {
+        sqe->ioprio |= IORING_RECV_MULTISHOT;
+        // The kernel hands out all that is there before anybody here has a look.
+        uring::LimitReceive(*sqe, Op::kStayBytes);
+      }
       break;
     case Op::Kind::kSend:
       sqe->opcode = IORING_OP_SEND;
@@ -298,28 +304,40 @@ bool UringBackend::Complete(const io_uring_cqe& cqe, ReadyList& ready) {
     Finish(op, cqe.res, ready);
     return true;
   }
-  op.buffer = nullptr;
   Window& window = windows_[WindowOf(op)];
+  uint32_t waiting = op.buffer == nullptr ? 0 : 1;
   if ((cqe.flags & IORING_CQE_F_BUFFER) != 0) {
     Buffer* buffer = pool_.at(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
     --window.provided;
     buffer->with_kernel = false;
     buffer->resident = true;  // Trim may have given its pages back since it was provided
     if (cqe.res > 0) {
-      op.buffer = buffer;
+      waiting = op.PushReceived(buffer, static_cast<uint32_t>(cqe.res));
     } else {
       BufferPool::Release(buffer);
     }
   }
-  if (cqe.res == -ENOBUFS && (op.flags & Op::kCancelAsked) == 0) {
-    // The window was too shallow for this burst, or the pool is empty: the op waits its turn.
-    if (pool_.free_count() > pool_.reserve()) window.size = std::min(window.size * 2, kBufferEntries);
-    op.flags |= Op::kStarved;
-    counters_.buffers_exhausted.Add();
-    starved_[WindowOf(op)].PushBack(&op);
+  op.flags &= static_cast<uint8_t>(~Op::kMoreHere);
+  if ((cqe.flags & IORING_CQE_F_SOCK_NONEMPTY) != 0) op.flags |= Op::kMoreHere;
+  if ((cqe.flags & IORING_CQE_F_MORE) != 0) {
+    counters_.completions.Add();
+    if (op.waiter != nullptr) ready.PushBack(op.waiter);
+    if (waiting >= Op::kMostWaiting && (op.flags & Op::kCancelAsked) == 0) {
+      op.flags |= Op::kCancelAsked;
+      cancels_.PushBack(&op);
+    }
     return true;
   }
-  if ((cqe.flags & IORING_CQE_F_SOCK_NONEMPTY) != 0) op.flags |= Op::kMoreHere;
+  if (cqe.res == -ENOBUFS) {
+    // The window was too shallow for this burst, or the pool is empty: the op waits its turn.
+    if (pool_.free_count() > pool_.reserve()) window.size = std::min(window.size * 2, kBufferEntries);
+    counters_.buffers_exhausted.Add();
+    if (waiting == 0 && (op.flags & Op::kCancelAsked) == 0) {
+      op.flags |= Op::kStarved;
+      starved_[WindowOf(op)].PushBack(&op);
+      return true;
+    }
+  }
   Finish(op, cqe.res == -ENOBUFS ? -ECANCELED : cqe.res, ready);
   return true;
 }

@@ -4,6 +4,8 @@
 #include <sys/resource.h>
 #include <sys/utsname.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -57,6 +59,41 @@ bool CanProvideBuffers(int fd, bool& tells_status) {
   return ok;
 }
 
+// Asked for on a descriptor that is no socket: EINVAL is about the request, ENOTSOCK about the descriptor.
+bool CanLimitReceives() {
+  io_uring_params params{};
+  params.flags = IORING_SETUP_CLAMP;
+  const int fd = uring::Setup(1, &params);
+  if (fd < 0) return false;
+  const size_t ring_bytes = std::max<size_t>(params.sq_off.array + params.sq_entries * sizeof(uint32_t),
+                                             params.cq_off.cqes + params.cq_entries * sizeof(io_uring_cqe));
+  const size_t sqe_bytes = params.sq_entries * sizeof(io_uring_sqe);
+  void* ring = mmap(nullptr, ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING);
+  void* sqes = mmap(nullptr, sqe_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQES);
+  bool can = false;
+  if (ring != MAP_FAILED && sqes != MAP_FAILED) {
+    const auto at = [ring](uint32_t offset) {
+      return reinterpret_cast<uint32_t*>(static_cast<char*>(ring) + offset);
+    };
+    auto* sqe = static_cast<io_uring_sqe*>(sqes);
+    *sqe = {};
+    sqe->opcode = IORING_OP_RECV;
+    sqe->fd = fd;
+    sqe->flags = IOSQE_BUFFER_SELECT;
+    sqe->ioprio = IORING_RECV_MULTISHOT;
+    uring::LimitReceive(*sqe, 4096);
+    *at(params.sq_off.array) = 0;
+    std::atomic_ref<uint32_t>(*at(params.sq_off.tail)).store(1, std::memory_order_release);
+    if (uring::Enter(fd, 1, 1, IORING_ENTER_GETEVENTS, nullptr, 0) == 1) {
+      can = reinterpret_cast<io_uring_cqe*>(at(params.cq_off.cqes))->res == -ENOTSOCK;
+    }
+  }
+  if (ring != MAP_FAILED) munmap(ring, ring_bytes);
+  if (sqes != MAP_FAILED) munmap(sqes, sqe_bytes);
+  close(fd);
+  return can;
+}
+
 bool HasOpcode(int fd, uint8_t opcode) {
   std::vector<char> memory(sizeof(io_uring_probe) + 256 * sizeof(io_uring_probe_op));
   auto* probe = reinterpret_cast<io_uring_probe*>(memory.data());
@@ -104,7 +141,8 @@ std::string UringFeatures::ToString() const {
   const auto yes_no = [](const char* name, bool on) { return std::string(name) + (on ? "=yes" : "=no"); };
   return yes_no("defer_taskrun", defer_taskrun) + " " + yes_no("single_issuer", single_issuer) + " " +
          yes_no("no_sqarray", no_sqarray) + " " + yes_no("message_ring", message_ring) + " " +
-         yes_no("provided_rings", provided_rings) + " " + yes_no("ring_status", ring_status);
+         yes_no("provided_rings", provided_rings) + " " + yes_no("ring_status", ring_status) + " " +
+         yes_no("receive_limit", receive_limit);
 }
 
 bool ProbeUring(UringFeatures& features, std::string& problem) {
@@ -126,6 +164,7 @@ bool ProbeUring(UringFeatures& features, std::string& problem) {
     features.no_sqarray = true;
     close(second);
   }
+  features.receive_limit = CanLimitReceives();
   if (!features.defer_taskrun || !features.provided_rings || !features.message_ring) {
     problem = "kernel " + KernelRelease() + " is too old for Weir (" + features.ToString() +
               "): Linux 6.1 or newer is needed";

@@ -13,6 +13,7 @@ struct UringFeatures {
   bool message_ring = false;     // 5.18; doorbells between rings
   bool provided_rings = false;   // 5.19
   bool ring_status = false;      // 6.8; tells how many provided buffers were taken
+  bool receive_limit = false;    // 6.17; receives that stay armed, up to so many bytes
   bool single_issuer = false;    // 6.0
   std::string ToString() const;  // one line for the log
 };

@@ -31,6 +31,7 @@ struct Backend::Flight {
   std::string bytes;          // to send
   std::vector<iovec> pieces;  // where they came from
   size_t sent_bytes = 0;
+  uint32_t received_bytes = 0;
   int connect_result = 1;  // not known yet
   bool triggered = false;
   bool over = false;  // its last completion is queued
@@ -242,6 +243,7 @@ void Backend::Submit(Op& op, ReadyList& ready) {
   flight.backend = this;
   flight.kind = op.kind;
   flight.fd = op.fd;
+  if (op.kind == Op::Kind::kReceive) op.buffer = nullptr;
   flight.pointer = op.data;
   flight.length = op.length;
   op.state = Op::State::kInFlight;
@@ -320,6 +322,10 @@ void Backend::AttemptReceive(Flight& flight) {
   const bool body = (flight.op->flags & Op::kBody) != 0;
   if (unlucky || pool_.free_count() == 0 || (body && BodyMustWait())) {
     counters_.buffers_exhausted.Add();
+    if (flight.received_bytes > 0) {
+      Complete(flight, -ECANCELED, true);
+      return;
+    }
     flight.starved = true;
     if (unlucky) {
       flight.retry_ns = world_.now_ns_ + world_.Between(1, world_.faults_.most_completion_delay_ns);
@@ -333,7 +339,11 @@ void Backend::AttemptReceive(Flight& flight) {
     most = 1 + world_.random_.Below(static_cast<uint32_t>(std::min(most, endpoint->readable_bytes())));
   }
   const int64_t taken = endpoint->Read(buffer->data, most);
-  Complete(flight, static_cast<int32_t>(taken), true, buffer, endpoint->readable_bytes() > 0);
+  flight.received_bytes += static_cast<uint32_t>(taken);
+  const bool end = (flight.op->flags & Op::kStay) == 0 || flight.received_bytes >= Op::kStayBytes ||
+                   world_.Chance(world_.faults_.source_ends);
+  Complete(flight, static_cast<int32_t>(taken), end, buffer, endpoint->readable_bytes() > 0);
+  if (!end && endpoint->Readable()) Trigger(flight);
 }
 
 void Backend::AttemptSend(Flight& flight) {
@@ -423,9 +433,16 @@ void Backend::RingDoorbell(Flight& flight) {
 // Cancels
 
 void Backend::Cancel(Op& op, OpList& /*pending*/, ReadyList& /*ready*/) {
+  if (op.state == Op::State::kPending) {  // ends when the turn comes to it
+    op.flags |= Op::kCancelAsked;
+    return;
+  }
+  AskToEnd(op);
+}
+
+void Backend::AskToEnd(Op& op) {
   if ((op.flags & Op::kCancelAsked) != 0) return;
   op.flags |= Op::kCancelAsked;
-  if (op.state == Op::State::kPending) return;  // ends when the turn comes to it
   Flight& flight = *by_op_.at(&op);
   flight.asked = true;
   if (world_.Chance(world_.faults_.late_cancel)) {
@@ -514,8 +531,18 @@ bool Backend::Deliver(const Completion& completion, ReadyList& ready) {
     if (!completion.end) return true;
   }
   if (op.kind == Op::Kind::kReceive) {
-    op.buffer = completion.buffer;
+    uint32_t waiting = 0;
+    if (completion.buffer != nullptr) {
+      waiting = op.PushReceived(completion.buffer, static_cast<uint32_t>(completion.result));
+    }
+    op.flags &= static_cast<uint8_t>(~Op::kMoreHere);
     if (completion.more_here) op.flags |= Op::kMoreHere;
+    if (!completion.end) {
+      counters_.completions.Add();
+      if (op.waiter != nullptr) ready.PushBack(op.waiter);
+      if (waiting >= Op::kMostWaiting) AskToEnd(op);
+      return true;
+    }
   }
   op.result = completion.result;
   op.state = Op::State::kDone;

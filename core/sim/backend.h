@@ -74,6 +74,7 @@ class Backend final : public weir::Backend {
   void AttemptAccept(Flight& flight);
   void AttemptPoll(Flight& flight);
   void RingDoorbell(Flight& flight);
+  void AskToEnd(Op& op);
   void CancelNow(Flight& flight);
   void Complete(Flight& flight, int32_t result, bool end, Buffer* buffer = nullptr, bool more_here = false);
   void Reap(ReadyList& ready);

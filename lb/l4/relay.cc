@@ -20,7 +20,7 @@ Step Pump(Shard& shard, Stream& from, Stream& to, uint64_t& bytes) {
         bytes += slice.size();
         to.Send(shard, std::move(slice));
         moved = true;
-        from.ArmReceive(shard, Op::kBody | Op::kPollFirst);
+        from.ArmReceive(shard, kRelayReceive);
         continue;
       }
       if (from.receive_ended()) {
@@ -32,7 +32,7 @@ Step Pump(Shard& shard, Stream& from, Stream& to, uint64_t& bytes) {
         return moved ? Step::kMoved : Step::kDone;
       }
     }
-    from.ArmReceive(shard, Op::kBody | Op::kPollFirst);
+    from.ArmReceive(shard, kRelayReceive);
     return moved ? Step::kMoved : Step::kWaits;
   }
 }

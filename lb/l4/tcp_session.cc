@@ -56,7 +56,7 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
   const int64_t begin_ns = shard.now_ns();
   proxy.counters().tcp_connections.Add();
   // Armed early: a client that resets while we connect is noticed.
-  client->stream.ArmReceive(shard, Op::kPollFirst | Op::kBody);
+  client->stream.ArmReceive(shard, kRelayReceive);
 
   Attempts attempts;
   UpstreamConnection* upstream = co_await Connect(proxy, *client, attempts);

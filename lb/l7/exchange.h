@@ -53,6 +53,7 @@ class Exchange {
 
   // Request.
   void StepHead();
+  void TakeHead(Slice in);
   void OnHead(Slice rest);
   bool SerializeHead(const Slice& rest, const http::BodyPiece& piece, bool last);
   void AnswerHere();

@@ -19,17 +19,19 @@ constexpr size_t kCopyBytes = 2048;
 
 void Exchange::StepHead() {
   Stream& down = client_.stream;
-  if (!down.has_bytes()) {
+  while (phase_ == Phase::kHead && down.has_bytes()) TakeHead(down.TakeBytes());
+  if (phase_ == Phase::kHead) {
     if (!down.receive_ended()) {
-      down.ArmReceive(shard_, Op::kPollFirst);
+      down.ArmReceive(shard_, kHeadReceive);
     } else if (down.receive_error() != 0) {
       ClientGone("client_abort");
     } else {
       Respond(400, "the request head is incomplete", "client_abort");
     }
-    return;
   }
-  Slice in = down.TakeBytes();
+}
+
+void Exchange::TakeHead(Slice in) {
   http::RequestHead& head = proxy_.request_head();
   http::ParseResult result;
   if (from_client_.empty()) {
@@ -54,9 +56,6 @@ void Exchange::StepHead() {
     proxy_.counters().bad_requests.Add();
     request_ = head.facts;
     Respond(result.error.status, result.error.reason, "bad_request");
-  } else {
-    in.Clear();
-    down.ArmReceive(shard_, Op::kPollFirst);
   }
 }
 
@@ -101,7 +100,7 @@ void Exchange::OnHead(Slice rest) {
   rest.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   client_.stream.PutBack(std::move(rest));
   // Armed early: the rest of the body, the next request, and above all a client that leaves.
-  client_.stream.ArmReceive(shard_, request_body_.done() ? Op::kPollFirst : Op::kPollFirst | Op::kBody);
+  client_.stream.ArmReceive(shard_, request_body_.done() ? kHeadReceive : kBodyReceive);
   phase_ = Phase::kConnect;  // the head is dealt with: an answer of our own no longer ends the connection
   TryUpstream();
 }
@@ -219,7 +218,7 @@ void Exchange::SendHead() {
     const Stream::Piece pieces[] = {head_.view(), first_body_.view()};
     up.SendPieces(shard_, pieces, head_, first_body_);
   }
-  up.ArmReceive(shard_, Op::kPollFirst);
+  up.ArmReceive(shard_, kHeadReceive);
   phase_ = Phase::kForward;
   progress_ = true;
 }
@@ -243,14 +242,14 @@ void Exchange::StepUpload() {
       if (side_ != Side::kHead && response_body_.done()) SettleUpstream();
       return;
     }
-    if (side_ == Side::kHead ? up.end_seen() : UpstreamTakesNoMore()) {
+    if (side_ == Side::kHead ? up.receive_ended() : UpstreamTakesNoMore()) {
       upload_failed_ = true;
       return;
     }
     Stream& down = client_.stream;
     if (request_body_.in_trailers()) {
       if (!down.has_bytes() && !down.receive_ended()) {
-        down.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
+        down.ArmReceive(shard_, kBodyReceive);
         return;
       }
       StepUploadTrailers();
@@ -260,7 +259,7 @@ void Exchange::StepUpload() {
       proxy_.counters().client_aborts.Add();
       Respond(400, "the request body is incomplete", "client_abort");
     } else {
-      down.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
+      down.ArmReceive(shard_, kBodyReceive);
       return;
     }
   }
@@ -278,7 +277,7 @@ void Exchange::TakeUpload(Slice in) {
   Slice framed = FrameBody(in, piece, request_.body.kind, request_body_.done());
   in.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   client_.stream.PutBack(std::move(in));
-  client_.stream.ArmReceive(shard_, request_body_.done() ? Op::kPollFirst : Op::kPollFirst | Op::kBody);
+  client_.stream.ArmReceive(shard_, request_body_.done() ? kHeadReceive : kBodyReceive);
   if (!framed.empty()) upstream_->stream.Send(shard_, std::move(framed));
 }
 
@@ -316,7 +315,7 @@ void Exchange::StepUploadTrailers() {
   replayable_ = false;
   progress_ = true;
   down.PutBack(std::move(in));
-  down.ArmReceive(shard_, Op::kPollFirst);
+  down.ArmReceive(shard_, kHeadReceive);
   upstream_->stream.Send(shard_, Slice(chunk, 0, static_cast<uint32_t>(bytes)));
 }
 
@@ -339,11 +338,11 @@ void Exchange::SettleUpstream() {
   if (Uploading()) {
     // It may take no more of the request: its end says so long before a timeout does. (Bytes behind the
     // answer are nobody's, and such a connection is not used again.)
-    if (upstream_->stream.has_bytes()) {
+    while (upstream_->stream.has_bytes()) {
       upstream_->stream.TakeBytes();
       response_.keep_alive = false;
     }
-    upstream_->stream.ArmReceive(shard_, Op::kPollFirst);
+    upstream_->stream.ArmReceive(shard_, kHeadReceive);
     return;
   }
   if (!upload_done_ || !response_.keep_alive || response_.body.kind == http::Framing::kUntilClose) {

@@ -39,7 +39,7 @@ void Exchange::StepDownload() {
       continue;
     }
     if (!up.receive_ended()) {
-      up.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
+      up.ArmReceive(shard_, kBodyReceive);
       return;
     }
     // A reset of which a send was told is a clean end for the receive. Where the end of the connection is all
@@ -63,7 +63,7 @@ bool Exchange::StepResponseHead() {
   Stream& up = upstream_->stream;
   if (!up.has_bytes()) {
     if (!up.receive_ended()) {
-      up.ArmReceive(shard_, Op::kPollFirst);
+      up.ArmReceive(shard_, kHeadReceive);
       return false;
     }
     if (from_upstream_.empty() && interims_ == 0) {
@@ -100,11 +100,7 @@ bool Exchange::StepResponseHead() {
     BadResponse("upstream_bad_response");
     return true;
   }
-  if (!result.done()) {
-    in.Clear();
-    up.ArmReceive(shard_, Op::kPollFirst);
-    return false;
-  }
+  if (!result.done()) return true;  // more of it, or the end, may be there already
   progress_ = true;
   if (head.facts.interim()) {
     OnInterim(std::move(in));
@@ -144,7 +140,7 @@ void Exchange::OnInterim(Slice rest) {
   }
   from_upstream_.Clear();
   upstream_->stream.PutBack(std::move(rest));
-  upstream_->stream.ArmReceive(shard_, Op::kPollFirst);
+  upstream_->stream.ArmReceive(shard_, kHeadReceive);
 }
 
 void Exchange::OnSwitch(Slice rest) {
@@ -241,7 +237,7 @@ void Exchange::OnFinal(Slice rest) {
   if (last) {
     SettleUpstream();
   } else {
-    upstream_->stream.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
+    upstream_->stream.ArmReceive(shard_, kBodyReceive);
   }
 }
 
@@ -261,7 +257,7 @@ void Exchange::TakeDownload(Slice in) {
   if (response_body_.done()) {
     SettleUpstream();
   } else {
-    upstream_->stream.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
+    upstream_->stream.ArmReceive(shard_, kBodyReceive);
   }
 }
 
@@ -279,7 +275,7 @@ void Exchange::StepDownloadTrailers() {
   }
   if (!result.done()) {
     proxy_.counters().upstream_bytes_received.Add(in.size());
-    up.ArmReceive(shard_, Op::kPollFirst | Op::kBody);
+    up.ArmReceive(shard_, kBodyReceive);
     return;
   }
   const uint32_t consumed = from_upstream_.ConsumedOfLast(result.consumed);

@@ -25,7 +25,7 @@ Task<> Linger(Shard& shard, ClientConnection& client) {
   for (;;) {
     Stream& stream = client.stream;
     stream.Poll(shard);
-    if (stream.has_bytes()) discarded += stream.TakeBytes().size();
+    while (stream.has_bytes()) discarded += stream.TakeBytes().size();
     if (client.cut || client.timer.fired || stream.send_error() != 0) break;
     if (stream.receive_ended() && !stream.sending()) break;
     if (discarded > kLingerBytes) break;
@@ -105,7 +105,7 @@ void StepIdle(Proxy& proxy, ClientConnection* client) {
     // Disarmed first, so that a request that races in is still served.
     stream.CancelReceive(shard);
   } else {
-    stream.ArmReceive(shard, Op::kPollFirst);
+    stream.ArmReceive(shard, kHeadReceive);
   }
 }
 

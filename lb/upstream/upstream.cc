@@ -188,7 +188,7 @@ void UpstreamPool::Release(UpstreamConnection* connection) {
   ++endpoint.idle;
   endpoint.counters.idle.Add();
   counters_.upstream_idle.Add();
-  stream.ArmReceive(shard_, Op::kPollFirst);
+  stream.ArmReceive(shard_, kHeadReceive);
   shard_.SetTimer(connection->timer, settings_.timeouts.upstream_idle_ms);
 }
 
@@ -227,6 +227,8 @@ void UpstreamPool::OnWatch(UpstreamConnection* connection) {
   if (connection->timer.fired || connection->stream.end_seen() || connection->stream.has_bytes()) {
     UnlinkIdle(connection);
     Close(connection, false);
+  } else {
+    connection->stream.ArmReceive(shard_, kHeadReceive);
   }
 }
 

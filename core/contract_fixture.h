@@ -1,0 +1,151 @@
+// The fixture of the contract suite: what core/backend.h promises, tried on the real ring and on the
+// simulated one, so that the two do not drift apart. The simulation also runs with faults drawn from a few
+// seeds: a promise holds on a bad day too.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/contract_rig.h"
+#include "core/stream.h"
+
+namespace weir {
+
+struct Machine {
+  std::string name;
+  bool simulated;
+  uint64_t seed;
+
+  friend void PrintTo(const Machine& machine, std::ostream* out) { *out << machine.name; }
+};
+
+inline Shard* the_shard = nullptr;  // of the running test
+
+struct Bell : Runnable {
+  Bell() : Runnable([](Runnable* self) { ++static_cast<Bell*>(self)->rings; }) {}
+  ~Bell() { the_shard->Forget(*this); }
+  int rings = 0;
+};
+
+struct TestOp : Op {
+  TestOp() { waiter = &bell; }
+  Bell bell;
+};
+
+class BackendContractTest : public testing::TestWithParam<Machine> {
+ protected:
+  void Make(const RigOptions& options) {
+    rig_ = GetParam().simulated ? NewSimRig(options, GetParam().seed) : NewUringRig(options);
+    the_shard = &rig_->shard();
+  }
+  void SetUp() override { Make({}); }
+
+  Shard& shard() { return rig_->shard(); }
+  Backend& backend() { return rig_->backend(); }
+
+  void Start(Op& op, Op::Kind kind, int fd, uint8_t flags = 0) {
+    op.kind = kind;
+    op.fd = fd;
+    op.flags = flags;
+    shard().Start(op);
+  }
+  void StartReceive(Op& op, int fd, uint8_t flags = 0) { Start(op, Op::Kind::kReceive, fd, flags); }
+  void StartSend(Op& op, int fd, std::string_view bytes) {
+    op.data = bytes.data();
+    op.length = static_cast<uint32_t>(bytes.size());
+    Start(op, Op::Kind::kSend, fd);
+  }
+  int32_t Finish(Op& op) {
+    EXPECT_TRUE(rig_->RunUntil([&] { return op.done(); }));
+    return op.result;
+  }
+  // Takes what a finished receive brought.
+  std::string Take(Op& op) {
+    EXPECT_TRUE(op.done());
+    if (op.result <= 0) return {};
+    std::string bytes(op.buffer->data, static_cast<size_t>(op.result));
+    BufferPool::Release(op.buffer);
+    return bytes;
+  }
+  // Takes what waits in a receive that may still be armed.
+  std::string TakeWaiting(Op& op) {
+    std::string bytes;
+    while (op.buffer != nullptr) {
+      Buffer* buffer = op.TakeReceived();
+      bytes.append(buffer->data, buffer->length);
+      BufferPool::Release(buffer);
+    }
+    return bytes;
+  }
+  // Receives until `bytes` came, the end, or an error (its errno in `error`).
+  std::string ReceiveAll(int fd, size_t bytes, int* error = nullptr) {
+    std::string all;
+    while (all.size() < bytes) {
+      TestOp op;
+      StartReceive(op, fd);
+      const int32_t result = Finish(op);
+      if (result <= 0) {
+        if (error != nullptr) *error = -result;
+        break;
+      }
+      all += Take(op);
+    }
+    return all;
+  }
+  // Sends everything, whatever the pieces; false at an error.
+  bool SendAll(int fd, std::string_view bytes) {
+    while (!bytes.empty()) {
+      TestOp op;
+      StartSend(op, fd, bytes);
+      const int32_t sent = Finish(op);
+      if (sent <= 0) return false;
+      bytes.remove_prefix(static_cast<size_t>(sent));
+    }
+    return true;
+  }
+
+  int Listen(int backlog = 4096) {
+    address_ = *SocketAddress::Parse("127.0.0.1:0");
+    const int fd = backend().Listen(address_, {.backlog = backlog});
+    EXPECT_GE(fd, 0);
+    return fd;
+  }
+  int AcceptOne(int listener) {
+    int fd = -EAGAIN;
+    EXPECT_TRUE(rig_->RunUntil([&] {
+      fd = backend().AcceptNow(listener);
+      return fd != -EAGAIN;
+    }));
+    EXPECT_GE(fd, 0);
+    return fd;
+  }
+  // A connection: our fd, their Remote.
+  int Pair(std::unique_ptr<Remote>& remote) {
+    const int listener = Listen();
+    remote = rig_->Connect(address_);
+    const int fd = AcceptOne(listener);
+    EXPECT_TRUE(rig_->RunUntil([&] { return remote->connected(); }));
+    backend().Close(listener);
+    return fd;
+  }
+
+  std::unique_ptr<Rig> rig_;
+  SocketAddress address_;
+};
+
+inline std::vector<Machine> Machines() {
+  std::vector<Machine> machines = {{"Uring", false, 0}, {"Sim", true, 0}};
+  const char* wanted = std::getenv("WEIR_SEEDS");
+  const uint64_t seeds = wanted == nullptr ? 6 : std::strtoull(wanted, nullptr, 10);
+  for (uint64_t seed = 1; seed <= seeds; ++seed)
+    machines.push_back({"SimSeed" + std::to_string(seed), true, seed});
+  return machines;
+}
+inline std::string NameOf(const testing::TestParamInfo<Machine>& info) { return info.param.name; }
+
+}  // namespace weir
