@@ -145,6 +145,11 @@ class Slice {
     WEIR_CHECK(offset_ + static_cast<int64_t>(length_) <=
                int64_t{buffer_->capacity} + BufferPool::kTailroomBytes);
   }
+  // What Grow could take in before. Whose bytes they are is the caller's question.
+  uint32_t room_before() const {
+    if (buffer_ == nullptr || buffer_->chunk) return 0;
+    return static_cast<uint32_t>(offset_ + static_cast<int32_t>(BufferPool::kHeadroomBytes));
+  }
   void Clear() { *this = Slice(); }
 
  private:

@@ -47,6 +47,13 @@ Slice FrameBody(const Slice& in, const http::BodyPiece& piece, http::Framing fra
   return out;
 }
 
+bool WriteBefore(std::string_view head, Slice& body) {
+  if (body.room_before() < head.size() || body.buffer()->references != 1) return false;
+  body.Grow(static_cast<uint32_t>(head.size()), 0);
+  std::memcpy(body.data(), head.data(), head.size());
+  return true;
+}
+
 size_t CopyFramedBody(const char* data, const http::BodyPiece& piece, http::Framing framing, bool last,
                       char* out) {
   char* at = out;

@@ -4,6 +4,8 @@
 // whatever its framing.
 #pragma once
 
+#include <string_view>
+
 #include "core/buffer.h"
 #include "lb/http/chunked.h"
 #include "lb/http/framing.h"
@@ -15,7 +17,13 @@ namespace weir::lb {
 // else's any more.
 Slice FrameBody(const Slice& in, const http::BodyPiece& piece, http::Framing framing, bool last);
 
-// The same, copied: appends to `out` and returns the bytes written, at most piece.size + kMaxFramingBytes.
+// Writes `head` directly before `body`, where most often the head was received that came with it, and takes
+// it in: one plain send instead of a gathered one. False, and nothing done, when there is no room or anybody
+// else holds a part of the buffer: it may lie before, and be on its way somewhere.
+bool WriteBefore(std::string_view head, Slice& body);
+
+// The same as FrameBody, copied: appends to `out` and returns the bytes written, at most piece.size +
+// kMaxFramingBytes.
 inline constexpr size_t kMaxFramingBytes = http::kMaxChunkHeaderBytes + 2 + http::kLastChunk.size();
 size_t CopyFramedBody(const char* data, const http::BodyPiece& piece, http::Framing framing, bool last,
                       char* out);

@@ -215,8 +215,16 @@ void Exchange::SendHead() {
   if (first_body_.empty()) {
     up.Send(shard_, head_);
   } else {
-    const Stream::Piece pieces[] = {head_.view(), first_body_.view()};
-    up.SendPieces(shard_, pieces, head_, first_body_);
+    Slice whole = std::move(first_body_);
+    if (WriteBefore(head_.view(), whole)) {
+      first_body_ = whole;
+      first_body_.RemovePrefix(head_.size());
+      up.Send(shard_, std::move(whole));
+    } else {
+      first_body_ = std::move(whole);
+      const Stream::Piece pieces[] = {head_.view(), first_body_.view()};
+      up.SendPieces(shard_, pieces, head_, first_body_);
+    }
   }
   up.ArmReceive(shard_, kHeadReceive);
   phase_ = Phase::kForward;

@@ -222,18 +222,24 @@ void Exchange::OnFinal(Slice rest) {
   from_upstream_.Clear();
   answer_begun_ = head_sent_down_ = true;
   side_ = Side::kBody;
+  Slice body;
   if (copy) {
     bytes += CopyFramedBody(rest.data(), piece, framing.kind, last, chunk->data + bytes);
-    client_.stream.Send(shard_, Slice(chunk, 0, static_cast<uint32_t>(bytes)));
   } else {
-    Slice head_out(chunk, 0, static_cast<uint32_t>(bytes));
-    Slice body = FrameBody(rest, piece, framing.kind, last);
-    const Stream::Piece pieces[] = {head_out.view(), body.view()};
-    client_.stream.SendPieces(shard_, pieces, std::move(head_out), std::move(body));
+    body = FrameBody(rest, piece, framing.kind, last);
   }
+  Slice head_out(chunk, 0, static_cast<uint32_t>(bytes));
   // Bytes behind the response's end stay in the stream: such a connection is never pooled.
   rest.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   upstream_->stream.PutBack(std::move(rest));
+  if (copy) {
+    client_.stream.Send(shard_, std::move(head_out));
+  } else if (WriteBefore(head_out.view(), body)) {
+    client_.stream.Send(shard_, std::move(body));
+  } else {
+    const Stream::Piece pieces[] = {head_out.view(), body.view()};
+    client_.stream.SendPieces(shard_, pieces, std::move(head_out), std::move(body));
+  }
   if (last) {
     SettleUpstream();
   } else {
