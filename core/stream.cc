@@ -42,7 +42,7 @@ void Stream::DoArmReceive(Shard& shard, uint8_t flags) {
   receive_.kind = Op::Kind::kReceive;
   // When the last receive left bytes behind, trying first is right; else readiness is waited for at once.
   if (more_here_) flags &= static_cast<uint8_t>(~Op::kPollFirst);
-  if (bulk_) flags &= static_cast<uint8_t>(~Op::kStay);
+  if (bulk_ > 0) flags &= static_cast<uint8_t>(~Op::kStay);
   receive_.flags = flags;
   shard.Start(receive_);
 }
@@ -52,7 +52,11 @@ void Stream::CancelReceive(Shard& shard) { shard.Cancel(receive_); }
 Slice Stream::TakeReceived() {
   if (receive_.buffer == nullptr) return {};
   Buffer* buffer = receive_.TakeReceived();
-  bulk_ = buffer->length >= kBulkBytes;
+  if (buffer->length >= kBulkBytes) {
+    bulk_ = 7;
+  } else if (bulk_ > 0) {
+    --bulk_;
+  }
   return Slice(buffer, 0, buffer->length);
 }
 

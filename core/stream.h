@@ -56,7 +56,7 @@ class Stream {
   int connect_error() const { return send_error_; }
 
   // Arms the one receive unless it is armed, bytes wait, or the peer ended. `flags`: Op::kPollFirst,
-  // Op::kBody, Op::kStay (not while bytes come in bulk: a full buffer each is worth an op).
+  // Op::kBody, Op::kStay (not where bytes came in bulk lately: a full buffer each is worth an op).
   void ArmReceive(Shard& shard, uint8_t flags) {
     if (receive_.state != Op::State::kIdle || has_bytes() || receive_ended_) return;
     DoArmReceive(shard, flags);
@@ -133,7 +133,7 @@ class Stream {
   bool closing_ : 1 = false;
   bool with_reset_ : 1 = false;
   bool more_here_ : 1 = false;  // the last receive left bytes in the socket
-  bool bulk_ : 1 = false;       // what was taken last nearly filled its buffer
+  uint8_t bulk_ : 3 = 0;        // small results to come before receives stay armed again
 };
 static_assert(sizeof(Stream) <= 136, "every connection has one");
 
