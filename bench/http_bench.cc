@@ -1,6 +1,8 @@
-// What does it cost to parse a head and to write the next hop's? Compare: picohttpparser's authors report
-// about 0.7 to 1.3 bytes per cycle without and 2 to 4 with vector instructions for browser-like requests; it
-// only splits lines, while this also checks every byte, decides framing and what is forwarded.
+// What does it cost to parse a head and to write the next hop's? To compare: picohttpparser splits a
+// browser's request of 703 bytes into lines in 160 to 211 ns with SSE 4.2 and in 321 without, 3.3 to 4.4
+// and 2.2 GB/s (benchmarks of the Rust crates thhp and httparse, 2018, one machine at 2.8 GHz); the
+// instruction it scans with cannot exceed 1.45 bytes per cycle (Cloudflare's blog, December 2014). Parse here
+// also checks every byte, knows the fields, decides framing and what is forwarded.
 #include <string>
 #include <vector>
 
