@@ -31,9 +31,9 @@ class Failed(Exception):
 class Bench:
     """Where things run: CPUs, origins, the generator's path."""
 
-    def __init__(self, light, proxy_cpus, load_cpu, origins, directory, generator, timeout_s=30.0):
-        self.light, self.proxy_cpus, self.load_cpu, self.origins, self.dir = light, proxy_cpus, load_cpu, origins, directory
-        self.generator = generator
+    def __init__(self, light, load_cpus, origins, directory, generator, timeout_s=30.0):
+        self.light, self.load_cpus, self.origins, self.dir = light, load_cpus, origins, directory
+        self.generator = generator  # light: one on each of the CPUs; wrk: on the first
         self.timeout_s = timeout_s
         self.nginx = None
 
@@ -58,16 +58,18 @@ class Bench:
             self.nginx.wait(10)
             self.nginx = None
 
-    def _pinned(self):
-        return ["taskset", "-c", str(self.load_cpu)]
+    def _pinned(self, cpu=None):
+        return ["taskset", "-c", str(self.load_cpus[0] if cpu is None else cpu)]
 
-    def light_command(self, target, scenario, seconds, rate=0.0, origins=True, connections=None, hold=""):
-        command = [*self._pinned(), self.light, f"--target={target}", f"--seconds={seconds}", "--sync",
+    def light_command(self, target, scenario, seconds, origins=(), rate=0.0, cpu=None, connections=None, hold=""):
+        command = [*self._pinned(cpu), self.light, f"--target={target}", f"--seconds={seconds}", "--sync",
                    f"--connections={connections or scenario.connections}", f"--rate={rate}", f"--timeout_ms={round(self.timeout_s * 1000)}"]
         if origins:
-            command.append(f"--origins={','.join(self.origins)}")
+            command.append(f"--origins={','.join(origins)}")
         if hold:
             command.append(f"--hold={hold}")
+        if len(self.load_cpus) > 1:
+            command.append("--nofirst")  # another one's origins may not be there yet
         if scenario.kind == "connect":
             command.append("--connect_only")
         else:
@@ -76,26 +78,61 @@ class Bench:
             command += ["--close"] + (["--noclose_field"] if scenario.mode == "tcp" else [])
         return command
 
-    def run(self, contender, scenario, seconds, rate=0.0):
+    def run(self, contender, scenario, seconds, rate=0.0, counters=None):
         """One round: a dict of what happened; None as contender is the generator asking its own origin."""
         if self.generator == "wrk":
             return self._run_wrk(contender, scenario, seconds)
-        target = self.origins[0] if contender is None else contender.listen(scenario.mode)
-        load = Light(self.light_command(target, scenario, seconds, rate))
+        origins = self.origins if contender is None else contender.origins
+        target = origins[0] if contender is None else contender.listen(scenario.mode)
+        loads, count, counting, instructions = [], len(self.load_cpus), None, None
         try:
-            load.ready()
+            for i, cpu in enumerate(self.load_cpus):
+                loads.append(Light(self.light_command(target, scenario, seconds, origins[i::count], rate / count, cpu)))
+            for load in loads:
+                load.ready()
             pids = [] if contender is None else contender.pids()
+            counting = None if counters is None else counters(pids)
+            time.sleep(WARM_S)  # nothing of the connecting is left then, and perf counts
             before = machine.Sample(pids)
-            result = load.go(seconds)
+            for load in loads:
+                load.go()
+            results = [load.result(seconds) for load in loads]
             after = machine.Sample(pids)
         finally:
-            load.end()
-        figures = self._figures(result["requests"], result["seconds"], result["failed"] + result["failed_before"],
-                                machine.Spent(before, after, self.proxy_cpus, self.load_cpu), result)
-        figures["unanswered"] = result["unanswered"]
+            if counting is not None:
+                instructions = counting.end()
+            for load in reversed(loads):
+                load.end()
+
+        def total(*keys):
+            return sum(result[key] for result in results for key in keys)
+
+        cpus = [] if contender is None else contender.cpus
+        figures = self._figures(total("requests"), total("seconds") / count, total("failed", "failed_before"),
+                                machine.Spent(before, after, cpus, self.load_cpus), results[0])
+        figures["unanswered"] = total("unanswered")
         # A proxy that ends connections between requests does other work than was asked for.
-        figures["reconnects"] = 0 if scenario.close or scenario.kind == "connect" else result["connects"]
+        figures["reconnects"] = 0 if scenario.close or scenario.kind == "connect" else total("connects")
+        figures["rate"] = rate
+        if instructions is not None:
+            figures["all_instructions"] = instructions / figures["requests"]
         return figures
+
+    def user_instructions(self, callgrind, contender, scenario, seconds):
+        """Of a contender that runs under callgrind, per request."""
+        load = Light(self.light_command(contender.listen(scenario.mode), scenario, seconds, contender.origins))
+        try:
+            load.ready()
+            time.sleep(WARM_S)
+            callgrind.zero()
+            load.go()
+            result = load.result(seconds)
+            total = callgrind.total()
+        finally:
+            load.end()
+        if result["requests"] == 0 or result["failed"]:
+            raise Failed(f"under callgrind: {result['requests']} requests answered, {result['failed']} failed")
+        return total / result["requests"]
 
     def _figures(self, requests, seconds, failed, spent, result):
         if requests == 0:
@@ -107,6 +144,7 @@ class Bench:
             "failed": failed,
             "unanswered": 0,
             "reconnects": 0,
+            "rate": 0.0,
             "us_per_request": process_us,
             "cpu_us_per_request": spent.cpu_s / requests * 1e6,
             "user_us_per_request": process_us * spent.user_share,
@@ -132,8 +170,8 @@ class Bench:
         latency = {}
         for percent, value, unit in re.findall(r"^\s+(\d+)% +([\d.]+)(us|ms|s)$", out, re.M):
             latency[f"p{percent}"] = float(value) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
-        return self._figures(int(requests), took, failed,
-                             machine.Spent(before, after, self.proxy_cpus, self.load_cpu), {"latency_us": latency})
+        cpus = [] if contender is None else contender.cpus
+        return self._figures(int(requests), took, failed, machine.Spent(before, after, cpus, self.load_cpus), {"latency_us": latency})
 
     def idle(self, contender, scenario, report):
         """Private memory of an idle connection: (that with many minus that with few) / their difference."""
@@ -142,11 +180,11 @@ class Bench:
         loads = []
         try:
             figures = []
-            for connections, origins in ((few, True), (scenario.connections - few, False)):
+            for connections, origins in ((few, contender.origins), (scenario.connections - few, ())):
                 report(f"{contender.name}: {connections} more connections")
                 # Nobody is answered before all have asked: all are active at once.
                 hold = f"{few},{scenario.connections - few}" if origins else ""
-                load = Light(self.light_command(target, scenario, 0, origins=origins, connections=connections, hold=hold))
+                load = Light(self.light_command(target, scenario, 0, origins, connections=connections, hold=hold))
                 loads.append(load)
                 load.ready()
                 figures.append(self._settled(contender))
@@ -194,10 +232,11 @@ class Light:
         if self._line(60).strip() != "ready":
             raise Failed("the generator does not say \"ready\"")
 
-    def go(self, seconds):
-        time.sleep(WARM_S)  # so that nothing of the connecting is left
+    def go(self):
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
+
+    def result(self, seconds):
         return json.loads(self._line(seconds + 60))
 
     def end(self):

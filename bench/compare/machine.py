@@ -36,7 +36,7 @@ class Sample:
 class Spent:
     """Between two samples."""
 
-    def __init__(self, before, after, proxy_cpus, load_cpu):
+    def __init__(self, before, after, proxy_cpus, load_cpus):
         self.process_s = after.process_s - before.process_s
         user, system = after.user_ticks - before.user_ticks, after.system_ticks - before.system_ticks
         self.user_share = user / (user + system) if user + system > 0 else 0.0
@@ -47,13 +47,14 @@ class Spent:
         total = over(proxy_cpus, "total_s")
         self.cpu_s = over(proxy_cpus, "busy_s")
         self.proxy_busy = self.cpu_s / total if total > 0 else 0.0
-        load_total = over([load_cpu], "total_s")
-        self.load_busy = over([load_cpu], "busy_s") / load_total if load_total > 0 else 0.0
+        load_total = over(load_cpus, "total_s")
+        self.load_busy = over(load_cpus, "busy_s") / load_total if load_total > 0 else 0.0
         everywhere = list(after.total_s)
         all_total = over(everywhere, "total_s")
         self.steal = over(everywhere, "steal_s") / all_total if all_total > 0 else 0.0
         # On the proxy's CPUs, where nothing else should run (generator and origin are elsewhere).
-        self.foreign = max(self.cpu_s - self.process_s, 0) / total if total > 0 and load_cpu not in proxy_cpus else 0.0
+        apart = not set(load_cpus) & set(proxy_cpus)
+        self.foreign = max(self.cpu_s - self.process_s, 0) / total if total > 0 and apart else 0.0
 
 
 def private_bytes(pids):

@@ -18,6 +18,7 @@ STOP_S = 10
 # hold as many as the largest scenario has, and buffers take a 16 KB body whole. `lean` is for measuring memory: default
 # buffers and small pools, for Weir too.
 HAPROXY_FAST = "tune.bufsize 32768\n  tune.pool-high-fd-ratio 90\n  tune.pool-low-fd-ratio 80"
+HAPROXY_KEEP = "default-server pool-purge-delay 600s"  # otherwise half of what idles goes every 5 s
 HAPROXY_LEAN = "tune.pool-high-fd-ratio 1\n  tune.pool-low-fd-ratio 1"
 NGINX_FAST = "proxy_buffer_size 32k; proxy_buffers 8 32k; proxy_busy_buffers_size 64k; client_body_buffer_size 128k;"
 HAPROXY = """
@@ -43,6 +44,7 @@ frontend web
 backend web_origins
   mode http
   http-reuse always
+  {keep}
 {servers}
 """
 HAPROXY_TCP = """
@@ -57,7 +59,7 @@ backend raw_origins
 
 NGINX = """
 {modules}
-{user} worker_processes {threads}; daemon off; pid {dir}/nginx.pid; error_log {dir}/nginx.log crit; worker_rlimit_nofile {files};
+{user} worker_processes {threads}; daemon off; master_process {master}; pid {dir}/nginx.pid; error_log {dir}/nginx.log crit; worker_rlimit_nofile {files};
 events {{ worker_connections {files}; multi_accept on; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; tcp_nodelay on;
@@ -134,6 +136,9 @@ class Contender:
         self.process = None
         self.version = ""
         self.lean = False  # set before start: memory counts, not speed
+        # Set before start to run it under valgrind.
+        self.single = False  # one process and no other
+        self.before, self.environment, self.start_s = [], None, 10
 
     def modes(self):
         return ("http", "tcp")
@@ -147,15 +152,14 @@ class Contender:
     def start(self):
         cpus = ",".join(str(cpu) for cpu in self.cpus)
         with open(self.dir / "output", "wb") as output:
-            self.process = subprocess.Popen(["taskset", "-c", cpus, *self.command()], stdin=subprocess.DEVNULL,
-                                            stdout=output, stderr=output, start_new_session=True)
+            self.process = subprocess.Popen(["taskset", "-c", cpus, *self.before, *self.command()], stdin=subprocess.DEVNULL,
+                                            stdout=output, stderr=output, start_new_session=True, env=self.environment)
         # One listener tells of both. (A connection to a TCP listener goes on to an origin that may not be there yet.)
         self._wait_for(self.ports[self.modes()[0]])
 
     def _wait_for(self, port):
-        for _ in range(200):
-            if self.process.poll() is not None:
-                break
+        end = time.monotonic() + self.start_s
+        while time.monotonic() < end and self.process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 return
@@ -208,10 +212,11 @@ class Haproxy(Contender):
 
     def command(self):
         servers = "\n".join(f"  server s{i} {origin}" for i, origin in enumerate(self.origins))
-        sections = HAPROXY_HTTP.format(listen=self.listen("http"), servers=servers)
+        sections = HAPROXY_HTTP.format(listen=self.listen("http"), keep="" if self.lean else HAPROXY_KEEP, servers=servers)
         sections += HAPROXY_TCP.format(listen=self.listen("tcp"), servers=servers)
         config = self.dir / "haproxy.cfg"
-        config.write_text(HAPROXY.format(tune=HAPROXY_LEAN if self.lean else HAPROXY_FAST, threads=len(self.cpus), connections=self.connections, sections=sections))
+        config.write_text(HAPROXY.format(tune=HAPROXY_LEAN if self.lean else HAPROXY_FAST, threads=len(self.cpus),
+                                         connections=self.connections, sections=sections))
         return [self.path, "-db", "-f", str(config)]
 
 
@@ -229,7 +234,9 @@ class Nginx(Contender):
         stream = "tcp" in self.modes()
         config = self.dir / "nginx.conf"
         config.write_text(NGINX.format(
-            user=nginx_user(), tune="" if self.lean else NGINX_FAST, pool=64 if self.lean else 8192, dir=self.dir, threads=len(self.cpus), files=2 * self.connections, http=self.listen("http"), servers=servers,
+            user=nginx_user(), tune="" if self.lean else NGINX_FAST, pool=64 if self.lean else 8192, dir=self.dir,
+            threads=len(self.cpus), master="off" if self.single else "on", files=2 * self.connections, http=self.listen("http"),
+            servers=servers,
             modules=f"load_module {MODULES};" if stream else "",
             stream=NGINX_STREAM.format(servers=servers, tcp=self.listen("tcp")) if stream else ""))
         return [self.path, "-c", str(config)]

@@ -3,8 +3,14 @@
 import base64
 import html
 import io
+import math
+import re
 import statistics
+import textwrap
 
+import verdicts
+
+PEERS = ("haproxy", "nginx")
 COLOURS = ["#1b7f79", "#b5651d", "#4a6fa5", "#8a4f7d", "#6b8e23", "#777777"]
 
 
@@ -21,8 +27,12 @@ def summarise(rounds):
     for key in ("failed", "unanswered", "reconnects"):
         out[key] = sum(r[key] for r in rounds)
     out["rounds"] = len(rounds)
+    out["rate"] = rounds[0].get("rate", 0.0)  # 0: closed loop
+    if "all_instructions" in rounds[0]:
+        out["all_instructions"] = statistics.median(r["all_instructions"] for r in rounds)
     names = rounds[0]["latency_us"]
-    out["latency_us"] = {name: statistics.median(r["latency_us"].get(name, 0) for r in rounds) for name in names}
+    for key, pick in (("latency_us", statistics.median), ("latency_min_us", min), ("latency_max_us", max)):
+        out[key] = {name: pick([r["latency_us"].get(name, 0) for r in rounds]) for name in names}
     return out
 
 
@@ -41,7 +51,8 @@ def warnings_of(name, result):
         said.append(f"{result['reconnects']} RECONNECTS")
     if result.get("lost_rounds"):
         said.append(f"{result['lost_rounds']} ROUNDS LOST")
-    if result["load_cpu_busy"] > 0.97 and result["proxy_cpu_busy"] < 0.90 and name != "direct":
+    # (In the open loop the generator turns without rest.)
+    if result["load_cpu_busy"] > 0.97 and result["proxy_cpu_busy"] < 0.90 and name != "direct" and not result.get("rate"):
         said.append("the generator is the bottleneck")
     if result["steal"] > 0.01:
         said.append(f"{result['steal']:.0%} stolen")
@@ -50,64 +61,161 @@ def warnings_of(name, result):
     return said
 
 
-def table(scenario, results, peers):
+def _spread(result):
+    return f"{result['us_min']:.2f}-{result['us_max']:.2f}" if result["rounds"] > 1 else "one round"
+
+
+def _with_verdict(lines, verdict):
+    return "\n".join(lines + ["  " + line for line in verdicts.lines(verdict)])
+
+
+def table(scenario, results, peers, verdict):
     best = best_peer(results, "us_per_request", peers)
+    counts = [(title, key) for title, key in (("instr", "user_instructions"), ("all instr", "all_instructions"))
+              if any(key in r for r in results.values())]
     lines = [f"{scenario.name}: {scenario.about}",
-             f"  {'':10} {'us/request':>10} {'spread':>13} {'user':>6} {'ratio':>6} {'req/s':>9} {'p50':>8} {'p99':>8} {'p99.9':>8}"]
+             f"  {'':10} {'us/request':>10} {'spread':>13} {'user':>6} {'ratio':>6}" + "".join(f" {title:>9}" for title, _ in counts)
+             + f" {'req/s':>9} {'p50':>8} {'p99':>8} {'p99.9':>8}"]
     for name, r in results.items():
         latency = r["latency_us"]
         cost = "" if name == "direct" else f"{r['us_per_request']:10.2f}"
-        spread = "" if name == "direct" else f"{r['us_min']:.2f}-{r['us_max']:.2f}"
+        spread = "" if name == "direct" else _spread(r)
         user = "" if name == "direct" else f"{r['user_us_per_request']:.2f}"
         ratio = f"{r['us_per_request'] / results[best]['us_per_request']:.2f}" if best and name != "direct" else ""
+        count = "".join(f" {r[key]:9.0f}" if key in r else f" {'' if name == 'direct' else 'n/a':>9}" for _, key in counts)
         tail = "".join(f" {latency[p]:8.0f}" if p in latency else f" {'':8}" for p in ("p50", "p99", "p99.9"))
         said = warnings_of(name, r)
-        lines.append(f"  {name:10} {cost:>10} {spread:>13} {user:>6} {ratio:>6} {r['requests_per_s']:9.0f}{tail}"
+        lines.append(f"  {name:10} {cost:>10} {spread:>13} {user:>6} {ratio:>6}{count} {r['requests_per_s']:9.0f}{tail}"
                      + (f"  ({'; '.join(said)})" if said else ""))
-    return "\n".join(lines)
+    return _with_verdict(lines, verdict)
 
 
-def latency_table(scenario, rates, results):
+def latency_table(scenario, rates, results, verdict):
     lines = [f"{scenario.name}: {scenario.about} (us, from when each request was due)",
              f"  {'':10} {'rate':>9} {'answered':>9} {'p50':>8} {'p90':>8} {'p99':>8} {'p99.9':>8} {'p99.99':>8}"]
     for percent, rate in rates.items():
         for name, r in results[percent].items():
             latency = r["latency_us"]
             tail = "".join(f" {latency.get(p, 0):8.0f}" for p in ("p50", "p90", "p99", "p99.9", "p99.99"))
-            troubles = [text for text in warnings_of(name, r) if "bottleneck" not in text]
-            said = f"  ({'; '.join(troubles)})" if troubles else ""
-            lines.append(f"  {name:10} {rate:9.0f} {r['requests_per_s']:9.0f}{tail}{said}")
-    return "\n".join(lines)
+            said = warnings_of(name, r)
+            lines.append(f"  {name:10} {rate:9.0f} {r['requests_per_s']:9.0f}{tail}" + (f"  ({'; '.join(said)})" if said else ""))
+    return _with_verdict(lines, verdict)
 
 
-def idle_table(scenario, results):
+def idle_table(scenario, results, verdict):
     lines = [f"{scenario.name}: {scenario.about}", f"  {'':10} {'user bytes':>10} {'kernel, both ends':>18} {'whole process':>14}"]
     for name, r in results.items():
         lines.append(f"  {name:10} {r['user_bytes']:10.0f} {r['kernel_bytes_both_ends']:18.0f} {r['process_bytes'] / 2**20:11.1f} MiB")
+    lines.append("  measured once: no spread")
+    return _with_verdict(lines, verdict)
+
+
+STEP_UNITS = {"growth": "connections", "endpoints": "endpoints", "scaling": "shards"}
+
+
+def step_ratios(results):
+    """Cost at the last step over that at the first, of those who have both; with the widest and narrowest of their rounds."""
+    first, last = list(results.values())[0], list(results.values())[-1]
+    return {name: {"ratio": last[name]["us_per_request"] / first[name]["us_per_request"],
+                   "min": last[name]["us_min"] / first[name]["us_max"], "max": last[name]["us_max"] / first[name]["us_min"],
+                   "rounds": min(first[name]["rounds"], last[name]["rounds"])}
+            for name in first if name in last}
+
+
+def step_table(scenario, results, verdict):
+    steps = list(results)
+    ratios = step_ratios(results)
+    title = f"{steps[-1]}/{steps[0]}"
+    lines = [f"{scenario.name}: {scenario.about} (us of CPU per request, spread)",
+             f"  {STEP_UNITS[scenario.kind] + ':':12}" + "".join(f" {step:>8} {'':13}" for step in steps) + f" {title:>8}"]
+    for name in {name: None for by_name in results.values() for name in by_name}:
+        cells, said = "", []
+        for step in steps:
+            r = results[step].get(name)
+            cells += f" {r['us_per_request']:8.2f} {_spread(r):13}" if r else f" {'n/a':>8} {'':13}"
+            said += [f"{step}: {text}" for text in warnings_of(name, r)] if r else []
+        ratio = ""
+        if name in ratios:
+            ratio = f"{ratios[name]['ratio']:.2f}" + (f" ({ratios[name]['min']:.2f}-{ratios[name]['max']:.2f})"
+                                                      if ratios[name]["rounds"] > 1 else "")
+        lines.append(f"  {name:12}{cells} {ratio:>8}" + (f"  ({'; '.join(said)})" if said else ""))
+    return _with_verdict(lines, verdict)
+
+
+def efficiency_table(results):
+    """Closed loop: requests per second with N shards over N times those with one."""
+    lines = [f"  scaling efficiency, closed loop: {'':6}" + "".join(f" {step + ' shards':>20}" for step in results)]
+    for name, one in results["1"].items():
+        cells, said = "", []
+        for step, by_name in results.items():
+            if name in by_name:
+                r = by_name[name]
+                cells += f" {r['requests_per_s']:9.0f}/s ({r['requests_per_s'] / one['requests_per_s'] / int(step):5.0%})"
+                said += [f"{step}: {text}" for text in warnings_of(name, r)]
+        lines.append(f"  {name:39}{cells}" + (f"  ({'; '.join(said)})" if said else ""))
     return "\n".join(lines)
+
+
+# What changed.
+
+
+def _figures(scenario):
+    """Of a report's scenario: (what, contender) -> (figure, least, most, that of the better peer; None where unknown)."""
+    found = {}
+
+    def add(what, results, value, span=None):
+        values = {name: value(r) for name, r in results.items() if name != "direct"}
+        values = {name: figure for name, figure in values.items() if figure is not None}
+        peer = min((values[name] for name in PEERS if name in values), default=None)
+        for name, figure in values.items():
+            least, most = span(results[name]) if span else (None, None)
+            found[what, name] = (figure, least, most, peer)
+
+    def cost_span(r):
+        return (r["us_min"], r["us_max"]) if r["rounds"] > 1 else (None, None)
+
+    kind, results = scenario["kind"], scenario["results"]
+    if kind in ("load", "connect"):
+        add("", results, lambda r: r["us_per_request"], cost_span)
+        for key, title in (("user_instructions", "instr"), ("all_instructions", "all instr")):
+            add(title, results, lambda r, k=key: r.get(k))
+    elif kind == "idle":
+        add("user bytes", results, lambda r: r["user_bytes"])
+    elif kind == "latency":
+        for percent, by_name in results.items():
+            for q in ("p50", "p99", "p99.9"):
+                add(f"{percent}% {q}", by_name, lambda r, q=q: r["latency_us"].get(q) or None,
+                    lambda r, q=q: (r["latency_min_us"][q], r["latency_max_us"][q]) if r["rounds"] > 1 and "latency_min_us" in r
+                    else (None, None))
+    else:
+        for step, by_name in results.items():
+            add(step, by_name, lambda r: r["us_per_request"], cost_span)
+    return found
 
 
 def change(old, new):
     """Lines that compare two reports, scenario by scenario."""
     lines = [f"against the run of {old['date']} ({old['machine']['cpu']}, {old['machine']['kernel']}):",
-             f"  {'':10} {'':10} {'then':>8} {'now':>8} {'change':>8} {'ratio then':>11} {'now':>6}"]
+             f"  {'':22} {'':10} {'then':>8} {'now':>8} {'change':>8} {'ratio then':>11} {'now':>6}"]
     for name, scenario in new["scenarios"].items():
         before = old["scenarios"].get(name)
-        if before is None or scenario["kind"] not in ("load", "connect") or before["kind"] != scenario["kind"]:
+        if before is None or before["kind"] != scenario["kind"]:
             continue
-        for contender, r in scenario["results"].items():
-            was = before["results"].get(contender)
-            if was is None or contender == "direct":
+        then, now = _figures(before), _figures(scenario)
+        for key, (figure, least, most, peer) in now.items():
+            if key not in then or not then[key][0]:
                 continue
-            by = r["us_per_request"] / was["us_per_request"] - 1
-            overlap = r["us_min"] <= was["us_max"] and was["us_min"] <= r["us_max"]
-            said = "  the spreads overlap" if overlap else ""
-
-            def ratio(s, value):
-                return f"{value / s['results'][s['best_peer']]['us_per_request']:.2f}" if s["best_peer"] else ""
-
-            lines.append(f"  {name:10} {contender:10} {was['us_per_request']:8.2f} {r['us_per_request']:8.2f} {by:+8.1%} "
-                         f"{ratio(before, was['us_per_request']):>11} {ratio(scenario, r['us_per_request']):>6}{said}")
+            was, was_least, was_most, was_peer = then[key]
+            said = ""
+            if "instr" not in key[0]:  # these hardly vary
+                if least is None or was_least is None:
+                    said = "  no spread known"
+                elif least <= was_most and was_least <= most:
+                    said = "  the spreads overlap"
+            numbers = [f"{value:8.2f}" if value < 1000 else f"{value:8.0f}" for value in (was, figure)]
+            ratios = [f"{value / other:.2f}" if other else "" for value, other in ((was, was_peer), (figure, peer))]
+            lines.append(f"  {(name + ' ' + key[0]).strip():22} {key[1]:10} {numbers[0]} {numbers[1]} {figure / was - 1:+8.1%} "
+                         f"{ratios[0]:>11} {ratios[1]:>6}{said}")
     if len(lines) == 2:
         lines.append("  the two have no scenario in common that can be compared")
     return "\n".join(lines)
@@ -131,25 +239,109 @@ def can_plot():
     return _pyplot() is not None
 
 
-def _bars(pyplot, title, label, groups, names, value, errors=None):
-    figure, axes = pyplot.subplots(figsize=(max(6, 1.3 * len(groups) + 2), 3.6))
+HATCH = "////"
+DISTURBED = "* disturbed: see the table"
+
+
+def _title(figure, text, rounds=None):
+    """Above everything, in as many lines as the figure's width asks for."""
+    if rounds == 1:
+        text += " (one round: no spread)"
+    figure.suptitle(textwrap.fill(text, int(figure.get_figwidth() * 11)), fontsize=11)
+    figure.tight_layout()
+
+
+def _bars(pyplot, title, label, groups, names, value, errors=None, disturbed=None, rounds=None):
+    figure, axes = pyplot.subplots(figsize=(max(6, 1.3 * len(groups) + 2), 3.8))
     width = 0.8 / max(len(names), 1)
+    any_disturbed = False
     for i, name in enumerate(names):
         at = [g + (i - (len(names) - 1) / 2) * width for g in range(len(groups))]
         values = [value(group, name) for group in groups]
+        marks = [disturbed is not None and disturbed(group, name) for group in groups]
+        any_disturbed |= any(marks)
         bars = axes.bar(at, [v or 0 for v in values], width * 0.95, label=name, color=COLOURS[i % len(COLOURS)])
+        for bar, mark in zip(bars, marks):
+            if mark:
+                bar.set_hatch(HATCH)
+                bar.set_edgecolor("white")
         if errors is not None:
             spans = [errors(group, name) for group in groups]
             axes.errorbar(at, [v or 0 for v in values], yerr=[[s[0] for s in spans], [s[1] for s in spans]], fmt="none",
                           ecolor="#333333", elinewidth=0.8, capsize=2)
-        axes.bar_label(bars, [f"{v:.2f}" if v and v < 10 else f"{v:.0f}" if v else "" for v in values], fontsize=7, padding=3)
+        axes.bar_label(bars, [(f"{v:.2f}" if v < 10 else f"{v:.0f}") + "*" * mark if v else "" for v, mark in zip(values, marks)],
+                       fontsize=7, padding=3)
+    if any_disturbed:
+        axes.bar([0], [0], width, color="#bbbbbb", hatch=HATCH, edgecolor="white", label=DISTURBED)
     axes.set_xticks(range(len(groups)), groups)
-    axes.set_title(title, fontsize=11, loc="left")
     axes.set_ylabel(label)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.15)
-    axes.legend(fontsize=8, frameon=False, ncols=max(len(names), 1), loc="upper left", bbox_to_anchor=(0, -0.1))
-    figure.tight_layout()
+    axes.legend(fontsize=8, frameon=False, ncols=len(names) + any_disturbed, loc="upper left", bbox_to_anchor=(0, -0.1))
+    _title(figure, title, rounds)
+    return figure
+
+
+def _mark_lines(axes, points):
+    """A star on each disturbed point, and what it means."""
+    if points:
+        axes.plot([x for x, _ in points], [y for _, y in points], linestyle="none", marker="*", markersize=11, color="#333333",
+                  markerfacecolor="none", label=DISTURBED)
+
+
+def latency_curve(latency):
+    """(nines, us) by percentile, p50 on: on an axis of nines each further one has the same room."""
+    quantiles = sorted(float(name[1:]) for name in latency if re.fullmatch(r"p[\d.]+", name))
+    return [(-math.log10(1 - q / 100), latency[f"p{q:g}"]) for q in quantiles if q < 100]
+
+
+def _latency(pyplot, scenario, rounds):
+    percents = list(scenario["results"])
+    figure, row = pyplot.subplots(1, len(percents), figsize=(4.2 * len(percents), 4), sharey=True, squeeze=False)
+    ticks = ["p50", "p90", "p99", "p99.9", "p99.99"]
+    for axes, percent in zip(row[0], percents):
+        disturbed = []
+        for i, (contender, r) in enumerate(scenario["results"][percent].items()):
+            curve = latency_curve(r["latency_us"])
+            colour = COLOURS[i % len(COLOURS)]
+            axes.plot([x for x, _ in curve], [y for _, y in curve], marker="o", markersize=3, label=contender, color=colour)
+            if r["rounds"] > 1:
+                axes.fill_between([x for x, _ in curve], [y for _, y in latency_curve(r["latency_min_us"])],
+                                  [y for _, y in latency_curve(r["latency_max_us"])], color=colour, alpha=0.15, linewidth=0)
+            disturbed += curve if warnings_of(contender, r) else []
+        _mark_lines(axes, disturbed)
+        axes.set_yscale("log")
+        axes.set_xticks([-math.log10(1 - float(name[1:]) / 100) for name in ticks], ticks, fontsize=8)
+        axes.set_title(f"{percent} % ({scenario['rates'][percent]:.0f}/s)", fontsize=10)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(fontsize=8, frameon=False)
+    row[0][0].set_ylabel("latency, us")
+    _title(figure, "Latency at fixed rates of the better peer's maximum (median and spread of rounds; less is better)", rounds)
+    return figure
+
+
+def _steps(pyplot, name, scenario, rounds):
+    steps = list(scenario["results"])
+    figure, axes = pyplot.subplots(figsize=(6, 3.8))
+    disturbed = []
+    for i, contender in enumerate(scenario["results"][steps[0]]):
+        points = [(int(step), scenario["results"][step][contender]) for step in steps if contender in scenario["results"][step]]
+        costs = [r["us_per_request"] for _, r in points]
+        axes.errorbar([x for x, _ in points], costs, yerr=[[r["us_per_request"] - r["us_min"] for _, r in points],
+                                                           [r["us_max"] - r["us_per_request"] for _, r in points]],
+                      marker="o", markersize=3, capsize=2, elinewidth=0.8, label=contender, color=COLOURS[i % len(COLOURS)])
+        disturbed += [(x, r["us_per_request"]) for x, r in points if warnings_of(contender, r)]
+    _mark_lines(axes, disturbed)
+    axes.set_xscale("log")
+    axes.set_xticks([int(step) for step in steps], steps)
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(STEP_UNITS[scenario["kind"]])
+    axes.set_ylabel("us/request")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False)
+    _title(figure, f"{name}: {scenario['about']} (less is better)", rounds)
     return figure
 
 
@@ -158,7 +350,7 @@ def plots(report):
     pyplot = _pyplot()
     if pyplot is None:
         return {}
-    figures = {}
+    figures, rounds = {}, report["rounds"]
     loads = {n: s for n, s in report["scenarios"].items() if s["kind"] in ("load", "connect") and s["best_peer"]}
     if loads:
         names = [n for n in report["contenders"] if n != "direct"]
@@ -174,29 +366,26 @@ def plots(report):
             best = r[loads[group]["best_peer"]]["us_per_request"]
             return ((r[name]["us_per_request"] - r[name]["us_min"]) / best, (r[name]["us_max"] - r[name]["us_per_request"]) / best)
 
-        figures["cpu"] = _bars(pyplot, "CPU time per request / that of the better peer",
-                               "ratio", list(loads), names, relative, spread)
+        def disturbed(group, name):
+            r = loads[group]["results"]
+            return name in r and bool(warnings_of(name, r[name]))
+
+        figures["cpu"] = _bars(pyplot, "CPU time per request / that of the better peer (less is better)", "ratio", list(loads), names,
+                               relative, spread, disturbed, rounds)
+    counted = {n: s for n, s in loads.items() if any("user_instructions" in r for r in s["results"].values())}
+    if counted:
+        figures["instructions"] = _bars(pyplot, "User instructions per request (less is better)", "instructions", list(counted),
+                                        [n for n in report["contenders"] if n != "direct"],
+                                        lambda group, name: counted[group]["results"].get(name, {}).get("user_instructions"))
     for name, scenario in report["scenarios"].items():
         if scenario["kind"] == "latency":
-            percents = list(scenario["results"])
-            figure, axes = pyplot.subplots(1, len(percents), figsize=(4 * len(percents), 3.6), sharey=True, squeeze=False)
-            quantiles = ["p50", "p90", "p99", "p99.9", "p99.99"]
-            for at, percent in zip(axes[0], percents):
-                for i, (contender, r) in enumerate(scenario["results"][percent].items()):
-                    at.plot(quantiles, [r["latency_us"].get(q, 0) for q in quantiles], marker="o", markersize=3,
-                            label=contender, color=COLOURS[i % len(COLOURS)])
-                at.set_yscale("log")
-                at.set_title(f"{percent} % ({scenario['rates'][percent]:.0f}/s)", fontsize=10)
-                at.spines[["top", "right"]].set_visible(False)
-            axes[0][0].set_ylabel("latency, us")
-            axes[0][0].legend(fontsize=8, frameon=False)
-            figure.suptitle("Latency at fixed rates (less is better)", fontsize=11)
-            figure.tight_layout()
-            figures["latency"] = figure
+            figures[name] = _latency(pyplot, scenario, rounds)
         elif scenario["kind"] == "idle":
-            figures["memory"] = _bars(pyplot, "User memory of an idle connection (less is better)", "bytes", [name],
-                                      list(scenario["results"]),
-                                      lambda group, contender, s=scenario: s["results"][contender]["user_bytes"])
+            figures["memory" + name.removeprefix("idle")] = _bars(
+                pyplot, "User memory of an idle connection (less is better)", "bytes", [name], list(scenario["results"]),
+                lambda group, contender, s=scenario: s["results"][contender]["user_bytes"], rounds=1)
+        elif scenario["kind"] in STEP_UNITS:
+            figures[name] = _steps(pyplot, name, scenario, rounds)
     out = {}
     for name, figure in figures.items():
         data = io.BytesIO()
@@ -217,7 +406,9 @@ pre{{font:13px/1.45 ui-monospace,monospace;background:#f6f6f4;padding:1em;overfl
 all its threads) divided by requests answered, in µs; <em>spread</em> is from the lowest to the highest round, <em>user</em>
 the part spent in user mode (by clock ticks: rough for short rounds), <em>ratio</em> that against the better of HAProxy and
 nginx; p50 to p99.99 are latencies in µs as the generator saw them. <em>direct</em> is the generator asking its own origin.
-What stands in parentheses disturbed a figure: believe it less.</p>
+<em>instr</em>, where it was asked for, are instructions in user mode (callgrind), <em>all instr</em> those of the kernel too.
+A <em>goal</em> is what Weir aims at, as a ratio to the better peer if nothing else is said. What stands in parentheses behind a
+line disturbed a figure: believe it less; plots mark it with a star.{one_round}</p>
 <p>{versions}</p>
 {notes}
 {body}
@@ -231,7 +422,7 @@ def page(report, images):
             return ""
         return f'<p><img alt="{name}" src="data:image/png;base64,{base64.b64encode(images[name]).decode()}">'
 
-    body = [image("cpu"), image("latency"), image("memory")]
+    body = [image(name) for name in images]
     body += [f"<pre>{html.escape(s['table'])}</pre>" for s in report["scenarios"].values()]
     if report.get("change"):
         body.append(f"<pre>{html.escape(report['change'])}</pre>")
@@ -241,4 +432,4 @@ def page(report, images):
     return PAGE.format(date=html.escape(report["date"]), cpu=html.escape(m["cpu"]), cpus=m["cpus"], kernel=html.escape(m["kernel"]),
                        memory=m["memory_gib"], proxy_cpus=report["proxy_cpus"], load_cpu=report["load_cpu"],
                        generator=html.escape(report["generator"]), rounds=report["rounds"], seconds=report["seconds"],
-                       versions=versions, notes=notes, body="\n".join(body), command=html.escape(report["command"]))
+                       one_round=" This was one round: no spread is known." if report["rounds"] == 1 else "", versions=versions, notes=notes, body="\n".join(body), command=html.escape(report["command"]))

@@ -27,29 +27,44 @@ class Scenario:
     ask: str = "100"
     connections: int = 64
     close: bool = False
-    kind: str = "load"  # load, connect, idle, latency
+    kind: str = "load"  # load, connect, idle, latency, growth, endpoints, scaling
     light_only: bool = False  # wrk cannot do it
+    steps: tuple[int, ...] = ()  # growth: connections; endpoints: their number; scaling: shards
+    # At most: load, connect: Weir's CPU time / that of the better peer, or of `goal_to`. idle: bytes. Of steps: last / first.
+    goal: float | None = None
+    goal_to: str = ""
+
+    def files(self):
+        """Descriptors that one process may need."""
+        return 2 * self.connections + 4 * (max(self.steps) if self.kind == "endpoints" else 0) + 500
 
 
 SCENARIOS = {
     s.name: s
     for s in (
-        Scenario("h1-small", "HTTP/1.1, 100 B, keep-alive"),
-        Scenario("h1-10k", "HTTP/1.1, 10 KiB", ask="10240"),
-        Scenario("h1-16k", "HTTP/1.1, 16 KiB", ask="16384"),
-        Scenario("h1-1m", "HTTP/1.1, 1 MiB, 16 connections", ask="1048576", connections=16),
-        Scenario("h1-close", "HTTP/1.1, 100 B, a connection for each request", close=True),
+        Scenario("h1-small", "HTTP/1.1, 100 B, keep-alive", goal=0.68),
+        Scenario("h1-10k", "HTTP/1.1, 10 KiB", ask="10240", goal=0.60),
+        Scenario("h1-16k", "HTTP/1.1, 16 KiB", ask="16384", goal=0.60),
+        Scenario("h1-1m", "HTTP/1.1, 1 MiB, 16 connections", ask="1048576", connections=16, goal=0.60, goal_to="nginx"),
+        Scenario("h1-close", "HTTP/1.1, 100 B, a connection for each request", close=True, goal=0.78),
         Scenario("h1-post", "HTTP/1.1, 64 KiB up", ask="65536+100", light_only=True),
         Scenario("mixed", "HTTP/1.1, sizes and methods of the median page of 2024", ask=MIXED, light_only=True),
-        Scenario("many", "HTTP/1.1, 100 B, 4,000 active connections", connections=4000),
-        Scenario("conn-rate", "HTTP listener: connections opened and closed without a request", kind="connect", light_only=True),
-        Scenario("l4-small", "TCP, 100 B", mode="tcp"),
+        Scenario("many", "HTTP/1.1, 100 B, 4,000 active connections", connections=4000, goal=0.70),
+        Scenario("conn-rate", "HTTP listener: connections opened and closed without a request", kind="connect", light_only=True,
+                 goal=0.80),
+        Scenario("l4-small", "TCP, 100 B", mode="tcp", goal=0.88),
         Scenario("l4-16k", "TCP, 16 KiB", mode="tcp", ask="16384"),
-        Scenario("l4-1m", "TCP, 1 MiB, 16 connections", mode="tcp", ask="1048576", connections=16),
-        Scenario("l4-close", "TCP, 100 B, a connection for each request", mode="tcp", close=True),
+        Scenario("l4-1m", "TCP, 1 MiB, 16 connections", mode="tcp", ask="1048576", connections=16, goal=0.60, goal_to="nginx"),
+        Scenario("l4-close", "TCP, 100 B, a connection for each request", mode="tcp", close=True, goal=0.82),
         Scenario("idle", "HTTP/1.1, memory of an idle connection (9,000 of them, all active at once before)", kind="idle",
-                 connections=9000, light_only=True),
+                 connections=9000, light_only=True, goal=512),
         Scenario("latency", "HTTP/1.1, 100 B, latency at fixed rates", kind="latency", light_only=True),
+        Scenario("growth", "HTTP/1.1, 100 B, with more and more active connections", kind="growth", connections=4000,
+                 light_only=True, steps=(64, 256, 1000, 4000), goal=1.7),
+        Scenario("endpoints", "HTTP/1.1, 100 B, 64 connections over more and more endpoints (in turns, all upstream connections "
+                 "kept)", kind="endpoints", light_only=True, steps=(3, 100, 1000), goal=1.1),
+        Scenario("scaling", "HTTP/1.1, 100 B, at one fixed rate with 1 and 2 shards (threads, workers)", kind="scaling",
+                 light_only=True, steps=(1, 2), goal=1.1),
     )
 }
 
