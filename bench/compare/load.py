@@ -68,6 +68,8 @@ class Bench:
             command.append(f"--origins={','.join(origins)}")
         if hold:
             command.append(f"--hold={hold}")
+        if scenario.warm_s:
+            command.append(f"--warm_seconds={scenario.warm_s}")
         if len(self.load_cpus) > 1:
             command.append("--nofirst")  # another one's origins may not be there yet
         if scenario.kind == "connect":

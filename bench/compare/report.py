@@ -74,8 +74,8 @@ def table(scenario, results, peers, verdict):
     counts = [(title, key) for title, key in (("instr", "user_instructions"), ("all instr", "all_instructions"))
               if any(key in r for r in results.values())]
     lines = [f"{scenario.name}: {scenario.about}",
-             f"  {'':10} {'us/request':>10} {'spread':>13} {'user':>6} {'ratio':>6}" + "".join(f" {title:>9}" for title, _ in counts)
-             + f" {'req/s':>9} {'p50':>8} {'p99':>8} {'p99.9':>8}"]
+             f"  {'':10} {'us/request':>10} {'spread':>13} {'user':>6} {'ratio':>6}"
+             + "".join(f" {title:>9}" for title, _ in counts) + f" {'req/s':>9} {'p50':>8} {'p99':>8} {'p99.9':>8}"]
     for name, r in results.items():
         latency = r["latency_us"]
         cost = "" if name == "direct" else f"{r['us_per_request']:10.2f}"
@@ -98,7 +98,8 @@ def latency_table(scenario, rates, results, verdict):
             latency = r["latency_us"]
             tail = "".join(f" {latency.get(p, 0):8.0f}" for p in ("p50", "p90", "p99", "p99.9", "p99.99"))
             said = warnings_of(name, r)
-            lines.append(f"  {name:10} {rate:9.0f} {r['requests_per_s']:9.0f}{tail}" + (f"  ({'; '.join(said)})" if said else ""))
+            lines.append(f"  {name:10} {rate:9.0f} {r['requests_per_s']:9.0f}{tail}"
+                         + (f"  ({'; '.join(said)})" if said else ""))
     return _with_verdict(lines, verdict)
 
 
@@ -133,12 +134,14 @@ def step_table(scenario, results, verdict):
         for step in steps:
             r = results[step].get(name)
             cells += f" {r['us_per_request']:8.2f} {_spread(r):13}" if r else f" {'n/a':>8} {'':13}"
-            said += [f"{step}: {text}" for text in warnings_of(name, r)] if r else []
+            said += [f"at {step}: {'; '.join(warnings)}" for warnings in [warnings_of(name, r) if r else []] if warnings]
         ratio = ""
         if name in ratios:
             ratio = f"{ratios[name]['ratio']:.2f}" + (f" ({ratios[name]['min']:.2f}-{ratios[name]['max']:.2f})"
                                                       if ratios[name]["rounds"] > 1 else "")
-        lines.append(f"  {name:12}{cells} {ratio:>8}" + (f"  ({'; '.join(said)})" if said else ""))
+        lines.append(f"  {name:12}{cells} {ratio:>8}")
+        if said:
+            lines.append(f"  {'':12} ({', '.join(said)})")
     return _with_verdict(lines, verdict)
 
 
@@ -197,6 +200,10 @@ def change(old, new):
     """Lines that compare two reports, scenario by scenario."""
     lines = [f"against the run of {old['date']} ({old['machine']['cpu']}, {old['machine']['kernel']}):",
              f"  {'':22} {'':10} {'then':>8} {'now':>8} {'change':>8} {'ratio then':>11} {'now':>6}"]
+    head = len(lines)
+    if 1 in (old.get("rounds"), new.get("rounds")):
+        lines.append("  one of the two had one round: whether spreads overlap is not known")
+        head += 1
     for name, scenario in new["scenarios"].items():
         before = old["scenarios"].get(name)
         if before is None or before["kind"] != scenario["kind"]:
@@ -207,16 +214,13 @@ def change(old, new):
                 continue
             was, was_least, was_most, was_peer = then[key]
             said = ""
-            if "instr" not in key[0]:  # these hardly vary
-                if least is None or was_least is None:
-                    said = "  no spread known"
-                elif least <= was_most and was_least <= most:
-                    said = "  the spreads overlap"
-            numbers = [f"{value:8.2f}" if value < 1000 else f"{value:8.0f}" for value in (was, figure)]
+            if None not in (least, was_least) and least <= was_most and was_least <= most:
+                said = "  the spreads overlap"
+            numbers = [f"{value:8.2f}" if value < 100 else f"{value:8.0f}" for value in (was, figure)]
             ratios = [f"{value / other:.2f}" if other else "" for value, other in ((was, was_peer), (figure, peer))]
             lines.append(f"  {(name + ' ' + key[0]).strip():22} {key[1]:10} {numbers[0]} {numbers[1]} {figure / was - 1:+8.1%} "
                          f"{ratios[0]:>11} {ratios[1]:>6}{said}")
-    if len(lines) == 2:
+    if len(lines) == head:
         lines.append("  the two have no scenario in common that can be compared")
     return "\n".join(lines)
 
@@ -252,6 +256,8 @@ def _title(figure, text, rounds=None):
 
 
 def _bars(pyplot, title, label, groups, names, value, errors=None, disturbed=None, rounds=None):
+    from matplotlib.patches import Patch
+
     figure, axes = pyplot.subplots(figsize=(max(6, 1.3 * len(groups) + 2), 3.8))
     width = 0.8 / max(len(names), 1)
     any_disturbed = False
@@ -260,24 +266,25 @@ def _bars(pyplot, title, label, groups, names, value, errors=None, disturbed=Non
         values = [value(group, name) for group in groups]
         marks = [disturbed is not None and disturbed(group, name) for group in groups]
         any_disturbed |= any(marks)
-        bars = axes.bar(at, [v or 0 for v in values], width * 0.95, label=name, color=COLOURS[i % len(COLOURS)])
+        bars = axes.bar(at, [v or 0 for v in values], width * 0.95, color=COLOURS[i % len(COLOURS)])
         for bar, mark in zip(bars, marks):
             if mark:
                 bar.set_hatch(HATCH)
                 bar.set_edgecolor("white")
-        if errors is not None:
+        if errors is not None and rounds != 1:
             spans = [errors(group, name) for group in groups]
             axes.errorbar(at, [v or 0 for v in values], yerr=[[s[0] for s in spans], [s[1] for s in spans]], fmt="none",
                           ecolor="#333333", elinewidth=0.8, capsize=2)
-        axes.bar_label(bars, [(f"{v:.2f}" if v < 10 else f"{v:.0f}") + "*" * mark if v else "" for v, mark in zip(values, marks)],
-                       fontsize=7, padding=3)
+        texts = [f"{v:.2f}" if v and v < 10 else f"{v:.0f}" if v else "" for v in values]
+        axes.bar_label(bars, [text + "*" * mark for text, mark in zip(texts, marks)], fontsize=7, padding=3)
+    legend = [Patch(color=COLOURS[i % len(COLOURS)], label=name) for i, name in enumerate(names)]
     if any_disturbed:
-        axes.bar([0], [0], width, color="#bbbbbb", hatch=HATCH, edgecolor="white", label=DISTURBED)
+        legend.append(Patch(facecolor="#bbbbbb", edgecolor="white", hatch=HATCH, label=DISTURBED))
     axes.set_xticks(range(len(groups)), groups)
     axes.set_ylabel(label)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.15)
-    axes.legend(fontsize=8, frameon=False, ncols=len(names) + any_disturbed, loc="upper left", bbox_to_anchor=(0, -0.1))
+    axes.legend(handles=legend, fontsize=8, frameon=False, ncols=len(legend), loc="upper left", bbox_to_anchor=(0, -0.1))
     _title(figure, title, rounds)
     return figure
 
@@ -296,6 +303,8 @@ def latency_curve(latency):
 
 
 def _latency(pyplot, scenario, rounds):
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     percents = list(scenario["results"])
     figure, row = pyplot.subplots(1, len(percents), figsize=(4.2 * len(percents), 4), sharey=True, squeeze=False)
     ticks = ["p50", "p90", "p99", "p99.9", "p99.99"]
@@ -311,6 +320,9 @@ def _latency(pyplot, scenario, rounds):
             disturbed += curve if warnings_of(contender, r) else []
         _mark_lines(axes, disturbed)
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:.0f}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xticks([-math.log10(1 - float(name[1:]) / 100) for name in ticks], ticks, fontsize=8)
         axes.set_title(f"{percent} % ({scenario['rates'][percent]:.0f}/s)", fontsize=10)
         axes.grid(alpha=0.25)
@@ -370,8 +382,8 @@ def plots(report):
             r = loads[group]["results"]
             return name in r and bool(warnings_of(name, r[name]))
 
-        figures["cpu"] = _bars(pyplot, "CPU time per request / that of the better peer (less is better)", "ratio", list(loads), names,
-                               relative, spread, disturbed, rounds)
+        figures["cpu"] = _bars(pyplot, "CPU time per request / that of the better peer (less is better)", "ratio", list(loads),
+                               names, relative, spread, disturbed, rounds)
     counted = {n: s for n, s in loads.items() if any("user_instructions" in r for r in s["results"].values())}
     if counted:
         figures["instructions"] = _bars(pyplot, "User instructions per request (less is better)", "instructions", list(counted),
@@ -432,4 +444,5 @@ def page(report, images):
     return PAGE.format(date=html.escape(report["date"]), cpu=html.escape(m["cpu"]), cpus=m["cpus"], kernel=html.escape(m["kernel"]),
                        memory=m["memory_gib"], proxy_cpus=report["proxy_cpus"], load_cpu=report["load_cpu"],
                        generator=html.escape(report["generator"]), rounds=report["rounds"], seconds=report["seconds"],
-                       one_round=" This was one round: no spread is known." if report["rounds"] == 1 else "", versions=versions, notes=notes, body="\n".join(body), command=html.escape(report["command"]))
+                       one_round=" This was one round: no spread is known." if report["rounds"] == 1 else "",
+                       versions=versions, notes=notes, body="\n".join(body), command=html.escape(report["command"]))

@@ -20,16 +20,19 @@ def tails(results, peers):
         best = min(others, key=lambda peer, q=name: others[peer]["latency_us"][q])
         mine, other = results[WEIR], others[best]
         above = mine["latency_us"][name] > other["latency_us"][name]
-        several = min(mine["rounds"], other["rounds"]) > 1
+        within = None
+        if above and min(mine["rounds"], other["rounds"]) > 1:
+            within = mine["latency_min_us"][name] <= other["latency_max_us"][name]
         found[name] = {"us": mine["latency_us"][name], "peer": best, "peer_us": other["latency_us"][name], "above": above,
-                       "within_spread": mine["latency_min_us"][name] <= other["latency_max_us"][name] if above and several else None}
+                       "within_spread": within}
     return found
 
 
 def of_load(scenario, results, peers):
     found = {"goal": scenario.goal, "tails": tails(results, peers)}
     if scenario.goal is not None and WEIR in results:
-        costs = {peer: results[peer]["us_per_request"] for peer in ([scenario.goal_to] if scenario.goal_to else peers) if peer in results}
+        beside = [scenario.goal_to] if scenario.goal_to else peers
+        costs = {peer: results[peer]["us_per_request"] for peer in beside if peer in results}
         if costs:
             peer = min(costs, key=costs.get)
             found["peer"] = peer
@@ -49,8 +52,8 @@ def of_latency(results, peers):
 def of_steps(scenario, ratios):
     found = {"goal": scenario.goal}
     if WEIR in ratios:
-        found["reached"], found["reached_min"], found["reached_max"] = ratios[WEIR]["ratio"], ratios[WEIR]["min"], ratios[WEIR]["max"]
-        found["rounds"] = ratios[WEIR]["rounds"]
+        ratio = ratios[WEIR]
+        found |= {"reached": ratio["ratio"], "reached_min": ratio["min"], "reached_max": ratio["max"], "rounds": ratio["rounds"]}
     return found
 
 

@@ -78,7 +78,7 @@ void LoadClient::Settle(Connection& connection) {
 }
 
 void LoadClient::Begin() {
-  results_ = Results{.failed_before = Failed(results_)};
+  results_ = Results{.failed_before = results_.failed_before + Failed(results_)};
   latency_ = std::make_unique<Latency>();
   begin_ns_ = shard_.now_ns();
   issued_ = 0;

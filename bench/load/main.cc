@@ -42,6 +42,8 @@ ABSL_FLAG(std::string, hold, "",
           "a comma list of counts: the origin answers nothing until so many requests wait, then all; then "
           "the next");
 ABSL_FLAG(bool, first, true, "each connection asks once before the load begins");
+ABSL_FLAG(double, warm_seconds, 0,
+          "the load runs for so long before it counts: what the target opens and keeps is there then");
 ABSL_FLAG(bool, sync, false,
           "print \"ready\" when all are connected, begin at a line on stdin, and keep the connections until "
           "its end");
@@ -207,6 +209,7 @@ class Program {
           " connects failed, " + std::to_string(so_far.status_errors) + " answers were not 200, " +
           std::to_string(so_far.broken) + " broke off");
     }
+    if (absl::GetFlag(FLAGS_warm_seconds) > 0) Load(client, absl::GetFlag(FLAGS_warm_seconds));
     const bool sync = absl::GetFlag(FLAGS_sync);
     if (sync) {
       std::puts("ready");
@@ -216,18 +219,7 @@ class Program {
     const double seconds = absl::GetFlag(FLAGS_seconds);
     const double cpu_before = OwnCpuSeconds();
     const int64_t begin_ns = shard_.now_ns();
-    if (seconds > 0) {
-      client.Begin();
-      const int64_t end_ns = begin_ns + static_cast<int64_t>(seconds * 1e9);
-      // An open loop turns without rest: a timer would bundle what is due.
-      const bool may_wait = options.rate <= 0;
-      while (shard_.now_ns() < end_ns) {
-        client.Pace();
-        shard_.RunTurn(may_wait);
-      }
-      client.End();
-      while (!client.quiet() && shard_.now_ns() < end_ns + kPatienceNs) shard_.RunTurn(true);
-    }
+    if (seconds > 0) Load(client, seconds);
     Print(client, static_cast<double>(shard_.now_ns() - begin_ns) * 1e-9, OwnCpuSeconds() - cpu_before);
     if (sync) AwaitStdin();
     client.BeginClose();
@@ -249,6 +241,20 @@ class Program {
     Callback(Function run, Program* program) : Runnable(run), program(program) {}
     Program* program;
   };
+
+  // Asks for so long, and waits for what is under way then.
+  void Load(LoadClient& client, double seconds) {
+    client.Begin();
+    const int64_t end_ns = shard_.now_ns() + static_cast<int64_t>(seconds * 1e9);
+    // An open loop turns without rest: a timer would bundle what is due.
+    const bool may_wait = absl::GetFlag(FLAGS_rate) <= 0;
+    while (shard_.now_ns() < end_ns) {
+      client.Pace();
+      shard_.RunTurn(may_wait);
+    }
+    client.End();
+    while (!client.quiet() && shard_.now_ns() < end_ns + kPatienceNs) shard_.RunTurn(true);
+  }
 
   static void OnStdin(Runnable* self) { static_cast<Callback*>(self)->program->stdin_woke_ = true; }
   static void OnTick(Runnable* self) {
