@@ -29,8 +29,8 @@ def tails(results, peers):
 
 
 def of_load(scenario, results, peers):
-    found = {"goal": scenario.goal, "tails": tails(results, peers)}
-    if scenario.goal is not None and WEIR in results:
+    found = {"goal": scenario.goal if WEIR in results else None, "tails": tails(results, peers)}
+    if found["goal"] is not None:
         beside = [scenario.goal_to] if scenario.goal_to else peers
         costs = {peer: results[peer]["us_per_request"] for peer in beside if peer in results}
         if costs:
@@ -42,7 +42,7 @@ def of_load(scenario, results, peers):
 
 
 def of_idle(scenario, results):
-    return {"goal": scenario.goal, "reached": results[WEIR]["user_bytes"] if WEIR in results else None}
+    return {"goal": scenario.goal, "reached": results[WEIR]["user_bytes"]} if WEIR in results else {}
 
 
 def of_latency(results, peers):
@@ -50,11 +50,11 @@ def of_latency(results, peers):
 
 
 def of_steps(scenario, ratios):
-    found = {"goal": scenario.goal}
-    if WEIR in ratios:
-        ratio = ratios[WEIR]
-        found |= {"reached": ratio["ratio"], "reached_min": ratio["min"], "reached_max": ratio["max"], "rounds": ratio["rounds"]}
-    return found
+    if WEIR not in ratios:
+        return {}
+    ratio = ratios[WEIR]
+    return {"goal": scenario.goal, "reached": ratio["ratio"], "reached_min": ratio["min"], "reached_max": ratio["max"],
+            "rounds": ratio["rounds"]}
 
 
 def _tail_text(name, tail):
@@ -70,7 +70,7 @@ def lines(verdict):
     if verdict.get("goal") is not None:
         goal = f"{verdict['goal']:.2f}" if verdict["goal"] < 100 else f"{verdict['goal']:.0f} B"
         if verdict.get("reached") is None:
-            out.append(f"goal {goal}: not measured (it needs weir and what it is compared with)")
+            out.append(f"goal {goal}: there was no peer to relate to")
         else:
             reached = f"{verdict['reached']:.2f}" if verdict["goal"] < 100 else f"{verdict['reached']:.0f} B"
             spread = ""

@@ -1,5 +1,7 @@
 """tools/compare, short: it measures all contenders, in every kind of scenario, and says what it found."""
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import pathlib
@@ -7,14 +9,20 @@ import shutil
 import subprocess
 import sys
 import unittest
+from unittest import mock
 
 import runfiles
 
 COMPARE = runfiles.path("tools/compare")
 sys.path.insert(0, os.path.dirname(runfiles.path("bench/compare/report.py")))
 
+import instructions  # noqa: E402
+import proxies  # noqa: E402
 import report  # noqa: E402
 import scenarios  # noqa: E402
+import verdicts  # noqa: E402
+
+PEERS = ["haproxy", "nginx"]
 
 
 def row(us, failed=0):
@@ -30,9 +38,51 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(results["weir"]["us_per_request"], 11)
         self.assertEqual((results["weir"]["us_min"], results["weir"]["us_max"]), (10, 30))
         self.assertEqual(report.best_peer(results, "us_per_request", ["haproxy", "nginx"]), "nginx")
-        text = report.table(scenarios.SCENARIOS["h1-small"], results, ["haproxy", "nginx"])
+        scenario = scenarios.SCENARIOS["h1-small"]
+        verdict = verdicts.of_load(scenario, results, PEERS)
+        text = report.table(scenario, results, PEERS, verdict)
         self.assertIn("0.69", text)  # 11 / 16
         self.assertNotIn("FAILED", text)
+        self.assertIn("goal 0.68, reached 0.69 (0.62-1.88), beside nginx", text)
+        self.assertIn("p99 22 us, not above nginx's 32", text)
+
+    def test_goals_and_tails(self):
+        def of(name, **rounds):
+            results = {who: report.summarise([row(us) for us in values]) for who, values in rounds.items()}
+            return "\n".join(verdicts.lines(verdicts.of_load(scenarios.SCENARIOS[name], results, PEERS)))
+
+        above = of("h1-small", weir=[10, 20, 21], nginx=[11, 12, 13])
+        self.assertIn("p99 40 us, above nginx's 24, within the spread", above)
+        self.assertTrue(of("h1-small", weir=[20, 21, 22], nginx=[11, 12, 13]).endswith("above nginx's 24"))
+        one = of("h1-small", weir=[20], nginx=[10])
+        self.assertIn("reached 2.00 (one round: no spread)", one)
+        self.assertIn("above nginx's 20 (one round: no spread)", one)
+        self.assertIn("beside nginx", of("h1-1m", weir=[10], haproxy=[5], nginx=[20]))
+        self.assertEqual(of("h1-small", weir=[10]), "goal 0.68: there was no peer to relate to")
+        self.assertNotIn("goal", of("mixed", weir=[10], nginx=[10]))
+
+    def test_one_round_is_said(self):
+        results = {"weir": report.summarise([row(10)])}
+        self.assertIn("one round", report.table(scenarios.SCENARIOS["h1-small"], results, PEERS, {}))
+
+    def test_steps(self):
+        results = {step: {"weir": report.summarise([row(us), row(us + 1), row(us + 2)])} for step, us in (("64", 9), ("4000", 14))}
+        ratios = report.step_ratios(results)
+        self.assertEqual(ratios["weir"]["ratio"], 1.5)  # 15 / 10
+        scenario = scenarios.SCENARIOS["growth"]
+        text = report.step_table(scenario, results, verdicts.of_steps(scenario, ratios))
+        self.assertIn("goal 1.70, reached 1.50 (1.27-1.78)", text)
+
+    def test_own_instructions_are_counted_once(self):
+        said = ["events: Ir\n", "ob=(1) /bin/proxy\n", "fn=(1) main\n", "12 100\n", "cob=(2) /tmp/x/shim.so\n", "cfn=(2)\n",
+                "calls=3 0\n", "13 5000\n", "+1 20\n", "ob=(2)\n", "fn=(2)\n", "0 5000\n", "ob=(1)\n", "* 3\n", "totals: 5123\n"]
+        self.assertEqual(instructions.user_instructions(said, "shim.so"), 123)
+
+    def test_the_latency_axis_counts_nines(self):
+        curve = report.latency_curve({"p99.9": 3, "p50": 1, "p99": 2, "mean": 7, "max": 9})
+        self.assertEqual([us for _, us in curve], [1, 2, 3])
+        self.assertAlmostEqual(curve[1][0], 2)
+        self.assertAlmostEqual(curve[2][0], 3)
 
     def test_what_went_wrong_is_said(self):
         result = report.summarise([row(10, failed=3)])
@@ -82,17 +132,98 @@ class Whole(unittest.TestCase):
         self.assertIn(found["scenarios"]["h1-small"]["best_peer"], peers)
         html = (self.out / "report.html").read_text()
         self.assertIn("h1-close", html)
+        self.assertIn("one round", html)
+        self.assertIn("goal 0.68, reached", found["scenarios"]["h1-small"]["table"])
         before = self.out.with_name("before.json")
         shutil.copy(self.out / "report.json", before)
         done, _ = self.compare("--scenario=h1-small", f"--compare-to={before}")
         self.assertIn("against the run of", done.stdout)
 
     def test_latency_and_two_shards(self):
-        _, found = self.compare("--scenario=latency", "--proxies=weir,nginx")
+        done, found = self.compare("--scenario=latency", "--proxies=weir,nginx")
         self.assertEqual(list(found["scenarios"]["latency"]["results"]), ["25", "50", "75"])
+        self.assertIn("75 %: p99", done.stdout)
+        self.assertEqual(set(found["scenarios"]["latency"]["verdict"]["tails"]["25"]), {"p99", "p99.9"})
+        before = self.out.with_name("latency.json")
+        shutil.copy(self.out / "report.json", before)
+        done, _ = self.compare("--scenario=latency", "--proxies=weir,nginx", f"--compare-to={before}")
+        self.assertRegex(done.stdout, r"latency 50% p99\.9 +weir ")
         _, found = self.compare("--scenario=h1-small", "--proxies=weir", "--shards=1,2")
         self.assertEqual(list(found["scenarios"]), ["h1-small@1", "h1-small@2"])
         self.assertTrue(any("shares a CPU" in note for note in found["notes"]))
+
+    def test_growth_endpoints_and_scaling(self):
+        def check(name, steps, contenders):
+            result = found["scenarios"][name]
+            self.assertEqual(list(result["results"]), steps)
+            for contender in contenders:
+                self.assertGreater(result["ratios"][contender]["ratio"], 0.2)
+                for step in steps:
+                    r = result["results"][step][contender]
+                    self.assertEqual((r["failed"], r["reconnects"]), (0, 0), (step, contender))
+            self.assertIn("reached", result["verdict"])
+            self.assertIn(name, (self.out / "report.html").read_text())
+
+        _, found = self.compare("--scenario=endpoints", "--proxies=weir,haproxy,nginx", "--seconds=0.2")
+        check("endpoints", ["3", "100", "1000"], [name for name in ("weir", "haproxy", "nginx") if name in found["contenders"]])
+        done, found = self.compare("--scenario=growth,scaling", "--proxies=weir", "--seconds=0.2")
+        check("growth", ["64", "256", "1000", "4000"], ["weir"])
+        check("scaling", ["1", "2"], ["weir"])
+        rates = {r["rate"] for by_name in found["scenarios"]["scaling"]["results"].values() for r in by_name.values()}
+        self.assertEqual(len(rates), 1)
+        self.assertGreater(rates.pop(), 0)
+        if len(os.sched_getaffinity(0)) < 4:
+            self.assertIn("scaling efficiency needs at least 4 CPUs", done.stdout)
+        else:
+            self.assertIn("1", found["scenarios"]["scaling"]["efficiency"])
+
+    def test_scaling_efficiency(self):
+        """With several generators; on two CPUs they share these with the proxies."""
+        spec = importlib.util.spec_from_loader("compare", importlib.machinery.SourceFileLoader("compare", COMPARE))
+        compare = importlib.util.module_from_spec(spec)
+        with mock.patch.object(sys, "dont_write_bytecode", True):
+            spec.loader.exec_module(compare)
+        with mock.patch.object(sys, "argv", [COMPARE, "--proxies=weir", "--rounds=1", "--seconds=0.2"]):
+            run = compare.Run(compare.parse())
+        run.weir, run.peers = runfiles.path("lb/weir"), []
+        self.out.mkdir(exist_ok=True)
+        bench = compare.load.Bench(runfiles.path("bench/load/weir-load"), [run.cpus[-1]], [], str(self.out), "light")
+        found = run.efficiency(bench, scenarios.SCENARIOS["scaling"], run.cpus[:2] * 2)
+        self.assertEqual(list(found), ["1", "2"])
+        for by_name in found.values():
+            self.assertGreater(by_name["weir"]["requests"], 100)
+            self.assertEqual(by_name["weir"]["failed"], 0)
+        self.assertIn("100%", report.efficiency_table(found))
+
+    @unittest.skipIf(proxies.find("valgrind") is None, "valgrind is not installed")
+    def test_instructions(self):
+        counts = []
+        for flags in (("--scenario=h1-small", "--proxies=weir,haproxy,nginx"), ("--scenario=h1-small,l4-small", "--proxies=weir")):
+            done, found = self.compare("--instructions", *flags)
+            self.assertNotIn("not available", done.stdout)
+            counts.append({(name, who): r["user_instructions"] for name, s in found["scenarios"].items()
+                           for who, r in s["results"].items()})
+        for key, count in (*counts[0].items(), *counts[1].items()):
+            self.assertTrue(500 < count < 100_000, (key, count))
+        # On a machine that does other things, how much is done at once varies.
+        self.assertAlmostEqual(counts[0]["h1-small", "weir"] / counts[1]["h1-small", "weir"], 1, delta=0.15)
+        self.assertLess(counts[1]["l4-small", "weir"], counts[1]["h1-small", "weir"])
+        self.assertIn("instr", done.stdout)
+
+    @unittest.skipIf(proxies.find("perf") is None, "perf is not installed")
+    def test_counting_by_perf(self):
+        """The CPU's counters may be missing; what perf counts without them is read the same way."""
+        if not instructions.have_counters("task-clock"):
+            self.skipTest("perf may not count here")
+        self.assertFalse(instructions.have_counters("no-such-event"))
+        busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        try:
+            counters = instructions.Counters([busy.pid], "task-clock")
+            subprocess.run(["sleep", "0.3"], check=True)
+            self.assertGreater(counters.end(), 1)
+        finally:
+            busy.kill()
+            busy.wait()
 
     def test_another_binary_and_a_custom_proxy(self):
         weir = runfiles.path("lb/weir")
