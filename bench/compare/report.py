@@ -357,12 +357,12 @@ def _steps(pyplot, name, scenario, rounds):
     return figure
 
 
-def plots(report):
-    """Name -> PNG. Empty when python3-matplotlib is missing."""
+def figures(report):
+    """Name -> figure. Empty when python3-matplotlib is missing."""
     pyplot = _pyplot()
     if pyplot is None:
         return {}
-    figures, rounds = {}, report["rounds"]
+    made, rounds = {}, report["rounds"]
     loads = {n: s for n, s in report["scenarios"].items() if s["kind"] in ("load", "connect") and s["best_peer"]}
     if loads:
         names = [n for n in report["contenders"] if n != "direct"]
@@ -382,27 +382,32 @@ def plots(report):
             r = loads[group]["results"]
             return name in r and bool(warnings_of(name, r[name]))
 
-        figures["cpu"] = _bars(pyplot, "CPU time per request / that of the better peer (less is better)", "ratio", list(loads),
+        made["cpu"] = _bars(pyplot, "CPU time per request / that of the better peer (less is better)", "ratio", list(loads),
                                names, relative, spread, disturbed, rounds)
     counted = {n: s for n, s in loads.items() if any("user_instructions" in r for r in s["results"].values())}
     if counted:
-        figures["instructions"] = _bars(pyplot, "User instructions per request (less is better)", "instructions", list(counted),
+        made["instructions"] = _bars(pyplot, "User instructions per request (less is better)", "instructions", list(counted),
                                         [n for n in report["contenders"] if n != "direct"],
                                         lambda group, name: counted[group]["results"].get(name, {}).get("user_instructions"))
     for name, scenario in report["scenarios"].items():
         if scenario["kind"] == "latency":
-            figures[name] = _latency(pyplot, scenario, rounds)
+            made[name] = _latency(pyplot, scenario, rounds)
         elif scenario["kind"] == "idle":
-            figures["memory" + name.removeprefix("idle")] = _bars(
+            made["memory" + name.removeprefix("idle")] = _bars(
                 pyplot, "User memory of an idle connection (less is better)", "bytes", [name], list(scenario["results"]),
                 lambda group, contender, s=scenario: s["results"][contender]["user_bytes"], rounds=1)
         elif scenario["kind"] in STEP_UNITS:
-            figures[name] = _steps(pyplot, name, scenario, rounds)
+            made[name] = _steps(pyplot, name, scenario, rounds)
+    return made
+
+
+def plots(report):
+    """Name -> PNG."""
     out = {}
-    for name, figure in figures.items():
+    for name, figure in figures(report).items():
         data = io.BytesIO()
         figure.savefig(data, format="png", dpi=110)
-        pyplot.close(figure)
+        _pyplot().close(figure)
         out[name] = data.getvalue()
     return out
 

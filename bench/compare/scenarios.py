@@ -63,7 +63,7 @@ SCENARIOS = {
         Scenario("growth", "HTTP/1.1, 100 B, with more and more active connections", kind="growth", connections=4000,
                  light_only=True, steps=(64, 256, 1000, 4000), goal=1.7),
         Scenario("endpoints", "HTTP/1.1, 100 B, 64 connections over more and more endpoints (in turns, all upstream connections "
-                 "kept)", kind="endpoints", light_only=True, warm_s=1, steps=(3, 100, 1000), goal=1.1),
+                 "kept)", kind="endpoints", light_only=True, warm_s=0.5, steps=(3, 100, 1000), goal=1.1),
         Scenario("scaling", "HTTP/1.1, 100 B, at one fixed rate with 1 and 2 shards (threads, workers)", kind="scaling",
                  light_only=True, steps=(1, 2), goal=1.1),
     )

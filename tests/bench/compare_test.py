@@ -78,6 +78,28 @@ class Arithmetic(unittest.TestCase):
                 "calls=3 0\n", "13 5000\n", "+1 20\n", "ob=(2)\n", "fn=(2)\n", "0 5000\n", "ob=(1)\n", "* 3\n", "totals: 5123\n"]
         self.assertEqual(instructions.user_instructions(said, "shim.so"), 123)
 
+    @unittest.skipUnless(report.can_plot(), "python3-matplotlib is not installed")
+    def test_plots_mark_what_was_disturbed(self):
+        disturbed = {**report.summarise([row(10)]), "foreign": 0.3}
+        fine = report.summarise([row(20)])
+        found = {"rounds": 1, "contenders": {"weir": "", "nginx": ""}, "scenarios": {
+            "h1-small": {"kind": "load", "best_peer": "nginx", "results": {"weir": disturbed, "nginx": fine}},
+            "latency": {"kind": "latency", "rates": {"25": 1000}, "results": {"25": {"weir": disturbed, "nginx": fine}}},
+            "growth": {"kind": "growth", "about": "long words " * 20, "results": {"64": {"weir": disturbed}, "256": {"weir": fine}}}}}
+        for scenario in list(found["scenarios"]):
+            for marked in (True, False):
+                with self.subTest(scenario, marked=marked):
+                    disturbed["foreign"] = 0.3 if marked else 0.0
+                    figures = report.figures({**found, "scenarios": {scenario: found["scenarios"][scenario]}})
+                    self.assertEqual(len(figures), 1)
+                    for figure in figures.values():
+                        figure.canvas.draw()
+                        title = figure._suptitle
+                        self.assertIn("one round", title.get_text().replace("\n", " "))
+                        self.assertLessEqual(title.get_window_extent().width, figure.bbox.width)
+                        legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+                        self.assertEqual(report.DISTURBED in legend, marked)
+
     def test_the_latency_axis_counts_nines(self):
         curve = report.latency_curve({"p99.9": 3, "p50": 1, "p99": 2, "mean": 7, "max": 9})
         self.assertEqual([us for _, us in curve], [1, 2, 3])
@@ -162,7 +184,8 @@ class Whole(unittest.TestCase):
                     r = result["results"][step][contender]
                     self.assertEqual((r["failed"], r["reconnects"]), (0, 0), (step, contender))
             self.assertIn("reached", result["verdict"])
-            self.assertIn(name, (self.out / "report.html").read_text())
+            html = (self.out / "report.html").read_text()
+            self.assertIn(f'alt="{name}"' if report.can_plot() else name, html)
 
         _, found = self.compare("--scenario=endpoints", "--proxies=weir,haproxy,nginx", "--seconds=0.2")
         check("endpoints", ["3", "100", "1000"], [name for name in ("weir", "haproxy", "nginx") if name in found["contenders"]])

@@ -79,12 +79,12 @@ class Counts(unittest.TestCase):
 
     def test_closed_loop(self):
         for flags in ((), ("--close",), ("--ask=1000,70000+5,0,200000",), ("--close", "--ask=100000+100"), ("--connect_only",),
-                      ("--connections=1000",), ("--nofirst",)):
+                      ("--connections=1000",), ("--nofirst",), ("--warm_seconds=0.1",), ("--warm_seconds=0.1", "--close")):
             with self.subTest(flags):
                 self.whole(itself(*flags))
 
     def test_open_loop(self):
-        for flags in ((), ("--close",)):
+        for flags in ((), ("--close",), ("--warm_seconds=0.2",)):
             with self.subTest(flags):
                 result = itself("--rate=1000", *flags, seconds=1)
                 self.assertEqual(result["failed"], 0)
@@ -95,6 +95,15 @@ class Counts(unittest.TestCase):
         result = load(server.target(), "--ask=3", "--connections=8")
         self.assertEqual(result["failed"], 0)
         self.assertEqual(server.requests, result["requests"] + 8)  # each connection asks once before
+
+    def test_what_came_before_does_not_count(self):
+        server = Server(self, lambda head: (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", True))
+        result = load(server.target(), "--ask=3", "--connections=8", "--warm_seconds=0.3")
+        self.assertGreater(server.requests, result["requests"] + 100)
+        # Failures do.
+        fails = Server(self, lambda head: (b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", True))
+        result = load(fails.target(), "--ask=0", "--nofirst", "--connections=2", "--warm_seconds=0.1")
+        self.assertGreater(result["failed_before"], 0)
 
     def test_a_stall_is_seen_by_all_it_delayed(self):
         """Open loop: one stop of 300 ms on the only connection makes all that fell due in it late."""
