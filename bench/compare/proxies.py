@@ -124,6 +124,13 @@ def tasks(pid):
     return found
 
 
+def ended(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 class Contender:
     """One proxy, running, with an HTTP and (if it can) a TCP listener in front of the same origins."""
 
@@ -178,16 +185,17 @@ class Contender:
     def stop(self):
         if self.process is None:
             return
+        pids = self.pids()  # a shell may end before what it started, which keeps the port
         for sign in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self.process.pid, sign)  # its own session: only what it started
             except ProcessLookupError:
                 pass
-            try:
-                self.process.wait(STOP_S)
+            end = time.monotonic() + STOP_S
+            while time.monotonic() < end and (self.process.poll() is None or not all(ended(pid) for pid in pids)):
+                time.sleep(0.02)
+            if time.monotonic() < end:
                 break
-            except subprocess.TimeoutExpired:
-                continue
         self.process = None
 
 

@@ -394,8 +394,8 @@ def figures(report):
             made[name] = _latency(pyplot, scenario, rounds)
         elif scenario["kind"] == "idle":
             made["memory" + name.removeprefix("idle")] = _bars(
-                pyplot, "User memory of an idle connection (less is better)", "bytes", [name], list(scenario["results"]),
-                lambda group, contender, s=scenario: s["results"][contender]["user_bytes"], rounds=1)
+                pyplot, "User memory of an idle connection (measured once; less is better)", "bytes", [name],
+                list(scenario["results"]), lambda group, contender, s=scenario: s["results"][contender]["user_bytes"])
         elif scenario["kind"] in STEP_UNITS:
             made[name] = _steps(pyplot, name, scenario, rounds)
     return made
