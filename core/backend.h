@@ -6,12 +6,12 @@
 //
 // Contract of the ops (what both backends promise):
 //  - Every op started gets exactly one completion; a Source gets any number of results and exactly one end.
-//  - kReceive: bytes come in `Op::buffer`, one reference each, now the owner's; the completion's result is >
-//  0
-//    when it brought the last of them, 0 end of stream, < 0 -errno. Without kStay there is one buffer or
-//    none. With it results come one by one, each waking the owner, before the one completion, which is
-//    -ECANCELED also when the backend itself ended it. When no buffer is free it waits its turn (kBody ops
-//    leave the pool's reserve alone), fair in order of arrival; -ENOBUFS is never seen by the owner.
+//  - kReceive: bytes come in `Op::buffer`, one reference each, now the owner's. The completion's result is
+//    positive when it brought the last of them, 0 at the end of the stream, else -errno. Without kStay there
+//    is one buffer or none. With it buffers come one by one, each waking the owner, before the one
+//    completion, which is -ECANCELED also when the backend itself ended it. When no buffer is free it waits
+//    its turn (kBody ops leave the pool's reserve alone), fair in order of arrival; the owner never sees
+//    -ENOBUFS.
 //  - kSend, kGather: bytes taken by the kernel; may be short: the owner sends the rest.
 //  - A connection's error is told once, to the op that meets it first, and a send that got somewhere swallows
 //    it. So an end of stream is one only if everything we had to send was sent.

@@ -42,8 +42,8 @@ struct Op {
   static constexpr uint8_t kSource = 32;      // this Op is a Source
   // Receive: stays armed after a result, so that a connection with one message after the other needs one op
   // for many of them. It ends by itself with the buffer that reaches kStayBytes, or soon after
-  // kMostWaiting buffers wait to be taken: the owner that does not keep up stops its peer. A wish: who cannot
-  // do it completes after the first result.
+  // kMostWaiting buffers wait to be taken: the owner that does not
+  // keep up stops its peer. A wish: who cannot do it completes after the first result.
   static constexpr uint8_t kStay = 64;
   static constexpr uint32_t kStayBytes = 64 * 1024;
   static constexpr uint32_t kMostWaiting = 3;

@@ -4,7 +4,8 @@
 // Owner: one connection object on one shard. After each wake-up the owner calls Poll, which takes over what
 // the kernel finished, then looks at the state. Holding no bytes, an idle Stream holds no buffer. Receiving:
 // ArmReceive has no effect while bytes wait to be taken, and a receive that stays armed (Op::kStay) ends when
-// Op::kMostWaiting buffers do. That, with one send in flight, is the whole back-pressure.
+// Op::kMostWaiting buffers do, perhaps after all of them were taken: whoever wants to hear more arms again
+// after every wake-up. That, with one send in flight, is the whole back-pressure.
 // Closing: BeginClose cancels what is in flight; `closed` waits for the completions, then closes. RFC
 // 9293 3.6: closing with unread bytes sends RST, so whoever wants the peer to get the last bytes reads until
 // the peer's FIN first.

@@ -8,6 +8,9 @@
 namespace weir::lb {
 namespace {
 
+// Whoever only finished speaking still waits for an answer.
+bool ClientReset(const Stream& stream) { return stream.end_seen() && stream.receive_error() != 0; }
+
 // Connects to an endpoint, trying others as long as nothing was sent. Null when none could be reached or the
 // client left meanwhile.
 Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, Attempts& attempts) {
@@ -29,7 +32,7 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, Attemp
     for (;;) {
       upstream->stream.Poll(shard);
       client.stream.Poll(shard);
-      client_left = client.cut || (client.stream.end_seen() && client.stream.receive_error() != 0);
+      client_left = client.cut || ClientReset(client.stream);
       if (client_left || !upstream->stream.connecting() || client.timer.fired) break;
       if (client.held_since_ns == 0 && client.stream.has_bytes()) client.held_since_ns = shard.now_ns();
       co_await client.Park();
@@ -63,7 +66,7 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
   const int64_t connected_ns = shard.now_ns();
   RelayResult result;
   if (upstream == nullptr) {
-    const bool client_left = client->cut || client->stream.end_seen();
+    const bool client_left = client->cut || ClientReset(client->stream);
     if (!client_left) proxy.counters().tcp_failures.Add();
     result.end = client_left ? "client_reset" : "upstream_unreachable";
     result.reset = true;

@@ -37,8 +37,20 @@ bool Exchange::Step() {
     Advance();
   }
   if (phase_ == Phase::kOver) return true;
+  KeepListening();
   ArmTimer();
   return false;
+}
+
+// A receive may have ended by itself, because much had come at once, and brought no bytes with its end. Who
+// leaves must still be noticed, in whatever this exchange waits for.
+void Exchange::KeepListening() {
+  if (phase_ != Phase::kHead) {
+    client_.stream.ArmReceive(shard_, request_body_.done() ? kHeadReceive : kBodyReceive);
+  }
+  if (phase_ == Phase::kForward && upstream_ != nullptr && side_ != Side::kHead) {
+    upstream_->stream.ArmReceive(shard_, response_body_.done() ? kHeadReceive : kBodyReceive);
+  }
 }
 
 void Exchange::Advance() {

@@ -2,7 +2,7 @@
 // parse, check, choose an endpoint, send (again), stream both bodies, answer ourselves where the other side
 // cannot. RFC 9110, 9112. A state machine that its session steps after each wake-up: Step goes as far as it
 // can without waiting, arms what it waits for (receives, one timer) and says whether it is over. Request and
-// response bodies run at once; every direction holds at most one slice in flight and one of look-ahead.
+// response bodies run at once; every direction holds at most one slice in flight and a few of look-ahead.
 // Owner: the session, for the time of one request; from the arena. The upstream connection it uses is its own
 // between acquiring and releasing it. What happens when something goes wrong:
 //  - nothing of the answer was sent: retry (elsewhere, if there is another endpoint) if that is safe, else a
@@ -93,6 +93,7 @@ class Exchange {
   void ClientGone(const char* end);
   void Finish(Verdict verdict);
   void Advance();
+  void KeepListening();
   bool Moved();
   bool TimerCounts();
   bool OutOfTime() const;

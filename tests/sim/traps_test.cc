@@ -44,6 +44,33 @@ std::string Chunks(size_t count, size_t bytes) {
 
 constexpr std::string_view kChunked = "Transfer-Encoding: chunked\r\n";
 
+// Clients that leave.
+
+// A receive that stays armed ends by itself when much comes at once, perhaps after all of it was taken.
+TEST(ClientsThatLeave, AreNoticedHoweverTheirRequestCame) {
+  Stage::Options options;
+  options.faults.late_completion = 0.9;
+  options.faults.most_completion_delay_ns = 5 * kNsPerMs;
+  Play(
+      [](Stage& stage) {
+        stage.Origin(0, [](Speaker&) {});
+        Speaker& client = stage.Client("");
+        stage.Run(50);
+        client.Say("GET / HT");
+        for (const std::string_view piece : {"TP/1.1\r\n", "Host: a\r\n", "A: b\r\n", "C: d\r\n", "\r\n"}) {
+          client.Say(piece);
+          stage.world().RunFor(kNsPerUs * 300);
+        }
+        stage.Run(500);
+        ASSERT_EQ(stage.origins().size(), 1u);
+        EXPECT_FALSE(stage.origin(0).over());
+        client.peer.Reset();
+        stage.Run(500);
+        EXPECT_TRUE(stage.origin(0).over());
+      },
+      options);
+}
+
 // Pooled upstream connections.
 
 TEST(PooledConnections, AreReused) {
@@ -1135,6 +1162,19 @@ TEST(Tcp, WhenNobodyAnswersTheClientIsReset) {
       stage.world().faults().connect_lost = 0;
     });
   }
+}
+
+TEST(Tcp, WhoOnlyFinishedSpeakingIsNotTheOneWhoFailed) {
+  Play([](Stage& stage) {
+    stage.Client("", kTcpAddress).peer.Finish();
+    stage.Run(100);
+    EXPECT_EQ(stage.counters().tcp_failures.Get(), 1u);
+    Speaker& client = stage.Client("all I have to say", kTcpAddress);
+    client.peer.Finish();
+    stage.Run(2'000);
+    EXPECT_TRUE(client.over());
+    EXPECT_EQ(stage.counters().tcp_failures.Get(), 2u);
+  });
 }
 
 TEST(Tcp, AnIdleConnectionEnds) {
