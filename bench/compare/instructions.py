@@ -11,6 +11,7 @@ import proxies
 SHIM = pathlib.Path(__file__).with_name("uring_shim.c")
 EVENT = "instructions:uk"
 START_S = 60  # under valgrind
+END_S = 30  # of perf
 
 
 class Unavailable(Exception):
@@ -29,14 +30,18 @@ class Callgrind:
 
     def __init__(self, directory):
         self.dir = pathlib.Path(directory, "callgrind")
+        self.valgrind, self.vgdb, compiler = _tool("valgrind"), _tool("vgdb"), _tool("cc", "clang-19", "gcc")
         self.dir.mkdir()
-        self.valgrind, self.vgdb = _tool("valgrind"), _tool("vgdb")
         self.shim = self.dir / "uring_shim.so"
-        self._call([_tool("cc", "clang-19", "gcc"), "-O2", "-shared", "-fPIC", "-o", str(self.shim), str(SHIM)])
+        self._call([compiler, "-O2", "-shared", "-fPIC", "-o", str(self.shim), str(SHIM)])
 
     @staticmethod
-    def _call(command):
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120)
+    def _call(command, timeout=120):
+        try:
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+                                  timeout=timeout)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise Unavailable(f"{os.path.basename(command[0])}: {error}") from error
         if done.returncode != 0:
             raise Unavailable(f"{os.path.basename(command[0])}: {done.stdout.strip()[-300:]}")
 
@@ -119,6 +124,17 @@ class Counters:
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def end(self):
+        """None: it could not count."""
         self.process.send_signal(signal.SIGINT)
-        _, said = self.process.communicate(timeout=30)
+        try:
+            _, said = self.process.communicate(timeout=END_S)
+        finally:
+            self.close()
         return _count(said)
+
+    def close(self):
+        """Whatever happened before."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process.stderr.close()

@@ -1,5 +1,6 @@
 """Runs a load generator against one contender and takes what it cost."""
 
+import contextlib
 import json
 import os
 import re
@@ -25,7 +26,16 @@ WARM_S = 0.3
 
 
 class Failed(Exception):
-    pass
+    """A round gave no figure, and the next one may."""
+
+
+@contextlib.contextmanager
+def failing():
+    """What goes wrong with processes and files in here is a round that failed."""
+    try:
+        yield
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Failed(str(error)) from error
 
 
 class Bench:
@@ -55,7 +65,11 @@ class Bench:
     def stop_origin(self):
         if self.nginx is not None:
             self.nginx.terminate()
-            self.nginx.wait(10)
+            try:
+                self.nginx.wait(10)
+            except subprocess.TimeoutExpired:
+                self.nginx.kill()
+                self.nginx.wait()
             self.nginx = None
 
     def _pinned(self, cpu=None):
@@ -80,38 +94,39 @@ class Bench:
             command += ["--close"] + (["--noclose_field"] if scenario.mode == "tcp" else [])
         return command
 
+    @failing()
     def run(self, contender, scenario, seconds, rate=0.0, counters=None):
-        """One round: a dict of what happened; None as contender is the generator asking its own origin."""
+        """One round: a dict of what happened; None as contender is the generator asking its own origin. Wrk: no counters."""
         if self.generator == "wrk":
             return self._run_wrk(contender, scenario, seconds)
         origins = self.origins if contender is None else contender.origins
         target = origins[0] if contender is None else contender.listen(scenario.mode)
         loads, count, counting, instructions = [], len(self.load_cpus), None, None
-        try:
+        with contextlib.ExitStack() as stack:
             for i, cpu in enumerate(self.load_cpus):
-                loads.append(Light(self.light_command(target, scenario, seconds, origins[i::count], rate / count, cpu)))
+                load = Light(self.light_command(target, scenario, seconds, origins[i::count], rate / count, cpu))
+                stack.callback(load.end)
+                loads.append(load)
             for load in loads:
                 load.ready()
             pids = [] if contender is None else contender.pids()
-            counting = None if counters is None else counters(pids)
+            if counters is not None:
+                counting = counters(pids)
+                stack.callback(counting.close)
             time.sleep(WARM_S)  # nothing of the connecting is left then, and perf counts
             before = machine.Sample(pids)
             for load in loads:
                 load.go()
             results = [load.result(seconds) for load in loads]
             after = machine.Sample(pids)
-        finally:
             if counting is not None:
                 instructions = counting.end()
-            for load in reversed(loads):
-                load.end()
 
         def total(*keys):
             return sum(result[key] for result in results for key in keys)
 
-        cpus = [] if contender is None else contender.cpus
         figures = self._figures(total("requests"), total("seconds") / count, total("failed", "failed_before"),
-                                machine.Spent(before, after, cpus, self.load_cpus), results[0])
+                                self._spent(before, after, contender), results[0])
         figures["unanswered"] = total("unanswered")
         # A proxy that ends connections between requests does other work than was asked for.
         figures["reconnects"] = 0 if scenario.close or scenario.kind == "connect" else total("connects")
@@ -120,6 +135,7 @@ class Bench:
             figures["all_instructions"] = instructions / figures["requests"]
         return figures
 
+    @failing()
     def user_instructions(self, callgrind, contender, scenario, seconds):
         """Of a contender that runs under callgrind, per request."""
         load = Light(self.light_command(contender.listen(scenario.mode), scenario, seconds, contender.origins))
@@ -135,6 +151,11 @@ class Bench:
         if result["requests"] == 0 or result["failed"]:
             raise Failed(f"under callgrind: {result['requests']} requests answered, {result['failed']} failed")
         return total / result["requests"]
+
+    def _spent(self, before, after, contender):
+        if before.seen - after.seen:
+            raise Failed("a process of it ended during the round, and what that had spent is not known")
+        return machine.Spent(before, after, [] if contender is None else contender.cpus, self.load_cpus)
 
     def _figures(self, requests, seconds, failed, spent, result):
         if requests == 0:
@@ -162,41 +183,41 @@ class Bench:
         extra = ["-H", "Connection: close"] if scenario.close else []
         pids = [] if contender is None else contender.pids()
         before = machine.Sample(pids)
-        out = subprocess.run([*self._pinned(), proxies.find("wrk"), "-t1", f"-c{scenario.connections}", f"-d{max(round(seconds), 1)}s",
-                              "--latency", *extra, f"http://{target}/b/{scenario.ask}"],
-                             capture_output=True, text=True, check=True).stdout
+        command = [*self._pinned(), proxies.find("wrk"), "-t1", f"-c{scenario.connections}", f"-d{max(round(seconds), 1)}s",
+                   "--latency", *extra, f"http://{target}/b/{scenario.ask}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 60)
         after = machine.Sample(pids)
-        requests, took, unit = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)\b", out).groups()
+        out = done.stdout
+        found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)\b", out)
+        if done.returncode != 0 or found is None:
+            raise Failed(f"wrk ended with {done.returncode}: {(done.stderr + out).strip()[-300:] or 'it says nothing'}")
+        requests, took, unit = found.groups()
         took = float(took) * {"ms": 1e-3, "s": 1, "m": 60}[unit]
         failed = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", out))
         latency = {}
         for percent, value, unit in re.findall(r"^\s+(\d+)% +([\d.]+)(us|ms|s)$", out, re.M):
             latency[f"p{percent}"] = float(value) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
-        cpus = [] if contender is None else contender.cpus
-        return self._figures(int(requests), took, failed, machine.Spent(before, after, cpus, self.load_cpus), {"latency_us": latency})
+        return self._figures(int(requests), took, failed, self._spent(before, after, contender), {"latency_us": latency})
 
+    @failing()
     def idle(self, contender, scenario, report):
         """Private memory of an idle connection: (that with many minus that with few) / their difference."""
         few = 1000
         target = contender.listen(scenario.mode)
-        loads = []
-        try:
+        with contextlib.ExitStack() as stack:
             figures = []
             for connections, origins in ((few, contender.origins), (scenario.connections - few, ())):
                 report(f"{contender.name}: {connections} more connections")
                 # Nobody is answered before all have asked: all are active at once.
                 hold = f"{few},{scenario.connections - few}" if origins else ""
                 load = Light(self.light_command(target, scenario, 0, origins, connections=connections, hold=hold))
-                loads.append(load)
+                stack.callback(load.end)
                 load.ready()
                 figures.append(self._settled(contender))
             (user_few, kernel_few), (user_many, kernel_many) = figures
             more = scenario.connections - few
             return {"user_bytes": (user_many - user_few) / more, "kernel_bytes_both_ends": (kernel_many - kernel_few) / more,
                     "process_bytes": user_many}
-        finally:
-            for load in reversed(loads):
-                load.end()
 
     @staticmethod
     def _settled(contender):
@@ -239,7 +260,11 @@ class Light:
         self.process.stdin.flush()
 
     def result(self, seconds):
-        return json.loads(self._line(seconds + 60))
+        line = self._line(seconds + 60)
+        try:
+            return json.loads(line)
+        except ValueError as error:
+            raise Failed(f"the generator says {line[:100]!r}") from error
 
     def end(self):
         try:

@@ -13,8 +13,14 @@ class Sample:
 
     def __init__(self, pids):
         self.process_s = self.user_ticks = self.system_ticks = 0
+        self.seen = set()  # those that had not ended
         for pid in pids:
-            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            try:
+                tasks = list(pathlib.Path(f"/proc/{pid}/task").iterdir())
+            except OSError:
+                continue
+            self.seen.add(pid)
+            for task in tasks:
                 try:
                     self.process_s += int((task / "schedstat").read_text().split()[0]) / 1e9
                     fields = (task / "stat").read_text().rsplit(")", 1)[1].split()

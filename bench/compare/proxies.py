@@ -14,9 +14,10 @@ import time
 MODULES = "/usr/lib/nginx/modules/ngx_stream_module.so"
 STOP_S = 10
 
-# One process, one thread a CPU, no logging for anybody. For speed, upstream connections are reused without limit, pools
-# hold as many as the largest scenario has, and buffers take a 16 KB body whole. `lean` is for measuring memory: default
-# buffers and small pools, for Weir too.
+# One process, one thread a CPU and pinned to it (as Weir's shards are; cpu-map without "auto" leaves single threads unpinned
+# in HAProxy 2.6), no logging for anybody. For speed, upstream connections are reused without limit, pools hold as many as the
+# largest scenario has, and buffers take a 16 KB body whole. `lean` is for measuring memory: default buffers and small pools,
+# for Weir too.
 HAPROXY_FAST = "tune.bufsize 32768\n  tune.pool-high-fd-ratio 90\n  tune.pool-low-fd-ratio 80"
 HAPROXY_KEEP = "default-server pool-purge-delay 600s"  # otherwise half of what idles goes every 5 s
 HAPROXY_LEAN = "tune.pool-high-fd-ratio 1\n  tune.pool-low-fd-ratio 1"
@@ -24,6 +25,7 @@ NGINX_FAST = "proxy_buffer_size 32k; proxy_buffers 8 32k; proxy_busy_buffers_siz
 HAPROXY = """
 global
   nbthread {threads}
+  cpu-map auto:1/1-{threads} {cpus}
   maxconn {connections}
   maxpipes 100
   {tune}
@@ -59,7 +61,7 @@ backend raw_origins
 
 NGINX = """
 {modules}
-{user} worker_processes {threads}; daemon off; master_process {master}; pid {dir}/nginx.pid; error_log {dir}/nginx.log crit; worker_rlimit_nofile {files};
+{user} worker_processes {threads}; worker_cpu_affinity {masks}; daemon off; master_process {master}; pid {dir}/nginx.pid; error_log {dir}/nginx.log crit; worker_rlimit_nofile {files};
 events {{ worker_connections {files}; multi_accept on; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; tcp_nodelay on;
@@ -124,11 +126,27 @@ def tasks(pid):
     return found
 
 
-def ended(pid):
+def _stat(pid):
+    """State, parent, group, session and so on; None: it is gone."""
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+        return pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace").rsplit(")", 1)[1].split()
     except OSError:
-        return True
+        return None
+
+
+def ended(pid):
+    fields = _stat(pid)
+    return fields is None or fields[0] in "ZX"
+
+
+def members(session):
+    """Process -> process group, of all in a session that have not ended, whoever their parents are by now."""
+    found = {}
+    for name in os.listdir("/proc"):
+        fields = _stat(name) if name.isdigit() else None
+        if fields is not None and fields[0] not in "ZX" and int(fields[3]) == session:
+            found[int(name)] = int(fields[2])
+    return found
 
 
 class Contender:
@@ -166,7 +184,7 @@ class Contender:
 
     def _wait_for(self, port):
         end = time.monotonic() + self.start_s
-        while time.monotonic() < end and self.process.poll() is None:
+        while time.monotonic() < end and self.alive():
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 return
@@ -180,23 +198,35 @@ class Contender:
         return tasks(self.process.pid)
 
     def alive(self):
-        return self.process is not None and self.process.poll() is None
+        # Not by poll(): until `stop` has waited for it, nobody else gets its number, which is that of its session too.
+        return self.process is not None and not ended(self.process.pid)
 
     def stop(self):
+        """Ends its session, in which is only what it started. A shell may have ended before that, which keeps the port."""
         if self.process is None:
             return
-        pids = self.pids()  # a shell may end before what it started, which keeps the port
+        leader = self.process.pid
         for sign in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self.process.pid, sign)  # its own session: only what it started
-            except ProcessLookupError:
-                pass
+            left = members(leader)
+            if leader in left.values():
+                self._signal(os.killpg, leader, sign)
+            for pid, group in left.items():
+                if group != leader:
+                    self._signal(os.kill, pid, sign)
             end = time.monotonic() + STOP_S
-            while time.monotonic() < end and (self.process.poll() is None or not all(ended(pid) for pid in pids)):
+            while (left := members(leader)) and time.monotonic() < end:
                 time.sleep(0.02)
-            if time.monotonic() < end:
+            if not left:
                 break
+        self.process.poll()
         self.process = None
+
+    @staticmethod
+    def _signal(send, number, sign):
+        try:
+            send(number, sign)
+        except ProcessLookupError:
+            pass
 
 
 class Weir(Contender):
@@ -224,7 +254,7 @@ class Haproxy(Contender):
         sections += HAPROXY_TCP.format(listen=self.listen("tcp"), servers=servers)
         config = self.dir / "haproxy.cfg"
         config.write_text(HAPROXY.format(tune=HAPROXY_LEAN if self.lean else HAPROXY_FAST, threads=len(self.cpus),
-                                         connections=self.connections, sections=sections))
+                                         cpus=" ".join(map(str, self.cpus)), connections=self.connections, sections=sections))
         return [self.path, "-db", "-f", str(config)]
 
 
@@ -243,7 +273,8 @@ class Nginx(Contender):
         config = self.dir / "nginx.conf"
         config.write_text(NGINX.format(
             user=nginx_user(), tune="" if self.lean else NGINX_FAST, pool=64 if self.lean else 8192, dir=self.dir,
-            threads=len(self.cpus), master="off" if self.single else "on", files=2 * self.connections, http=self.listen("http"),
+            threads=len(self.cpus), masks=" ".join("1" + "0" * cpu for cpu in self.cpus),
+            master="off" if self.single else "on", files=2 * self.connections, http=self.listen("http"),
             servers=servers,
             modules=f"load_module {MODULES};" if stream else "",
             stream=NGINX_STREAM.format(servers=servers, tcp=self.listen("tcp")) if stream else ""))

@@ -28,8 +28,9 @@ def summarise(rounds):
         out[key] = sum(r[key] for r in rounds)
     out["rounds"] = len(rounds)
     out["rate"] = rounds[0].get("rate", 0.0)  # 0: closed loop
-    if "all_instructions" in rounds[0]:
-        out["all_instructions"] = statistics.median(r["all_instructions"] for r in rounds)
+    counts = [r["all_instructions"] for r in rounds if "all_instructions" in r]
+    if counts:
+        out["all_instructions"] = statistics.median(counts)
     names = rounds[0]["latency_us"]
     for key, pick in (("latency_us", statistics.median), ("latency_min_us", min), ("latency_max_us", max)):
         out[key] = {name: pick([r["latency_us"].get(name, 0) for r in rounds]) for name in names}
@@ -117,8 +118,7 @@ STEP_UNITS = {"growth": "connections", "endpoints": "endpoints", "scaling": "sha
 def step_ratios(results):
     """Cost at the last step over that at the first, of those who have both; with the widest and narrowest of their rounds."""
     first, last = list(results.values())[0], list(results.values())[-1]
-    return {name: {"ratio": last[name]["us_per_request"] / first[name]["us_per_request"],
-                   "min": last[name]["us_min"] / first[name]["us_max"], "max": last[name]["us_max"] / first[name]["us_min"],
+    return {name: {**dict(zip(("ratio", "min", "max"), verdicts.ratio(last[name], first[name]))),
                    "rounds": min(first[name]["rounds"], last[name]["rounds"])}
             for name in first if name in last}
 
@@ -375,8 +375,8 @@ def figures(report):
             r = loads[group]["results"]
             if name not in r:
                 return (0, 0)
-            best = r[loads[group]["best_peer"]]["us_per_request"]
-            return ((r[name]["us_per_request"] - r[name]["us_min"]) / best, (r[name]["us_max"] - r[name]["us_per_request"]) / best)
+            ratio, least, most = verdicts.ratio(r[name], r[loads[group]["best_peer"]])
+            return (ratio - least, most - ratio)
 
         def disturbed(group, name):
             r = loads[group]["results"]
@@ -424,7 +424,8 @@ all its threads) divided by requests answered, in µs; <em>spread</em> is from t
 the part spent in user mode (by clock ticks: rough for short rounds), <em>ratio</em> that against the better of HAProxy and
 nginx; p50 to p99.99 are latencies in µs as the generator saw them. <em>direct</em> is the generator asking its own origin.
 <em>instr</em>, where it was asked for, are instructions in user mode (callgrind), <em>all instr</em> those of the kernel too.
-A <em>goal</em> is what Weir aims at, as a ratio to the better peer if nothing else is said. What stands in parentheses behind a
+A <em>goal</em> is what Weir aims at, as a ratio to the better peer if nothing else is said; what was
+reached is followed by the least and the most that a round of Weir and a round of the peer make. What stands in parentheses behind a
 line disturbed a figure: believe it less; plots mark it with a star.{one_round}</p>
 <p>{versions}</p>
 {notes}

@@ -4,10 +4,9 @@ TAILS = ("p99", "p99.9")
 WEIR = "weir"
 
 
-def ratio_to(results, peer):
-    """Weir's cost over a peer's, with the spread of its rounds."""
-    cost = results[peer]["us_per_request"]
-    return [results[WEIR][key] / cost for key in ("us_per_request", "us_min", "us_max")]
+def ratio(mine, other):
+    """One's cost over another's; then the least and the most that a round of the one and a round of the other make."""
+    return (mine["us_per_request"] / other["us_per_request"], mine["us_min"] / other["us_max"], mine["us_max"] / other["us_min"])
 
 
 def tails(results, peers):
@@ -36,8 +35,8 @@ def of_load(scenario, results, peers):
         if costs:
             peer = min(costs, key=costs.get)
             found["peer"] = peer
-            found["reached"], found["reached_min"], found["reached_max"] = ratio_to(results, peer)
-            found["rounds"] = results[WEIR]["rounds"]
+            found["reached"], found["reached_min"], found["reached_max"] = ratio(results[WEIR], results[peer])
+            found["rounds"] = min(results[WEIR]["rounds"], results[peer]["rounds"])
     return found
 
 
@@ -52,9 +51,9 @@ def of_latency(results, peers):
 def of_steps(scenario, ratios):
     if WEIR not in ratios:
         return {}
-    ratio = ratios[WEIR]
-    return {"goal": scenario.goal, "reached": ratio["ratio"], "reached_min": ratio["min"], "reached_max": ratio["max"],
-            "rounds": ratio["rounds"]}
+    found = ratios[WEIR]
+    return {"goal": scenario.goal, "reached": found["ratio"], "reached_min": found["min"], "reached_max": found["max"],
+            "rounds": found["rounds"]}
 
 
 def _tail_text(name, tail):

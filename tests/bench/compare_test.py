@@ -6,9 +6,11 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 import unittest
 from unittest import mock
 
@@ -18,12 +20,31 @@ COMPARE = runfiles.path("tools/compare")
 sys.path.insert(0, os.path.dirname(runfiles.path("bench/compare/report.py")))
 
 import instructions  # noqa: E402
+import load  # noqa: E402
+import machine  # noqa: E402
 import proxies  # noqa: E402
 import report  # noqa: E402
 import scenarios  # noqa: E402
 import verdicts  # noqa: E402
 
 PEERS = ["haproxy", "nginx"]
+
+
+def compare_run(*flags):
+    """The program's own Run, in this process."""
+    spec = importlib.util.spec_from_loader("compare", importlib.machinery.SourceFileLoader("compare", COMPARE))
+    compare = importlib.util.module_from_spec(spec)
+    with mock.patch.object(sys, "dont_write_bytecode", True):
+        spec.loader.exec_module(compare)
+    with mock.patch.object(sys, "argv", [COMPARE, *flags]):
+        return compare.Run(compare.parse())
+
+
+def script(name, text):
+    path = pathlib.Path(os.environ.get("TEST_TMPDIR", "/tmp"), name)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
 
 
 def row(us, failed=0):
@@ -44,7 +65,7 @@ class Arithmetic(unittest.TestCase):
         text = report.table(scenario, results, PEERS, verdict)
         self.assertIn("0.69", text)  # 11 / 16
         self.assertNotIn("FAILED", text)
-        self.assertIn("goal 0.68, reached 0.69 (0.62-1.88), beside nginx", text)
+        self.assertIn("goal 0.68, reached 0.69 (0.10-1.88), beside nginx", text)
         self.assertIn("p99 22 us, not above nginx's 32", text)
 
     def test_goals_and_tails(self):
@@ -61,6 +82,22 @@ class Arithmetic(unittest.TestCase):
         self.assertIn("beside nginx", of("h1-1m", weir=[10], haproxy=[5], nginx=[20]))
         self.assertEqual(of("h1-small", weir=[10]), "goal 0.68: there was no peer to relate to")
         self.assertNotIn("goal", of("mixed", weir=[10], nginx=[10]))
+
+    def test_a_spread_is_that_of_both(self):
+        mine, other = (report.summarise([row(us) for us in values]) for values in ((10, 12, 16), (18, 20, 32)))
+        self.assertEqual(verdicts.ratio(mine, other), (12 / 20, 10 / 32, 16 / 18))
+        verdict = verdicts.of_load(scenarios.SCENARIOS["h1-small"], {"weir": mine, "nginx": report.summarise([row(20)])}, PEERS)
+        self.assertEqual(verdict["rounds"], 1)  # the peer's others were lost
+
+    @unittest.skipUnless(report.can_plot(), "python3-matplotlib is not installed")
+    def test_the_plot_has_that_spread_too(self):
+        results = {"weir": report.summarise([row(10), row(12), row(16)]), "nginx": report.summarise([row(18), row(20), row(32)])}
+        found = {"rounds": 3, "contenders": {"weir": "", "nginx": ""},
+                 "scenarios": {"h1-small": {"kind": "load", "best_peer": "nginx", "results": results}}}
+        figure = report.figures(found)["cpu"]
+        (low, high), = figure.axes[0].collections[0].get_segments()
+        self.assertAlmostEqual(low[1], 10 / 32)
+        self.assertAlmostEqual(high[1], 16 / 18)
 
     def test_one_round_is_said(self):
         results = {"weir": report.summarise([row(10)])}
@@ -118,6 +155,138 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(len(sizes), 71)
         self.assertTrue(1_850_000 < sum(sizes) < 2_000_000, sum(sizes))  # what the kinds named add up to
         self.assertEqual(sum("+" in ask for ask in scenarios.MIXED.split(",")), 6)
+
+
+class Trouble(unittest.TestCase):
+    """What goes wrong in one place does not take the rest with it."""
+
+    def test_perf_that_cannot_count(self):
+        bench, contender = mock.Mock(generator="light"), mock.Mock(cpus=[0])
+        contender.name = "weir"
+        contender.modes.return_value = ("http",)
+        run = compare_run("--proxies=weir", "--shards=1,2")
+        run.peers, run.counters, run.instructions = [], object(), {"h1-small": {"weir": 123}}
+        scenario = scenarios.SCENARIOS["h1-small"]
+        for shards in (1, 2):
+            run.rounds = lambda *_, **__: {"weir": report.summarise([row(10)])}
+            result = run.run_scenario(bench, scenario, [contender], shards)["results"]["weir"]
+            self.assertNotIn("all_instructions", result)
+            # Callgrind ran it with one shard.
+            self.assertEqual(result.get("user_instructions"), 123 if shards == 1 else None)
+        self.assertTrue(any("could not count" in note for note in run.notes))
+        counted = {**row(10), "all_instructions": 7}
+        self.assertEqual(report.summarise([row(10), counted])["all_instructions"], 7)
+
+    def test_instructions_of_nothing(self):
+        run = compare_run("--proxies=weir", "--scenario=latency", "--instructions")
+        run.count_instructions(mock.Mock(dir="/nowhere"))
+        self.assertEqual(run.instructions, {})
+        self.assertTrue(any("plain load" in note for note in run.notes))
+
+    def test_tools_that_hang_or_are_missing(self):
+        for command in (["sleep", "60"], ["/no/such/tool"]):
+            with self.assertRaises(instructions.Unavailable):
+                instructions.Callgrind._call(command, timeout=0.1)
+
+    def test_perf_that_does_not_end(self):
+        perf = script("perf", "#!/bin/sh\ntrap '' INT\nexec sleep 60\n")
+        with mock.patch.object(instructions.proxies, "find", lambda _: str(perf)), mock.patch.object(instructions, "END_S", 0.2):
+            counters = instructions.Counters([os.getpid()])
+            time.sleep(0.3)
+            with self.assertRaises(subprocess.TimeoutExpired):
+                counters.end()
+        self.assertEqual(counters.process.returncode, -signal.SIGKILL)
+
+    def test_a_round_that_fails_leaves_no_generator(self):
+        class Counters:
+            def __init__(self, _pids):
+                pass
+
+            def end(self):
+                raise subprocess.TimeoutExpired("perf", 30)
+
+            close = end
+
+        started = []
+
+        class Light(load.Light):
+            def __init__(self, command):
+                super().__init__(command)
+                started.append(self.process)
+
+        cpu = max(os.sched_getaffinity(0))
+        origins = [f"127.0.0.1:{proxies.free_port()}" for _ in range(2)]
+        bench = load.Bench(runfiles.path("bench/load/weir-load"), [cpu], origins, "/nowhere", "light")
+        scenario = scenarios.SCENARIOS["h1-small"]
+        with mock.patch.object(load, "Light", Light), self.assertRaisesRegex(load.Failed, "perf"):
+            bench.run(None, scenario, 0.1, counters=Counters)
+        self.assertEqual([process.returncode is None for process in started], [False])
+        with mock.patch.object(load.machine, "Sample", side_effect=[mock.Mock(seen={1, 2}), mock.Mock(seen={1})]):
+            with self.assertRaisesRegex(load.Failed, "ended during the round"):
+                bench.run(None, scenario, 0.1)
+
+    def test_a_wrk_that_fails(self):
+        bench = load.Bench("", [max(os.sched_getaffinity(0))], ["127.0.0.1:1"], "/nowhere", "wrk")
+        for text, expected in (("#!/bin/sh\necho no luck >&2; exit 1\n", "no luck"), ("#!/bin/sh\n", "it says nothing")):
+            wrk = script("wrk", text)
+            with mock.patch.object(proxies, "find", lambda _, wrk=wrk: str(wrk)), self.assertRaisesRegex(load.Failed, expected):
+                bench.run(None, scenarios.SCENARIOS["h1-small"], 0.1)
+
+    def test_a_process_that_has_ended(self):
+        child = subprocess.Popen(["true"])
+        child.wait()
+        sample = machine.Sample([child.pid, os.getpid()])
+        self.assertEqual(sample.seen, {os.getpid()})
+        self.assertGreater(sample.process_s, 0)
+
+    def test_a_leader_that_died_first(self):
+        """Its children are found, also those in a group of their own, and killed if they do not end when asked to."""
+        stubborn = script("stubborn.py", "import os, signal, socket, sys\n"
+                          "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+                          "if sys.argv[2] == 'own': os.setpgid(0, 0)\n"
+                          "host, port = sys.argv[1].split(':')\n"
+                          "listener = socket.create_server((host, int(port)))\n"
+                          "while True: listener.accept()[0].close()\n")
+        for group in ("own", "same"):
+            with self.subTest(group), mock.patch.object(proxies, "STOP_S", 0.3):
+                contender = proxies.Custom("slow", f"{sys.executable} {stubborn} {{listen}} {group} & wait", "http",
+                                           os.environ.get("TEST_TMPDIR", "/tmp"), [0], [], 100)
+                contender.start()
+                leader = contender.process.pid
+                self.assertEqual(len(proxies.members(leader)), 2)
+                os.kill(leader, signal.SIGKILL)
+                deadline = time.monotonic() + 10
+                while contender.alive() and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                self.assertEqual(len(proxies.members(leader)), 1)
+                contender.stop()
+                self.assertEqual(proxies.members(leader), {})
+                socket.create_server(("127.0.0.1", contender.ports["http"])).close()
+                contender.stop()  # nobody is left: nobody is signalled
+
+    def test_threads_and_workers_are_pinned(self):
+        cpus = sorted(os.sched_getaffinity(0))[:2]
+        for kind in (proxies.Haproxy, proxies.Nginx):
+            path = proxies.find(kind.__name__.lower())
+            for count in range(1, len(cpus) + 1):
+                with self.subTest(kind.__name__, count=count):
+                    if path is None:
+                        self.skipTest("not installed")
+                    contender = kind(kind.__name__.lower(), path, os.environ.get("TEST_TMPDIR", "/tmp"), cpus[:count],
+                                     ["127.0.0.1:1"], 100)
+                    wanted, found = {(cpu,) for cpu in cpus[:count]}, None
+                    try:
+                        contender.start()
+                        deadline = time.monotonic() + 5  # workers pin themselves when they begin
+                        while found != wanted and time.monotonic() < deadline:
+                            if kind is proxies.Nginx:
+                                tasks = contender.pids()[1:]
+                            else:
+                                tasks = [int(task) for task in os.listdir(f"/proc/{contender.process.pid}/task")]
+                            found = {tuple(os.sched_getaffinity(task)) for task in tasks}
+                    finally:
+                        contender.stop()
+                    self.assertEqual(found, wanted)
 
 
 class Whole(unittest.TestCase):
@@ -203,15 +372,10 @@ class Whole(unittest.TestCase):
 
     def test_scaling_efficiency(self):
         """With several generators; on two CPUs they share these with the proxies."""
-        spec = importlib.util.spec_from_loader("compare", importlib.machinery.SourceFileLoader("compare", COMPARE))
-        compare = importlib.util.module_from_spec(spec)
-        with mock.patch.object(sys, "dont_write_bytecode", True):
-            spec.loader.exec_module(compare)
-        with mock.patch.object(sys, "argv", [COMPARE, "--proxies=weir", "--rounds=1", "--seconds=0.2"]):
-            run = compare.Run(compare.parse())
+        run = compare_run("--proxies=weir", "--rounds=1", "--seconds=0.2")
         run.weir, run.peers = runfiles.path("lb/weir"), []
         self.out.mkdir(exist_ok=True)
-        bench = compare.load.Bench(runfiles.path("bench/load/weir-load"), [run.cpus[-1]], [], str(self.out), "light")
+        bench = load.Bench(runfiles.path("bench/load/weir-load"), [run.cpus[-1]], [], str(self.out), "light")
         found = run.efficiency(bench, scenarios.SCENARIOS["scaling"], run.cpus[:2] * 2)
         self.assertEqual(list(found), ["1", "2"])
         for by_name in found.values():
@@ -256,7 +420,9 @@ class Whole(unittest.TestCase):
         self.assertEqual(list(found["scenarios"]["h1-small"]["results"]), ["weir", "twin", "mine"])
 
     def test_wrk_as_a_cross_check(self):
-        _, found = self.compare("--scenario=h1-small,l4-small", "--proxies=weir,direct", "--generator=wrk", "--seconds=1")
+        done, found = self.compare("--scenario=h1-small,l4-small", "--proxies=weir,direct", "--generator=wrk", "--seconds=1",
+                                   "--instructions")
+        self.assertIn("no instructions of the kernel", done.stdout)
         self.assertEqual(found["generator"], "wrk and nginx")
         self.assertGreater(found["scenarios"]["l4-small"]["results"]["weir"]["requests"], 100)
 
@@ -271,13 +437,26 @@ class Whole(unittest.TestCase):
                 self.assertIn(expected, done.stderr)
 
     def test_a_proxy_that_does_not_start(self):
-        token = f"token{os.getpid()}"
+        slow = f"sleep 100.{os.getpid()}"
         done, _ = self.compare("--scenario=h1-small", "--proxies=weir",
-                               f"--custom=bad=sleep 100 & echo no such thing {token} {{listen}}; exit 3", code=1)
-        self.assertIn(f"no such thing {token}", done.stderr)
+                               f"--custom=bad={slow} & echo no such thing {{listen}}; exit 3", code=1)
+        self.assertIn("no such thing 127.0.0.1", done.stderr)
         # Nobody it started is left behind.
-        left = subprocess.run(["pgrep", "-f", "compare.*" + self.id().split(".")[-1]], capture_output=True, text=True, check=False)
+        left = subprocess.run(["pgrep", "-f", slow], capture_output=True, text=True, check=False)
         self.assertEqual(left.stdout, "")
+
+    def test_half_a_run_is_reported(self):
+        """The second start fails."""
+        weir = runfiles.path("lb/weir")
+        once = self.out.with_name(f"once{os.getpid()}")
+        done, _ = self.compare("--scenario=h1-small", "--proxies=weir", "--shards=1,2",
+                               f"--custom=once=mkdir {once} && exec {weir} --shards=1 --listen=http://{{listen}} "
+                               "--backends={origins}", code=1)
+        found = json.loads((self.out / "report.json").read_text())
+        self.assertEqual(list(found["scenarios"]), ["h1-small@1"])
+        self.assertTrue(any("not all that was asked for" in note for note in found["notes"]), found["notes"])
+        self.assertIn("once does not listen", done.stderr)
+        once.rmdir()
 
     def test_an_end_is_the_end_of_all_that_was_started(self):
         """A shell that ends before its slow child: the port is free only then."""
