@@ -45,6 +45,9 @@ struct Op {
   // kMostWaiting buffers wait to be taken: the owner that does not
   // keep up stops its peer. A wish: who cannot do it completes after the first result.
   static constexpr uint8_t kStay = 64;
+  // Receive: bytes are known to wait, in bulk. A turn tries only some of these, behind all sends: those with
+  // `length` 1 first, the last started before the others, then those with 0, in order.
+  static constexpr uint8_t kBulk = 128;
   static constexpr uint32_t kStayBytes = 64 * 1024;
   static constexpr uint32_t kMostWaiting = 3;
 
@@ -109,6 +112,11 @@ class OpList {
     head_ = op->next;
     op->next = nullptr;
     return op;
+  }
+  void PushFront(Op* op) {
+    op->next = head_;
+    if (head_ == nullptr) tail_ = op;
+    head_ = op;
   }
   // Moves everything of `other` behind what is here.
   void Append(OpList& other) {

@@ -23,6 +23,15 @@ TEST(OpListTest, FirstInFirstOut) {
   EXPECT_EQ(PopAll(list), (std::vector<Op*>{&ops[0], &ops[1], &ops[2]}));
 }
 
+TEST(OpListTest, PushFrontOvertakes) {
+  OpList list;
+  Op ops[3];
+  list.PushFront(&ops[0]);
+  list.PushBack(&ops[1]);
+  list.PushFront(&ops[2]);
+  EXPECT_EQ(PopAll(list), (std::vector<Op*>{&ops[2], &ops[0], &ops[1]}));
+}
+
 TEST(OpListTest, RemoveFromAnywhere) {
   for (int removed = 0; removed < 3; ++removed) {
     OpList list;

@@ -20,6 +20,9 @@ namespace {
 // Above this a receive for itself costs less than what staying armed saves: it would end soon anyway.
 constexpr uint32_t kBulkBytes = BufferPool::kBufferBytes / 4 * 3;
 
+// After so many pieces (a megabyte) a connection lets the others go first.
+constexpr uint8_t kBulkRun = 31;
+
 // Takes the reference out of a slice.
 Buffer* Detach(Slice slice) {
   Buffer* buffer = slice.buffer();
@@ -43,6 +46,12 @@ void Stream::DoArmReceive(Shard& shard, uint8_t flags) {
   // When the last receive left bytes behind, trying first is right; else readiness is waited for at once.
   if (more_here_) flags &= static_cast<uint8_t>(~Op::kPollFirst);
   if (bulk_ > 0) flags &= static_cast<uint8_t>(~Op::kStay);
+  if (bulk_ > 0 && more_here_) {
+    flags |= Op::kBulk;
+    const bool go_on = bulk_run_ < kBulkRun;
+    receive_.length = go_on ? 1 : 0;
+    bulk_run_ = go_on ? bulk_run_ + 1 : 0;
+  }
   receive_.flags = flags;
   shard.Start(receive_);
 }

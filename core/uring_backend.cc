@@ -60,6 +60,7 @@ UringBackend::UringBackend(const Options& options, BufferPool& pool, CoreCounter
 }
 
 UringBackend::~UringBackend() {
+  while (!bulk_.empty()) bulk_.PopFront()->state = Op::State::kIdle;
   for (const Window& window : windows_) munmap(window.ring, kBufferEntries * sizeof(io_uring_buf));
   if (sqes_ != nullptr) munmap(sqes_, sqe_bytes_);
   if (ring_memory_ != nullptr) munmap(ring_memory_, ring_bytes_);
@@ -348,7 +349,7 @@ void UringBackend::RetryStarved(OpList& pending) {
     // No more than find a buffer: who waits costs nothing in the turns in which nothing comes back.
     for (uint32_t room = windows_[group].provided; room > 0 && !starved_[group].empty(); --room) {
       Op* op = starved_[group].PopFront();
-      op->flags &= static_cast<uint8_t>(~(Op::kStarved | Op::kPollFirst));
+      op->flags &= static_cast<uint8_t>(~(Op::kStarved | Op::kPollFirst | Op::kBulk));
       op->state = Op::State::kPending;
       again.PushBack(op);
     }
@@ -385,8 +386,15 @@ void UringBackend::Turn(const Batch& batch) {
   }
   bool all_submitted = true;
   while (!batch.pending->empty()) {
-    Op* op = batch.pending->front();
-    batch.pending->PopFront();
+    Op* op = batch.pending->PopFront();
+    if ((op->flags & Op::kBulk) != 0 && op->kind == Op::Kind::kReceive) {
+      if (op->length == 1) {
+        bulk_.PushFront(op);
+      } else {
+        bulk_.PushBack(op);
+      }
+      continue;
+    }
     if (!Prepare(*op, *batch.ready)) {
       OpList rest;
       rest.PushBack(op);
@@ -396,6 +404,16 @@ void UringBackend::Turn(const Batch& batch) {
       break;
     }
   }
+
+  // In depth rather than in breadth: were all connections with bulk to move a piece each, everything would be
+  // out of the cache when its turn to be sent comes, and as many transfers as possible would be under way.
+  for (int left = kBulkPerTurn; left > 0 && all_submitted && !bulk_.empty(); --left) {
+    Op* op = bulk_.PopFront();
+    if (Prepare(*op, *batch.ready)) continue;
+    batch.pending->PushBack(op);
+    all_submitted = false;
+  }
+  all_submitted = all_submitted && bulk_.empty();
 
   const uint32_t submit = sq_next_ - LoadAcquire(sq_head_);
   StoreRelease(sq_tail_, sq_next_);

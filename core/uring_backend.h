@@ -56,6 +56,7 @@ class UringBackend final : public Backend {
   static constexpr uint32_t kFirstWindow = 64;
   static constexpr uint32_t kRefillsUntilQuiet = 65'536;
   static constexpr uint32_t kConnectScratch = 64;
+  static constexpr int kBulkPerTurn = 4;
 
   // A ring of buffers that the kernel may receive into. Two, because an armed receive takes its buffer only
   // when bytes come: armed bodies could otherwise eat what is reserved for heads.
@@ -110,6 +111,7 @@ class UringBackend final : public Backend {
   int64_t wall_offset_ns_ = 0;
   int64_t wall_again_ns_ = 0;
   OpList starved_[2];  // by window
+  OpList bulk_;        // pending receives with kBulk, the next one first
   OpList cancels_;
   uint32_t connects_ = 0;
   sockaddr_storage connect_scratch_[kConnectScratch];
