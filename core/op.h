@@ -46,7 +46,7 @@ struct Op {
   // keep up stops its peer. A wish: who cannot do it completes after the first result.
   static constexpr uint8_t kStay = 64;
   // Receive: bytes are known to wait, in bulk. A turn tries only some of these, behind all sends: those with
-  // `length` 1 first, the last started before the others, then those with 0, in order.
+  // `length` 1 (their connection goes on) before those with 0, which wait in order.
   static constexpr uint8_t kBulk = 128;
   static constexpr uint32_t kStayBytes = 64 * 1024;
   static constexpr uint32_t kMostWaiting = 3;

@@ -20,8 +20,8 @@ namespace {
 // Above this a receive for itself costs less than what staying armed saves: it would end soon anyway.
 constexpr uint32_t kBulkBytes = BufferPool::kBufferBytes / 4 * 3;
 
-// After so many pieces (a megabyte) a connection lets the others go first.
-constexpr uint8_t kBulkRun = 31;
+// After so many more pieces (half a megabyte in all) a connection lets the others go first.
+constexpr uint8_t kBulkRun = 15;
 
 // Takes the reference out of a slice.
 Buffer* Detach(Slice slice) {
@@ -48,7 +48,8 @@ void Stream::DoArmReceive(Shard& shard, uint8_t flags) {
   if (bulk_ > 0) flags &= static_cast<uint8_t>(~Op::kStay);
   if (bulk_ > 0 && more_here_) {
     flags |= Op::kBulk;
-    const bool go_on = bulk_run_ < kBulkRun;
+    // Who comes anew waits behind those who came before.
+    const bool go_on = (receive_.flags & Op::kBulk) != 0 && bulk_run_ < kBulkRun;
     receive_.length = go_on ? 1 : 0;
     bulk_run_ = go_on ? bulk_run_ + 1 : 0;
   }

@@ -407,7 +407,10 @@ void UringBackend::Turn(const Batch& batch) {
 
   // In depth rather than in breadth: were all connections with bulk to move a piece each, everything would be
   // out of the cache when its turn to be sent comes, and as many transfers as possible would be under way.
-  for (int left = kBulkPerTurn; left > 0 && all_submitted && !bulk_.empty(); --left) {
+  // Beside much other work it keeps its share of the turn.
+  const uint32_t others = sq_next_ - LoadAcquire(sq_head_);
+  for (uint32_t left = std::max(kBulkPerTurn, others / 4); left > 0 && all_submitted && !bulk_.empty();
+       --left) {
     Op* op = bulk_.PopFront();
     if (Prepare(*op, *batch.ready)) continue;
     batch.pending->PushBack(op);

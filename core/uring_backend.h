@@ -56,7 +56,7 @@ class UringBackend final : public Backend {
   static constexpr uint32_t kFirstWindow = 64;
   static constexpr uint32_t kRefillsUntilQuiet = 65'536;
   static constexpr uint32_t kConnectScratch = 64;
-  static constexpr int kBulkPerTurn = 4;
+  static constexpr uint32_t kBulkPerTurn = 4;
 
   // A ring of buffers that the kernel may receive into. Two, because an armed receive takes its buffer only
   // when bytes come: armed bodies could otherwise eat what is reserved for heads.
