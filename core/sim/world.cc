@@ -9,6 +9,11 @@
 #include "core/sim/peer.h"
 
 namespace weir::sim {
+namespace {
+
+constexpr int kFirstFd = 3;
+
+}  // namespace
 
 World::World(const Options& options)
     : options_(options), faults_(options.faults), random_(options.seed ^ 0x5dee'ce66'd1ce'4e5bu) {}
@@ -148,6 +153,82 @@ void World::CheckClean() const {
   std::fprintf(stderr, "sim: the world ends with something left (seed %llu):\n%s",
                static_cast<unsigned long long>(options_.seed), Dump().c_str());
   WEIR_CHECK(clean);
+}
+
+// Descriptors
+
+int World::NewFd(uint32_t host, std::unique_ptr<Descriptor> descriptor) {
+  auto& fds = hosts_[host].fds;
+  if (fds.size() >= options_.fd_limit) return -EMFILE;
+  int fd = kFirstFd;  // the lowest free number, as a kernel does: stale numbers are found
+  for (auto at = fds.begin(); at != fds.end() && at->first == fd; ++at) ++fd;
+  fds[fd] = std::move(descriptor);
+  return fd;
+}
+
+Descriptor* World::Find(uint32_t host, int fd) const {
+  const auto of_host = hosts_.find(host);
+  if (of_host == hosts_.end()) return nullptr;
+  const auto at = of_host->second.fds.find(fd);
+  return at == of_host->second.fds.end() ? nullptr : at->second.get();
+}
+
+void World::RemoveFd(uint32_t host, int fd) { hosts_[host].fds.erase(fd); }
+
+int World::NewSignalFd(uint32_t host) {
+  return NewFd(host, std::make_unique<Descriptor>(Descriptor::Kind::kSignals));
+}
+
+void World::Raise(int signal, uint32_t host) {
+  for (auto& [fd, descriptor] : hosts_[host].fds) {
+    if (descriptor->kind != Descriptor::Kind::kSignals) continue;
+    auto& signals = descriptor->signals;
+    // A signal that is pending already is not counted twice.
+    if (std::find(signals.begin(), signals.end(), signal) == signals.end()) signals.push_back(signal);
+    descriptor->OnReadable();
+    return;
+  }
+  WEIR_CHECK(false);  // nobody listens to signals
+}
+
+int World::NewFile(uint32_t host) {
+  return NewFd(host, std::make_unique<Descriptor>(Descriptor::Kind::kFile));
+}
+
+const std::string& World::FileContents(int fd, uint32_t host) const {
+  const Descriptor* descriptor = Find(host, fd);
+  WEIR_CHECK(descriptor != nullptr && descriptor->kind == Descriptor::Kind::kFile);
+  return descriptor->contents;
+}
+
+uint32_t World::open_fds(uint32_t host) const {
+  const auto at = hosts_.find(host);
+  return at == hosts_.end() ? 0 : static_cast<uint32_t>(at->second.fds.size());
+}
+
+std::string World::Dump() const {
+  static constexpr const char* kKinds[] = {"stream", "listener", "signals", "file"};
+  std::string text = "time " + std::to_string(now_ns_ / kNsPerUs) + " us\n";
+  for (const auto& [index, host] : hosts_) {
+    for (const auto& [fd, descriptor] : host.fds) {
+      text += "host " + std::to_string(index) + " fd " + std::to_string(fd) + " " +
+              kKinds[static_cast<int>(descriptor->kind)];
+      if (descriptor->endpoint != nullptr) text += ": " + descriptor->endpoint->ToString();
+      if (descriptor->listener != nullptr) {
+        text += ": " + descriptor->listener->address.ToString() + ", " +
+                std::to_string(descriptor->listener->queue.size()) + " waiting";
+      }
+      text += "; " + std::to_string(descriptor->flights.size()) + " ops in flight\n";
+    }
+  }
+  for (const Seat& seat : seats_) {
+    text += "shard " + std::to_string(seat.shard->index()) + ": " +
+            std::to_string(seat.shard->buffers().free_count()) + " of " +
+            std::to_string(seat.shard->buffers().count()) + " buffers free, " +
+            std::to_string(seat.shard->arena().used_bytes()) + " arena bytes used" + seat.backend->Dump() +
+            "\n";
+  }
+  return text;
 }
 
 }  // namespace weir::sim
