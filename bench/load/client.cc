@@ -95,13 +95,17 @@ void LoadClient::Begin() {
   }
 }
 
-void LoadClient::Pace() {
-  if (!running_ || options_.rate <= 0) return;
-  const double elapsed_s = static_cast<double>(shard_.now_ns() - begin_ns_) * 1e-9;
+void LoadClient::FallDue(int64_t until_ns) {
+  const double elapsed_s = static_cast<double>(until_ns - begin_ns_) * 1e-9;
   const auto wanted = static_cast<uint64_t>(elapsed_s * options_.rate);
   for (; issued_ < wanted; ++issued_) {
     due_.push_back(begin_ns_ + static_cast<int64_t>(static_cast<double>(issued_) * 1e9 / options_.rate));
   }
+}
+
+void LoadClient::Pace() {
+  if (!running_ || options_.rate <= 0) return;
+  FallDue(shard_.now_ns());
   while (!due_.empty() && !idle_.empty()) {
     Connection& connection = *idle_.front();
     idle_.pop_front();
@@ -119,8 +123,9 @@ void LoadClient::Pace() {
   }
 }
 
-void LoadClient::End() {
+void LoadClient::End(int64_t end_ns) {
   running_ = false;
+  if (options_.rate > 0) FallDue(end_ns);
   results_.unanswered = due_.size();
   due_.clear();
 }

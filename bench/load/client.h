@@ -65,8 +65,9 @@ class LoadClient {
   void Begin();
   // Open loop: asks what is due; once a turn.
   void Pace();
-  // Asks no more; what is under way counts until Results are read.
-  void End();
+  // Asks no more; what is under way counts until Results are read. Open loop: what fell due until `end_ns`
+  // and was not asked, because everything stood still just then, is unanswered.
+  void End(int64_t end_ns);
   bool quiet() const { return busy_ == 0; }
   // Ends all connections; `closed` some turns later.
   void BeginClose();
@@ -107,6 +108,7 @@ class LoadClient {
   void Ready(Connection& connection);
   void Settle(Connection& connection);
   void Rest(Connection& connection);
+  void FallDue(int64_t until_ns);
   void Send(Connection& connection, int64_t due_ns);
   bool TakeHead(Connection& connection, Slice& in);
   void Answered(Connection& connection);

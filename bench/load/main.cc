@@ -252,7 +252,7 @@ class Program {
       client.Pace();
       shard_.RunTurn(may_wait);
     }
-    client.End();
+    client.End(end_ns);
     while (!client.quiet() && shard_.now_ns() < end_ns + kPatienceNs) shard_.RunTurn(true);
   }
 

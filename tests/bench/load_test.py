@@ -88,7 +88,7 @@ class Counts(unittest.TestCase):
             with self.subTest(flags):
                 result = itself("--rate=1000", *flags, seconds=1)
                 self.assertEqual(result["failed"], 0)
-                self.assertAlmostEqual(result["requests"] + result["unanswered"], 1000, delta=5)
+                self.assertAlmostEqual(result["requests"] + result["unanswered"], 1000, delta=1)
 
     def test_every_request_reaches_the_server_once(self):
         server = Server(self, lambda head: (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", True))
