@@ -1,6 +1,7 @@
 #include "core/allocations.h"
 
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 
 namespace {
@@ -31,6 +32,11 @@ void* realloc(void* memory, size_t bytes) {
 void* aligned_alloc(size_t alignment, size_t bytes) {
   CountOne();
   return __libc_memalign(alignment, bytes);
+}
+void* memalign(size_t alignment, size_t bytes) { return aligned_alloc(alignment, bytes); }
+int posix_memalign(void** memory, size_t alignment, size_t bytes) {
+  *memory = aligned_alloc(alignment, bytes);
+  return *memory == nullptr ? ENOMEM : 0;
 }
 }
 

@@ -1,8 +1,9 @@
 // Backend: the only door to the kernel. One per shard, used by the shard's thread alone (Doorbell's target
-// excepted). Asynchronous work goes through Turn: it submits every pending op, waits until something finished
-// or `wake_ns`, and for each finished op sets its result, makes it kDone and queues its waiter. Nothing else
-// runs inside. The rest is a closed set of synchronous calls that never block. UringBackend is the kernel;
-// sim::Backend replaces it in tests, and both pass one contract suite (core/backend_contract_test.cc).
+// excepted). Asynchronous work goes through Turn: it submits what is pending (of kBulk receives a share),
+// waits until something finished or `wake_ns`, and for each finished op sets its result, makes it kDone and
+// queues its waiter. Nothing else runs inside. The rest is a closed set of synchronous calls that never
+// block. UringBackend is the kernel; sim::Backend replaces it in tests, and both pass one contract suite
+// (core/backend_contract_test.cc).
 //
 // Contract of the ops (what both backends promise):
 //  - Every op started gets exactly one completion; a Source gets any number of results and exactly one end.
@@ -15,7 +16,8 @@
 //  - kSend, kGather: bytes taken by the kernel; may be short: the owner sends the rest.
 //  - A connection's error is told once, to the op that meets it first, and a send that got somewhere swallows
 //    it. So an end of stream is one only if everything we had to send was sent.
-//  - Cancel: the op still completes once, with its own result if that came first, else -ECANCELED.
+//  - Cancel: the op still completes once, with its own result if that came first, else -ECANCELED. One that
+//    was not submitted yet, a kBulk receive that waits for its turn among them, ends in the next turn.
 //  - Close of an fd with an op in flight is forbidden: shut down or cancel, wait for the completions, close.
 // Errors of synchronous calls: -errno.
 #pragma once
@@ -38,7 +40,7 @@ struct ListenOptions {
 class Backend {
  public:
   struct Batch {
-    OpList* pending;   // ops to submit; what does not fit stays for the next turn
+    OpList* pending;  // ops to submit; what does not fit stays for the next turn, kBulk ones with the backend
     ReadyList* ready;  // where waiters go
     int64_t now_ns;    // what time it is
     int64_t wake_ns;   // wait no longer than this (monotonic); 0: do not wait

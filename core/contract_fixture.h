@@ -68,8 +68,9 @@ class BackendContractTest : public testing::TestWithParam<Machine> {
   std::string Take(Op& op) {
     EXPECT_TRUE(op.done());
     if (op.result <= 0) return {};
-    std::string bytes(op.buffer->data, static_cast<size_t>(op.result));
-    BufferPool::Release(op.buffer);
+    Buffer* buffer = op.TakeReceived();
+    std::string bytes(buffer->data, static_cast<size_t>(op.result));
+    BufferPool::Release(buffer);
     return bytes;
   }
   // Takes what waits in a receive that may still be armed.

@@ -41,12 +41,13 @@ struct Op {
   static constexpr uint8_t kMoreHere = 16;    // receive, result: the socket holds more bytes already
   static constexpr uint8_t kSource = 32;      // this Op is a Source
   // Receive: stays armed after a result, so that a connection with one message after the other needs one op
-  // for many of them. It ends by itself with the buffer that reaches kStayBytes, or soon after
-  // kMostWaiting buffers wait to be taken: the owner that does not
-  // keep up stops its peer. A wish: who cannot do it completes after the first result.
+  // for many of them. It ends by itself with the buffer that reaches kStayBytes, or soon after kMostWaiting
+  // buffers wait to be taken: the owner that does not keep up stops its peer. A wish: who cannot do it
+  // completes after the first result.
   static constexpr uint8_t kStay = 64;
-  // Receive: bytes are known to wait, in bulk. A turn tries only some of these, behind all sends: those with
-  // `length` 1 (their connection goes on) before those with 0, which wait in order.
+  // Receive: the socket holds bytes, on a connection that lately had bulk; it is the connection's `length`th
+  // in a row, from 1. It may stay pending for many turns: a turn tries only some of these, behind all sends.
+  // A connection goes on for a run of them before the others, who wait in order.
   static constexpr uint8_t kBulk = 128;
   static constexpr uint32_t kStayBytes = 64 * 1024;
   static constexpr uint32_t kMostWaiting = 3;
@@ -75,8 +76,8 @@ struct Op {
     return waiting;
   }
 
-  Op* next = nullptr;          // the shard's pending list, or the backend's starved or cancel list
-  Runnable* waiter = nullptr;  // woken at kDone; may be null
+  Op* next = nullptr;          // the shard's pending list, or one of the backend's
+  Runnable* waiter = nullptr;  // woken at kDone, and by each buffer of kStay; may be null
   int32_t fd = -1;
   int32_t result = 0;  // bytes, or -errno
   Kind kind = Kind::kNone;

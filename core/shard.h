@@ -61,6 +61,7 @@ class Shard {
     WEIR_CHECK(!op.busy());
     op.state = Op::State::kPending;
     op.flags &= static_cast<uint8_t>(~(Op::kCancelAsked | Op::kMoreHere));
+    if (op.kind == Op::Kind::kReceive) op.buffer = nullptr;
     pending_.PushBack(&op);
   }
   void Cancel(Op& op) {

@@ -17,11 +17,8 @@ struct Stream::Gather {
 
 namespace {
 
-// Above this a receive for itself costs less than what staying armed saves: it would end soon anyway.
+// Above this staying armed saves too little: it would end soon anyway.
 constexpr uint32_t kBulkBytes = BufferPool::kBufferBytes / 4 * 3;
-
-// After so many more pieces (half a megabyte in all) a connection lets the others go first.
-constexpr uint8_t kBulkRun = 15;
 
 // Takes the reference out of a slice.
 Buffer* Detach(Slice slice) {
@@ -48,10 +45,9 @@ void Stream::DoArmReceive(Shard& shard, uint8_t flags) {
   if (bulk_ > 0) flags &= static_cast<uint8_t>(~Op::kStay);
   if (bulk_ > 0 && more_here_) {
     flags |= Op::kBulk;
-    // Who comes anew waits behind those who came before.
-    const bool go_on = (receive_.flags & Op::kBulk) != 0 && bulk_run_ < kBulkRun;
-    receive_.length = go_on ? 1 : 0;
-    bulk_run_ = go_on ? bulk_run_ + 1 : 0;
+    ++receive_.length;
+  } else {
+    receive_.length = 0;
   }
   receive_.flags = flags;
   shard.Start(receive_);

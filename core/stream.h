@@ -128,7 +128,6 @@ class Stream {
   uint64_t sent_bytes_ = 0;
   int16_t receive_error_ = 0;
   int16_t send_error_ = 0;
-  uint8_t bulk_run_ = 0;  // receives in a row that went before others' (Op::kBulk)
   bool receive_ended_ : 1 = false;
   bool connecting_ : 1 = false;
   bool send_shut_ : 1 = false;

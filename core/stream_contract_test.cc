@@ -135,7 +135,7 @@ TEST_P(StreamContractTest, GivesBytesInOrderWhateverIsPutBack) {
 // Bulk is moved in depth, one connection for a while; none of the others may starve meanwhile.
 TEST_P(StreamContractTest, BulkIsShared) {
   constexpr size_t kStreams = 12;
-  constexpr size_t kBytes = 6'000'000;
+  const size_t kBytes = GetParam().seed == 0 ? 6'000'000 : 600'000;  // with faults the network may be slow
   std::vector<std::unique_ptr<Remote>> remotes(kStreams);
   std::vector<std::unique_ptr<Bell>> bells;
   std::vector<std::unique_ptr<Stream>> streams;
@@ -179,21 +179,37 @@ TEST_P(StreamContractTest, ACancelReachesAReceiveThatWaitsForItsTurnInBulk) {
     remotes[i]->Send(std::string(1'000'000, 'b'));
   }
   rig_->RunFor(20);
-  for (int round = 0; round < 4; ++round) {
+  const auto rearm = [&] {
     for (auto& stream : streams) {
       stream->Poll(shard());
       while (stream->has_bytes()) stream->TakeBytes();
       stream->ArmReceive(shard(), kBodyReceive);
     }
-    if (round < 3) {
-      ASSERT_TRUE(rig_->RunUntil([&] {
-        for (auto& stream : streams) stream->Poll(shard());
-        return std::all_of(streams.begin(), streams.end(),
-                           [](const auto& stream) { return stream->has_bytes(); });
-      }));
-    }
+  };
+  for (int round = 0; round < 3; ++round) {
+    rearm();
+    ASSERT_TRUE(rig_->RunUntil([&] {
+      for (auto& stream : streams) stream->Poll(shard());
+      return std::all_of(streams.begin(), streams.end(),
+                         [](const auto& stream) { return stream->has_bytes(); });
+    }));
   }
-  for (auto& stream : streams) Close(*stream, true);
+  rearm();
+  shard().RunTurn(false);
+  // Most of them wait for their turn now; whoever is cancelled ends in the next, and keeps its bytes.
+  std::vector<bool> waited;
+  for (auto& stream : streams) {
+    stream->Poll(shard());
+    waited.push_back(!stream->has_bytes());
+    stream->BeginClose(shard(), true);
+  }
+  shard().RunTurn(false);
+  if (!GetParam().simulated) EXPECT_GE(std::count(waited.begin(), waited.end(), true), 6);
+  for (size_t i = 0; i < kStreams; ++i) {
+    const bool closed = streams[i]->Closed(shard());
+    if (waited[i] && !GetParam().simulated) EXPECT_TRUE(closed) << i;
+    EXPECT_TRUE(rig_->RunUntil([&] { return closed || streams[i]->Closed(shard()); }));
+  }
 }
 
 TEST_P(StreamContractTest, TheEndComesBehindTheBytes) {

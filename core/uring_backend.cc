@@ -220,7 +220,6 @@ bool UringBackend::Prepare(Op& op, ReadyList& ready) {
       sqe->opcode = IORING_OP_RECV;
       sqe->flags = IOSQE_BUFFER_SELECT;
       sqe->buf_group = WindowOf(op);
-      op.buffer = nullptr;
       if ((op.flags & Op::kPollFirst) != 0) sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
       if ((op.flags & Op::kStay) != 0 && options_.features.receive_limit) {
         sqe->ioprio |= IORING_RECV_MULTISHOT;
@@ -362,7 +361,10 @@ void UringBackend::RetryStarved(OpList& pending) {
 void UringBackend::Cancel(Op& op, OpList& pending, ReadyList& /*ready*/) {
   if ((op.flags & Op::kCancelAsked) != 0) return;
   op.flags |= Op::kCancelAsked;
-  if (op.state == Op::State::kPending) return;  // ends when the turn comes to it
+  if (op.state == Op::State::kPending) {  // ends when the turn comes to it
+    bulk_cancelled_ |= (op.flags & Op::kBulk) != 0;
+    return;
+  }
   if ((op.flags & Op::kStarved) != 0) {
     WEIR_CHECK(starved_[WindowOf(op)].Remove(&op));
     op.flags &= static_cast<uint8_t>(~Op::kStarved);
@@ -371,6 +373,17 @@ void UringBackend::Cancel(Op& op, OpList& pending, ReadyList& /*ready*/) {
     return;
   }
   cancels_.PushBack(&op);
+}
+
+// Once a turn at most, however many were cancelled.
+void UringBackend::SortOutCancelledBulk(OpList& pending) {
+  bulk_cancelled_ = false;
+  OpList kept;
+  while (!bulk_.empty()) {
+    Op* op = bulk_.PopFront();
+    ((op->flags & Op::kCancelAsked) != 0 ? pending : kept).PushBack(op);
+  }
+  bulk_ = kept;
 }
 
 void UringBackend::Turn(const Batch& batch) {
@@ -384,22 +397,22 @@ void UringBackend::Turn(const Batch& batch) {
     sqe->addr = reinterpret_cast<uint64_t>(cancels_.PopFront());
     ++sq_next_;
   }
+  if (bulk_cancelled_) SortOutCancelledBulk(*batch.pending);
   bool all_submitted = true;
+  uint32_t others = 0;
   while (!batch.pending->empty()) {
     Op* op = batch.pending->PopFront();
-    if ((op->flags & Op::kBulk) != 0 && op->kind == Op::Kind::kReceive) {
-      if (op->length == 1) {
-        bulk_.PushFront(op);
-      } else {
+    if ((op->flags & (Op::kBulk | Op::kCancelAsked)) == Op::kBulk) {
+      // Whose run begins, or begins again, waits behind those who came before.
+      if (op->length % kBulkRun == 1) {
         bulk_.PushBack(op);
+      } else {
+        bulk_.PushFront(op);
       }
-      continue;
-    }
-    if (!Prepare(*op, *batch.ready)) {
-      OpList rest;
-      rest.PushBack(op);
-      while (!batch.pending->empty()) rest.PushBack(batch.pending->PopFront());
-      *batch.pending = rest;
+    } else if (Prepare(*op, *batch.ready)) {
+      ++others;
+    } else {
+      batch.pending->PushFront(op);
       all_submitted = false;
       break;
     }
@@ -408,12 +421,11 @@ void UringBackend::Turn(const Batch& batch) {
   // In depth rather than in breadth: were all connections with bulk to move a piece each, everything would be
   // out of the cache when its turn to be sent comes, and as many transfers as possible would be under way.
   // Beside much other work it keeps its share of the turn.
-  const uint32_t others = sq_next_ - LoadAcquire(sq_head_);
   for (uint32_t left = std::max(kBulkPerTurn, others / 4); left > 0 && all_submitted && !bulk_.empty();
        --left) {
     Op* op = bulk_.PopFront();
     if (Prepare(*op, *batch.ready)) continue;
-    batch.pending->PushBack(op);
+    bulk_.PushFront(op);
     all_submitted = false;
   }
   all_submitted = all_submitted && bulk_.empty();

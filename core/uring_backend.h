@@ -1,11 +1,12 @@
 // UringBackend: Backend on a real io_uring; one per shard, made on the shard's own thread (SINGLE_ISSUER).
-// One io_uring_enter a turn submits everything, waits and reaps; the wait's timeout rides in it, so timers
-// cost no submission. Receives take buffers from one of two provided rings, request heads and bodies: each a
-// shallow window on the shard's pool (64 buffers, growing to 1024 while bursts exhaust it), refilled once a
-// turn from the pool's LIFO stack, the bodies' only while the reserve is free. Sizes: the submission ring
-// bounds what one turn submits (the rest stays pending); the completion ring holds more than all ops of the
-// connection limit, and turns in which it overflowed are counted all the same. Errors: construction ends the
-// process with a sentence only if the probe succeeded before (uring_probe.h), so main probes first.
+// One io_uring_enter a turn submits everything (of kBulk receives a share), waits and reaps; the wait's
+// timeout rides in it, so timers cost no submission. Receives take buffers from one of two provided rings,
+// request heads and bodies: each a shallow window on the shard's pool (64 buffers, growing to 1024 while
+// bursts exhaust it), refilled once a turn from the pool's LIFO stack, the bodies' only while the reserve is
+// free. Sizes: the submission ring bounds what one turn submits (the rest stays pending); the completion ring
+// holds more than all ops of the connection limit, and turns in which it overflowed are counted all the same.
+// Errors: construction ends the process with a sentence only if the probe succeeded before (uring_probe.h),
+// so main probes first.
 #pragma once
 
 #include <cstdint>
@@ -57,6 +58,8 @@ class UringBackend final : public Backend {
   static constexpr uint32_t kRefillsUntilQuiet = 65'536;
   static constexpr uint32_t kConnectScratch = 64;
   static constexpr uint32_t kBulkPerTurn = 4;
+  // After so many pieces (half a megabyte) a connection lets the others go first.
+  static constexpr uint32_t kBulkRun = 16;
 
   // A ring of buffers that the kernel may receive into. Two, because an armed receive takes its buffer only
   // when bytes come: armed bodies could otherwise eat what is reserved for heads.
@@ -81,6 +84,7 @@ class UringBackend final : public Backend {
   void Finish(Op& op, int32_t result, ReadyList& ready);
   bool Complete(const io_uring_cqe& cqe, ReadyList& ready);
   void RetryStarved(OpList& pending);
+  void SortOutCancelledBulk(OpList& pending);
 
   Options options_;
   BufferPool& pool_;
@@ -112,6 +116,7 @@ class UringBackend final : public Backend {
   int64_t wall_again_ns_ = 0;
   OpList starved_[2];  // by window
   OpList bulk_;        // pending receives with kBulk, the next one first
+  bool bulk_cancelled_ = false;
   OpList cancels_;
   uint32_t connects_ = 0;
   sockaddr_storage connect_scratch_[kConnectScratch];

@@ -127,9 +127,17 @@ void Backend::Turn(const Batch& batch) {
     flight->retry_ns = kNever;
     AttemptReceive(*flight);
   }
+  OpList later;
   for (uint32_t n = 0; n < world_.options_.submissions && !batch.pending->empty(); ++n) {
-    Submit(*batch.pending->PopFront(), *batch.ready);
+    Op* op = batch.pending->PopFront();
+    if ((op->flags & (Op::kBulk | Op::kCancelAsked)) == Op::kBulk &&
+        world_.Chance(world_.faults_.late_completion)) {
+      later.PushBack(op);
+    } else {
+      Submit(*op, *batch.ready);
+    }
   }
+  batch.pending->Append(later);
   std::vector<Flight*> triggered = std::exchange(triggered_, {});
   for (size_t left = triggered.size(); left > 0; --left) {
     const uint32_t pick = world_.random_.Below(static_cast<uint32_t>(left));
@@ -164,7 +172,6 @@ void Backend::Submit(Op& op, ReadyList& ready) {
   flight.backend = this;
   flight.kind = op.kind;
   flight.fd = op.fd;
-  if (op.kind == Op::Kind::kReceive) op.buffer = nullptr;
   flight.pointer = op.data;
   flight.length = op.length;
   op.state = Op::State::kInFlight;

@@ -12,14 +12,15 @@ namespace weir::sim {
 
 struct Faults {
   // Ops.
-  double short_receive = 0;    // a receive gives only some of the bytes that are there
-  double short_send = 0;       // a send completes when only some of its bytes were taken
-  double short_write = 0;      // likewise a file write
-  double late_completion = 0;  // an op is told finished only some time after it did its work
-  double late_cancel = 0;      // a cancel takes its time: until then the op may still finish by itself
-  double starved = 0;          // a receive finds no buffer though there are some, and waits its turn
-  double source_ends = 0;      // a multishot request ends without cause, after a good result
-  double no_fd = 0;            // EMFILE, on accept and OpenStream
+  double short_receive = 0;  // a receive gives only some of the bytes that are there
+  double short_send = 0;     // a send completes when only some of its bytes were taken
+  double short_write = 0;    // likewise a file write
+  double late_completion =
+      0;  // an op is told finished only some time after it did its work; bulk waits for a turn
+  double late_cancel = 0;  // a cancel takes its time: until then the op may still finish by itself
+  double starved = 0;      // a receive finds no buffer though there are some, and waits its turn
+  double source_ends = 0;  // a multishot request ends without cause, after a good result
+  double no_fd = 0;        // EMFILE, on accept and OpenStream
   // The network.
   double late_segment = 0;     // a segment is lost and sent again: it and all behind it come late
   double reset = 0;            // per segment: the connection breaks instead, both ends see a reset

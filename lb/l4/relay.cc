@@ -20,7 +20,6 @@ Step Pump(Shard& shard, Stream& from, Stream& to, uint64_t& bytes) {
         bytes += slice.size();
         to.Send(shard, std::move(slice));
         moved = true;
-        from.ArmReceive(shard, kRelayReceive);
         continue;
       }
       if (from.receive_ended()) {

@@ -42,14 +42,15 @@ bool Exchange::Step() {
   return false;
 }
 
-// A receive may have ended by itself, because much had come at once, and brought no bytes with its end. Who
-// leaves must still be noticed, in whatever this exchange waits for.
+// Both sides are listened to in whatever this exchange waits for: for the rest of a body, the next request,
+// an early answer, and above all for who leaves. Here and nowhere else; armed already, or with bytes that
+// wait, nothing happens.
 void Exchange::KeepListening() {
-  if (phase_ != Phase::kHead) {
-    client_.stream.ArmReceive(shard_, request_body_.done() ? kHeadReceive : kBodyReceive);
-  }
-  if (phase_ == Phase::kForward && upstream_ != nullptr && side_ != Side::kHead) {
-    upstream_->stream.ArmReceive(shard_, response_body_.done() ? kHeadReceive : kBodyReceive);
+  const bool upload = phase_ != Phase::kHead && !request_body_.done();
+  client_.stream.ArmReceive(shard_, upload ? kBodyReceive : kHeadReceive);
+  if (phase_ == Phase::kForward && upstream_ != nullptr) {
+    const bool body = side_ != Side::kHead && !response_body_.done();
+    upstream_->stream.ArmReceive(shard_, body ? kBodyReceive : kHeadReceive);
   }
 }
 

@@ -21,9 +21,8 @@ void Exchange::StepHead() {
   Stream& down = client_.stream;
   while (phase_ == Phase::kHead && down.has_bytes()) TakeHead(down.TakeBytes());
   if (phase_ == Phase::kHead) {
-    if (!down.receive_ended()) {
-      down.ArmReceive(shard_, kHeadReceive);
-    } else if (down.receive_error() != 0) {
+    if (!down.receive_ended()) return;
+    if (down.receive_error() != 0) {
       ClientGone("client_abort");
     } else {
       Respond(400, "the request head is incomplete", "client_abort");
@@ -99,8 +98,6 @@ void Exchange::OnHead(Slice rest) {
   from_client_.Clear();
   rest.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   client_.stream.PutBack(std::move(rest));
-  // Armed early: the rest of the body, the next request, and above all a client that leaves.
-  client_.stream.ArmReceive(shard_, request_body_.done() ? kHeadReceive : kBodyReceive);
   phase_ = Phase::kConnect;  // the head is dealt with: an answer of our own no longer ends the connection
   TryUpstream();
 }
@@ -215,18 +212,14 @@ void Exchange::SendHead() {
   if (first_body_.empty()) {
     up.Send(shard_, head_);
   } else {
-    Slice whole = std::move(first_body_);
-    if (WriteBefore(head_.view(), whole)) {
-      first_body_ = whole;
+    if (WriteBefore(head_.view(), first_body_)) {
+      up.Send(shard_, first_body_);
       first_body_.RemovePrefix(head_.size());
-      up.Send(shard_, std::move(whole));
     } else {
-      first_body_ = std::move(whole);
       const Stream::Piece pieces[] = {head_.view(), first_body_.view()};
       up.SendPieces(shard_, pieces, head_, first_body_);
     }
   }
-  up.ArmReceive(shard_, kHeadReceive);
   phase_ = Phase::kForward;
   progress_ = true;
 }
@@ -256,10 +249,7 @@ void Exchange::StepUpload() {
     }
     Stream& down = client_.stream;
     if (request_body_.in_trailers()) {
-      if (!down.has_bytes() && !down.receive_ended()) {
-        down.ArmReceive(shard_, kBodyReceive);
-        return;
-      }
+      if (!down.has_bytes() && !down.receive_ended()) return;
       StepUploadTrailers();
     } else if (down.has_bytes()) {
       TakeUpload(down.TakeBytes());
@@ -267,7 +257,6 @@ void Exchange::StepUpload() {
       proxy_.counters().client_aborts.Add();
       Respond(400, "the request body is incomplete", "client_abort");
     } else {
-      down.ArmReceive(shard_, kBodyReceive);
       return;
     }
   }
@@ -285,7 +274,6 @@ void Exchange::TakeUpload(Slice in) {
   Slice framed = FrameBody(in, piece, request_.body.kind, request_body_.done());
   in.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   client_.stream.PutBack(std::move(in));
-  client_.stream.ArmReceive(shard_, request_body_.done() ? kHeadReceive : kBodyReceive);
   if (!framed.empty()) upstream_->stream.Send(shard_, std::move(framed));
 }
 
@@ -323,7 +311,6 @@ void Exchange::StepUploadTrailers() {
   replayable_ = false;
   progress_ = true;
   down.PutBack(std::move(in));
-  down.ArmReceive(shard_, kHeadReceive);
   upstream_->stream.Send(shard_, Slice(chunk, 0, static_cast<uint32_t>(bytes)));
 }
 
@@ -350,7 +337,6 @@ void Exchange::SettleUpstream() {
       upstream_->stream.TakeBytes();
       response_.keep_alive = false;
     }
-    upstream_->stream.ArmReceive(shard_, kHeadReceive);
     return;
   }
   if (!upload_done_ || !response_.keep_alive || response_.body.kind == http::Framing::kUntilClose) {

@@ -38,10 +38,7 @@ void Exchange::StepDownload() {
       }
       continue;
     }
-    if (!up.receive_ended()) {
-      up.ArmReceive(shard_, kBodyReceive);
-      return;
-    }
+    if (!up.receive_ended()) return;
     // A reset of which a send was told is a clean end for the receive. Where the end of the connection is all
     // there is to tell the end of the body, every send must have gone well.
     if (response_body_.framing() == http::Framing::kUntilClose && up.sending()) return;
@@ -62,10 +59,7 @@ void Exchange::StepDownload() {
 bool Exchange::StepResponseHead() {
   Stream& up = upstream_->stream;
   if (!up.has_bytes()) {
-    if (!up.receive_ended()) {
-      up.ArmReceive(shard_, kHeadReceive);
-      return false;
-    }
+    if (!up.receive_ended()) return false;
     if (from_upstream_.empty() && interims_ == 0) {
       UpstreamFailed("upstream_closed");
     } else {
@@ -140,7 +134,6 @@ void Exchange::OnInterim(Slice rest) {
   }
   from_upstream_.Clear();
   upstream_->stream.PutBack(std::move(rest));
-  upstream_->stream.ArmReceive(shard_, kHeadReceive);
 }
 
 void Exchange::OnSwitch(Slice rest) {
@@ -229,7 +222,8 @@ void Exchange::OnFinal(Slice rest) {
     body = FrameBody(rest, piece, framing.kind, last);
   }
   Slice head_out(chunk, 0, static_cast<uint32_t>(bytes));
-  // Bytes behind the response's end stay in the stream: such a connection is never pooled.
+  // Bytes behind the response's end stay in the stream: such a connection is never pooled. Given back before
+  // WriteBefore, which wants a buffer that is nobody else's.
   rest.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   upstream_->stream.PutBack(std::move(rest));
   if (copy) {
@@ -240,11 +234,7 @@ void Exchange::OnFinal(Slice rest) {
     const Stream::Piece pieces[] = {head_out.view(), body.view()};
     client_.stream.SendPieces(shard_, pieces, std::move(head_out), std::move(body));
   }
-  if (last) {
-    SettleUpstream();
-  } else {
-    upstream_->stream.ArmReceive(shard_, kBodyReceive);
-  }
+  if (last) SettleUpstream();
 }
 
 void Exchange::TakeDownload(Slice in) {
@@ -260,11 +250,7 @@ void Exchange::TakeDownload(Slice in) {
   in.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   upstream_->stream.PutBack(std::move(in));
   if (!framed.empty()) client_.stream.Send(shard_, std::move(framed));
-  if (response_body_.done()) {
-    SettleUpstream();
-  } else {
-    upstream_->stream.ArmReceive(shard_, kBodyReceive);
-  }
+  if (response_body_.done()) SettleUpstream();
 }
 
 void Exchange::StepDownloadTrailers() {
@@ -281,7 +267,6 @@ void Exchange::StepDownloadTrailers() {
   }
   if (!result.done()) {
     proxy_.counters().upstream_bytes_received.Add(in.size());
-    up.ArmReceive(shard_, kBodyReceive);
     return;
   }
   const uint32_t consumed = from_upstream_.ConsumedOfLast(result.consumed);

@@ -96,7 +96,7 @@ void LogWriter::OnWake() {
 
 void LogWriter::TakeResult(int32_t result) {
   if (first_ == nullptr || result == -EINTR) return;
-  if ((result <= 0) != failing_) {
+  if (!stopping_ && (result <= 0) != failing_) {
     failing_ = !failing_;
     if (failing_) {
       LogLine("the access log cannot be written (%s): lines are dropped until it can",
