@@ -206,7 +206,7 @@ void Proxy::KeepHouse() {
   FreeBuffers();
   CheckDrained();
   if (reserve_fd_ < 0) reserve_fd_ = shard_.backend().OpenStream(AF_INET);
-  if (++house_rounds_ % (UpstreamPool::kShrinkMs / kHouseKeepingMs) == 0) {
+  if (++house_rounds_ % (Upstreams::kShrinkMs / kHouseKeepingMs) == 0) {
     clients_.Trim();
     upstreams_.Shrink();
   }

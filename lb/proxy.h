@@ -55,7 +55,9 @@ class Proxy {
   ProxyCounters& counters() { return counters_; }
   // In Via (RFC 9110 section 7.6.3).
   std::string_view via_name() const { return via_name_; }
-  UpstreamPool& upstreams() { return upstreams_; }
+  Upstreams& upstreams() { return upstreams_; }
+  // Where connections of a listener (an index in Settings::listeners) go.
+  UpstreamPool& PoolOf(uint16_t listener) { return upstreams_.pool(settings_.listeners[listener].upstream); }
   AccessLog* log() { return log_; }
   Scope& scope() { return scope_; }
   http::RequestHead& request_head() { return request_head_; }
@@ -103,7 +105,7 @@ class Proxy {
   const std::string via_name_;
   Scope scope_;
   Slab<ClientConnection> clients_;
-  UpstreamPool upstreams_;
+  Upstreams upstreams_;
   http::RequestHead request_head_;
   http::ResponseHead response_head_;
   http::Trailers trailers_;

@@ -199,14 +199,16 @@ absl::Status Server::BindListeners() {
 }
 
 absl::Status Server::StartDemoOrigins() {
-  settings_.endpoints.clear();
+  settings_.upstreams = {settings_.upstream_defaults};
+  UpstreamSettings& upstream = settings_.upstreams.front();
+  upstream.name = kFlagUpstream;
   for (uint32_t i = 1; i <= kDemoOrigins; ++i) {
     SocketAddress address = *SocketAddress::Parse("127.0.0.1:0");
     const int fd = control_->backend().Listen(address, {.reuse_port = false});
     if (fd < 0)
       return absl::UnavailableError(std::string("a demo origin cannot listen: ") + std::strerror(-fd));
     const std::string name = address.ToString();
-    settings_.endpoints.push_back({address, 1, name});
+    upstream.endpoints.push_back({address, 1, name});
     origins_.push_back(std::make_unique<MiniServer>(
         *control_, fd, kDemoConnections,
         [i, name](const http::RequestHead& head) { return DemoReply(i, name, head); }));
@@ -242,22 +244,28 @@ MiniReply Server::AdminPage(const http::RequestHead& head) const {
                 "<a href=/metrics>/metrics</a><li><a href=/healthz>/healthz</a></ul>\n"};
   }
   std::vector<ShardView> shards;
-  std::vector<EndpointView> endpoints;
   for (ShardTenant* tenant : tenants_) {
     shards.push_back({&tenant->shard().counters(), &tenant->proxy().counters()});
   }
-  for (uint32_t i = 0; i < settings_.endpoints.size(); ++i) {
-    EndpointView view{settings_.endpoints[i].text, settings_.endpoints[i].weight, {}};
-    for (ShardTenant* tenant : tenants_)
-      view.shards.push_back(&tenant->proxy().upstreams().endpoint_counters(i));
-    endpoints.push_back(std::move(view));
+  std::vector<UpstreamView> upstreams;
+  for (uint32_t u = 0; u < settings_.upstreams.size(); ++u) {
+    const UpstreamSettings& upstream = settings_.upstreams[u];
+    UpstreamView& upstream_view = upstreams.emplace_back();
+    upstream_view.name = upstream.name;
+    upstream_view.balance = BalanceName(upstream.balance);
+    for (uint32_t i = 0; i < upstream.endpoints.size(); ++i) {
+      EndpointView& view = upstream_view.endpoints.emplace_back();
+      view.address = upstream.endpoints[i].text;
+      view.weight = upstream.endpoints[i].weight;
+      for (ShardTenant* tenant : tenants_)
+        view.shards.push_back(&tenant->proxy().upstreams().pool(u).endpoint_counters(i));
+    }
   }
   AdminView view;
   view.shards = shards;
   view.control = {&control_->counters(), &counters_[switchboard_.control()]};
-  view.endpoints = endpoints;
+  view.upstreams = upstreams;
   view.version = kVersion;
-  view.balance = BalanceName(settings_.balance);
   view.max_connections = settings_.max_connections;
   view.start_wall_ms = start_wall_ms_;
   view.now_wall_ms = control_->wall_ms();
@@ -274,8 +282,11 @@ void Server::Announce() const {
     LogLine("listening on %s://%s", listener.protocol == Protocol::kTcp ? "tcp" : "http",
             listener.address.ToString().c_str());
   }
-  for (const EndpointSettings& endpoint : settings_.endpoints) {
-    LogLine("endpoint %s weight %u", endpoint.address.ToString().c_str(), endpoint.weight);
+  for (const UpstreamSettings& upstream : settings_.upstreams) {
+    for (const EndpointSettings& endpoint : upstream.endpoints) {
+      LogLine("upstream %s: endpoint %s weight %u", upstream.name.c_str(),
+              endpoint.address.ToString().c_str(), endpoint.weight);
+    }
   }
   if (settings_.has_admin) LogLine("admin on http://%s", settings_.admin.ToString().c_str());
   if (!demo_) return;

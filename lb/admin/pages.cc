@@ -152,19 +152,24 @@ std::string Seconds(uint64_t us) {
   return std::to_string(us / 1'000'000) + (fraction.empty() ? "" : "." + fraction);
 }
 
-// Prometheus text: a label's value, escaped.
-std::string Label(std::string_view name, std::string_view value) {
-  std::string label = "{" + std::string(name) + "=\"";
-  for (const char c : value) {
-    if (c == '\\' || c == '"') label += '\\';
-    if (c == '\n') {
-      label += "\\n";
-    } else {
-      label += c;
+// Prometheus text: labels, their values escaped.
+std::string Labels(std::initializer_list<std::pair<std::string_view, std::string_view>> labels) {
+  std::string text;
+  for (const auto& [name, value] : labels) {
+    text.append(text.empty() ? "{" : ",").append(name).append("=\"");
+    for (const char c : value) {
+      if (c == '\\' || c == '"') text += '\\';
+      if (c == '\n') {
+        text += "\\n";
+      } else {
+        text += c;
+      }
     }
+    text += '"';
   }
-  return label + "\"}";
+  return text + "}";
 }
+std::string Label(std::string_view name, std::string_view value) { return Labels({{name, value}}); }
 
 class Exposition {
  public:
@@ -231,15 +236,19 @@ void ExposeShards(Exposition& out, const AdminView& view) {
 }
 
 void ExposeEndpoints(Exposition& out, const AdminView& view) {
-  if (view.endpoints.empty()) return;
+  if (view.upstreams.empty()) return;
+  const auto each = [&view, &out](auto value) {
+    for (const UpstreamView& upstream : view.upstreams) {
+      for (const EndpointView& endpoint : upstream.endpoints) {
+        out.Sample(Labels({{"upstream", upstream.name}, {"endpoint", endpoint.address}}), value(endpoint));
+      }
+    }
+  };
   out.Metric("endpoint_weight", kGauge, "The endpoint's configured weight.");
-  for (const EndpointView& endpoint : view.endpoints)
-    out.Sample(Label("endpoint", endpoint.address), endpoint.weight);
+  each([](const EndpointView& endpoint) -> uint64_t { return endpoint.weight; });
   for (const Row<E>& row : kEndpointRows) {
     out.Metric("endpoint_" + std::string(row.key), row.kind, row.help);
-    for (const EndpointView& endpoint : view.endpoints) {
-      out.Sample(Label("endpoint", endpoint.address), SumOf(endpoint, row.counter));
-    }
+    each([&row](const EndpointView& endpoint) { return SumOf(endpoint, row.counter); });
   }
 }
 
@@ -347,7 +356,6 @@ std::string StatsPage(const AdminView& view) {
   out.String("version", view.version);
   out.Number("uptime_ms", static_cast<uint64_t>(std::max<int64_t>(view.now_wall_ms - view.start_wall_ms, 0)));
   out.Bool("draining", view.draining);
-  out.String("balance", view.balance);
   out.Number("max_connections", view.max_connections);
   for (const Row<P>& row : kShardProxyRows) out.Number(row.key, SumOf(view, row.counter));
 
@@ -367,12 +375,20 @@ std::string StatsPage(const AdminView& view) {
 
   for (const Row<P>& row : kProxyRows) out.Number(row.key, SumOf(view, row.counter));
 
-  out.Open("endpoints", '[');
-  for (const EndpointView& endpoint : view.endpoints) {
+  out.Open("upstreams", '[');
+  for (const UpstreamView& upstream : view.upstreams) {
     out.Open("", '{');
-    out.String("address", endpoint.address);
-    out.Number("weight", endpoint.weight);
-    for (const Row<E>& row : kEndpointRows) out.Number(row.key, SumOf(endpoint, row.counter));
+    out.String("name", upstream.name);
+    out.String("balance", upstream.balance);
+    out.Open("endpoints", '[');
+    for (const EndpointView& endpoint : upstream.endpoints) {
+      out.Open("", '{');
+      out.String("address", endpoint.address);
+      out.Number("weight", endpoint.weight);
+      for (const Row<E>& row : kEndpointRows) out.Number(row.key, SumOf(endpoint, row.counter));
+      out.Close('}');
+    }
+    out.Close(']');
     out.Close('}');
   }
   out.Close(']');

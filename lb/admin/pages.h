@@ -27,12 +27,17 @@ struct EndpointView {
   std::vector<const EndpointCounters*> shards;  // one per shard
 };
 
+struct UpstreamView {
+  std::string_view name;
+  std::string_view balance;
+  std::vector<EndpointView> endpoints;
+};
+
 struct AdminView {
   std::span<const ShardView> shards;  // the data shards, in order
   ShardView control;
-  std::span<const EndpointView> endpoints;
+  std::span<const UpstreamView> upstreams;
   std::string_view version;
-  std::string_view balance;
   uint32_t max_connections = 0;
   int64_t start_wall_ms = 0;
   int64_t now_wall_ms = 0;

@@ -13,9 +13,9 @@
 #define WEIR_FLAGS(SPECIAL, FIELD)                                                                           \
   SPECIAL(listen, kService, ListenerList, "required", listeners,                                             \
           "Where clients connect: http://ADDRESS:PORT or tcp://ADDRESS:PORT. [::] is IPv6 alone.")           \
-  SPECIAL(backends, kService, BackendList, "required", endpoints,                                            \
+  SPECIAL(backends, kService, BackendList, "required", upstreams,                                            \
           "Where requests and connections go; names are resolved at start. WEIGHT: 1 to 1000.")              \
-  FIELD(balance, kService, BalanceName, balance,                                                             \
+  FIELD(balance, kService, BalanceName, upstream_defaults.balance,                                           \
         "round_robin: endpoints take turns. least_conn: the one with the least in flight. Both by weight.")  \
   SPECIAL(admin, kService, OptionalAddress, "off", admin,                                                    \
           "Where /metrics, /healthz and /stats are served. Not for the public.")                             \
@@ -48,14 +48,14 @@
         "A whole request with its response; 0 is no limit.")                                                 \
   FIELD(tcp_idle_timeout, kTimeouts, Patience, timeouts.tcp_idle_ms,                                         \
         "TCP connections and tunnels: no byte in either direction.")                                         \
-  FIELD(upstream_idle_timeout, kTimeouts, Patience, timeouts.upstream_idle_ms,                               \
+  FIELD(upstream_idle_timeout, kTimeouts, Patience, upstream_defaults.idle_ms,                               \
         "An idle connection kept to an endpoint; choose less than the endpoint's own patience.")             \
   FIELD(retries, kLimits, RetryCount, retries,                                                               \
         "Further attempts after the first, each on another endpoint where there is one.")                    \
   FIELD(                                                                                                     \
-      set_aside, kLimits, OptionalPatience, set_aside_ms,                                                    \
+      set_aside, kLimits, OptionalPatience, upstream_defaults.set_aside_ms,                                  \
       "An endpoint that refuses connections gets none for so long, and up to 16 times that if it goes on.")  \
-  FIELD(upstream_idle_connections, kLimits, IdleCount, upstream_idle_connections,                            \
+  FIELD(upstream_idle_connections, kLimits, IdleCount, upstream_defaults.idle_connections,                   \
         "Idle connections kept for reuse, per endpoint and shard.")                                          \
   FIELD(max_header_bytes, kLimits, HeadSize, limits.header_bytes,                                            \
         "A message's head; a longer one is 431, from an endpoint 502.")                                      \
@@ -109,10 +109,12 @@ template <class Type, class Setting>
 std::string Said(const Setting& setting) {
   if constexpr (std::is_same_v<Type, BackendList>) {
     BackendList list;
-    for (const EndpointSettings& endpoint : setting) {
-      BackendList::Item& item = list.items.emplace_back();
-      item.weight = endpoint.weight;
-      item.text = endpoint.address.ToString();
+    for (const UpstreamSettings& upstream : setting) {
+      for (const EndpointSettings& endpoint : upstream.endpoints) {
+        BackendList::Item& item = list.items.emplace_back();
+        item.weight = endpoint.weight;
+        item.text = endpoint.address.ToString();
+      }
     }
     return AbslUnparseFlag(list);
   } else {

@@ -30,7 +30,7 @@ class Resolver {
  private:
   void Listeners();
   void Backends();
-  void AddEndpoint(const SocketAddress& address, const BackendList::Item& item);
+  void AddEndpoint(UpstreamSettings& upstream, const SocketAddress& address, const BackendList::Item& item);
   void Admin();
   void Shards();
   void Buffers();
@@ -109,11 +109,13 @@ void Resolver::Backends() {
     if (!items.empty()) Error("--backends: weir demo brings its own; leave the flag out, or the word demo");
     return;
   }
+  UpstreamSettings& upstream = settings_.upstreams.emplace_back(settings_.upstream_defaults);
+  upstream.name = kFlagUpstream;
   if (items.empty())
     Error("--backends is missing: where requests go, such as --backends=10.0.0.1:80,10.0.0.2:80");
   for (const BackendList::Item& item : items) {
     if (item.address.family != 0) {
-      AddEndpoint(item.address, item);
+      AddEndpoint(upstream, item.address, item);
       continue;
     }
     const absl::StatusOr<std::vector<SocketAddress>> found = machine_.resolve(item.host, item.port);
@@ -121,26 +123,27 @@ void Resolver::Backends() {
       Error("--backends: \"", item.text, "\": the name cannot be resolved: ", found.status().message());
       continue;
     }
-    for (const SocketAddress& address : *found) AddEndpoint(address, item);
+    for (const SocketAddress& address : *found) AddEndpoint(upstream, address, item);
   }
-  if (settings_.endpoints.size() > Balancer::kMaxEndpoints) {
-    Error("--backends: ", settings_.endpoints.size(), " addresses: at most ", Balancer::kMaxEndpoints,
+  if (upstream.endpoints.size() > Balancer::kMaxEndpoints) {
+    Error("--backends: ", upstream.endpoints.size(), " addresses: at most ", Balancer::kMaxEndpoints,
           " are possible");
   }
 }
 
-void Resolver::AddEndpoint(const SocketAddress& address, const BackendList::Item& item) {
+void Resolver::AddEndpoint(UpstreamSettings& upstream, const SocketAddress& address,
+                           const BackendList::Item& item) {
   const std::string name =
       item.address.family != 0 ? item.text : absl::StrCat(item.text, " (", address.ToString(), ")");
   if (ListenerOn(address) != nullptr || (settings_.has_admin && settings_.admin == address)) {
     return Error("--backends: ", name, " is an address that Weir itself listens on");
   }
-  const bool twice = std::any_of(settings_.endpoints.begin(), settings_.endpoints.end(),
+  const bool twice = std::any_of(upstream.endpoints.begin(), upstream.endpoints.end(),
                                  [&](const EndpointSettings& other) { return other.address == address; });
   if (twice)
     return Error("--backends: ", name, " is given twice; for a larger share give it a weight: ", item.text,
                  "=2");
-  settings_.endpoints.push_back({.address = address, .weight = item.weight, .text = item.text});
+  upstream.endpoints.push_back({.address = address, .weight = item.weight, .text = item.text});
 }
 
 void Resolver::Shards() {

@@ -1,10 +1,11 @@
 // Settings: everything an operator chose, checked and resolved, in plain values. Made once at start by
-// config/flags (later also from a file), printed by `weir check`, then read by every shard and never changed.
+// config/, printed by `weir check`, then read by every shard and never changed.
 // Units are in the names. Defaults stand here and nowhere else.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/address.h"
@@ -18,7 +19,8 @@ enum class Balance : uint8_t { kRoundRobin, kLeastConn };
 struct ListenerSettings {
   Protocol protocol = Protocol::kHttp;
   SocketAddress address;
-  std::string text;  // as written
+  std::string text;       // as written
+  uint32_t upstream = 0;  // index in Settings::upstreams: where its requests or connections go
 };
 
 struct EndpointSettings {
@@ -37,28 +39,36 @@ struct Timeouts {
   uint32_t upstream_body_ms = 30'000;  // between two reads of a response body, or a send of a request body
   uint32_t request_ms = 0;             // the whole exchange; 0: unlimited
   uint32_t tcp_idle_ms = 600'000;      // TCP relay and tunnels: no byte in either direction
-  uint32_t upstream_idle_ms =
-      55'000;                  // a pooled upstream connection; below the 60 s and more of usual origins
-  uint32_t drain_ms = 30'000;  // from SIGTERM to the end, whatever still runs
-  uint32_t lame_duck_ms = 0;   // /healthz says 503 for so long before accepting stops
+  uint32_t drain_ms = 30'000;          // from SIGTERM to the end, whatever still runs
+  uint32_t lame_duck_ms = 0;           // /healthz says 503 for so long before accepting stops
 };
+
+struct UpstreamSettings {
+  std::string name;
+  std::vector<EndpointSettings> endpoints;
+  Balance balance = Balance::kRoundRobin;
+  uint32_t idle_connections = 1024;  // kept per endpoint and shard
+  uint32_t idle_ms = 55'000;         // so long; below the 60 s and more of usual origins
+  uint32_t set_aside_ms =
+      1'000;  // an endpoint that refuses is not tried for so long (doubling up to 16 times)
+};
+
+// The one upstream that the flags make.
+inline constexpr std::string_view kFlagUpstream = "default";
 
 struct Settings {
   std::vector<ListenerSettings> listeners;
-  std::vector<EndpointSettings> endpoints;
-  Balance balance = Balance::kRoundRobin;
-  std::vector<int> cpus;  // one per shard; empty: not pinned
-  uint32_t shards = 1;    // resolved: never 0
+  std::vector<UpstreamSettings> upstreams;
+  UpstreamSettings upstream_defaults;  // what an upstream has of what it does not say itself; no endpoints
+  std::vector<int> cpus;               // one per shard; empty: not pinned
+  uint32_t shards = 1;                 // resolved: never 0
   bool has_admin = false;
   SocketAddress admin;
   std::string access_log;  // empty: none; "-": standard output; else a file that is appended to
   std::string via_name;    // a token; empty: the server makes one up, so that two in a row are not a loop
   uint32_t max_connections = 0;  // clients, all shards together; resolved from the fd limit when not given
-  uint64_t buffer_memory_bytes = 0;           // all shards together; resolved
-  uint32_t upstream_idle_connections = 1024;  // kept per endpoint and shard
+  uint64_t buffer_memory_bytes = 0;  // all shards together; resolved
   uint32_t retries = 2;  // further attempts after the first, each on another endpoint where there is one
-  uint32_t set_aside_ms =
-      1'000;  // an endpoint that refuses is not tried for so long (doubling up to 16 times)
   http::Limits limits;
   Timeouts timeouts;
   uint32_t fd_limit = 0;  // RLIMIT_NOFILE after it was raised

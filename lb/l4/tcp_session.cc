@@ -15,16 +15,16 @@ bool ClientReset(const Stream& stream) { return stream.end_seen() && stream.rece
 // client left meanwhile.
 Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, Attempts& attempts) {
   Shard& shard = proxy.shard();
-  UpstreamPool& upstreams = proxy.upstreams();
+  UpstreamPool& pool = proxy.PoolOf(client.listener);
   while (attempts.count() <= proxy.settings().retries) {
-    const uint32_t endpoint = upstreams.Pick(attempts.tried());
+    const uint32_t endpoint = pool.Pick(attempts.tried());
     if (endpoint == UpstreamPool::kNone) break;
     if (attempts.count() > 0) proxy.counters().retries.Add();
     attempts.Add(endpoint);
     int error = 0;
-    UpstreamConnection* upstream = upstreams.StartConnect(endpoint, &client, &error);
+    UpstreamConnection* upstream = pool.StartConnect(endpoint, &client, &error);
     if (upstream == nullptr) {
-      upstreams.Done(endpoint);
+      pool.Done(endpoint);
       break;
     }
     shard.SetTimer(client.timer, proxy.timeouts().connect_ms);
@@ -38,15 +38,15 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, Attemp
       co_await client.Park();
     }
     if (!client_left && !upstream->stream.connecting() && upstream->stream.connect_error() == 0) {
-      upstreams.ConnectWorked(endpoint);
+      pool.ConnectWorked(endpoint);
       co_return upstream;
     }
     if (!client_left) {
       const Stream& stream = upstream->stream;
-      upstreams.ConnectFailed(endpoint, stream.connecting() ? ETIMEDOUT : stream.connect_error());
+      pool.ConnectFailed(endpoint, stream.connecting() ? ETIMEDOUT : stream.connect_error());
     }
-    upstreams.Close(upstream, false);
-    upstreams.Done(endpoint);
+    pool.Close(upstream, false);
+    pool.Done(endpoint);
     if (client_left) break;
   }
   co_return nullptr;
@@ -84,7 +84,7 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     record.bytes_sent = result.upstream_bytes;
     record.total_us = static_cast<uint64_t>((shard.now_ns() - begin_ns) / kNsPerUs);
     record.connect_us = static_cast<uint32_t>((connected_ns - begin_ns) / kNsPerUs);
-    record.endpoint = upstream == nullptr ? nullptr : &proxy.upstreams().address(upstream->endpoint);
+    record.endpoint = upstream == nullptr ? nullptr : &upstream->pool->address(upstream->endpoint);
     record.retries = attempts.count() > 0 ? attempts.count() - 1 : 0;
     record.end = result.end;
     log->Write(record);
@@ -93,8 +93,9 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     const uint32_t endpoint = upstream->endpoint;
     proxy.counters().upstream_bytes_received.Add(result.upstream_bytes);
     proxy.counters().upstream_bytes_sent.Add(result.client_bytes);
-    proxy.upstreams().Close(upstream, result.reset);
-    proxy.upstreams().Done(endpoint);
+    UpstreamPool& pool = *upstream->pool;
+    pool.Close(upstream, result.reset);
+    pool.Done(endpoint);
   }
   proxy.CloseClient(client, result.reset);
 }

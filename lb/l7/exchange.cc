@@ -377,7 +377,7 @@ void Exchange::Log() {
   record.total_us = ElapsedUs(shard_.now_ns());
   record.connect_us = upstream_ns_ == 0 || reused_ ? 0 : ElapsedUs(upstream_ns_);
   record.response_us = response_ns_ == 0 ? 0 : ElapsedUs(response_ns_);
-  record.endpoint = endpoint_ == UpstreamPool::kNone ? nullptr : &proxy_.upstreams().address(endpoint_);
+  record.endpoint = endpoint_ == UpstreamPool::kNone ? nullptr : &pool_->address(endpoint_);
   record.retries = attempts_.count() > 0 ? attempts_.count() - 1 : 0;
   record.end = end_;
   proxy_.log()->Write(record);

@@ -110,6 +110,7 @@ class Exchange {
   Proxy& proxy_;
   Shard& shard_;
   ClientConnection& client_;
+  UpstreamPool* pool_ = nullptr;  // of the upstream that the request goes to
   UpstreamConnection* upstream_ = nullptr;
   const int64_t begin_ns_;
   int64_t upstream_ns_ = 0;  // connection there

@@ -98,6 +98,7 @@ void Exchange::OnHead(Slice rest) {
   from_client_.Clear();
   rest.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   client_.stream.PutBack(std::move(rest));
+  pool_ = &proxy_.PoolOf(client_.listener);
   phase_ = Phase::kConnect;  // the head is dealt with: an answer of our own no longer ends the connection
   TryUpstream();
 }
@@ -137,17 +138,16 @@ bool Exchange::SerializeHead(const Slice& rest, const http::BodyPiece& piece, bo
 
 // With `allow_tried` rather an endpoint that was tried than none.
 void Exchange::TryUpstream(bool allow_tried) {
-  UpstreamPool& upstreams = proxy_.upstreams();
   progress_ = true;
   if (attempts_.count() > proxy_.settings().retries) {
     Respond(connect_timed_out_ ? 504 : 502, "the origin cannot be reached", "upstream_unreachable");
     return;
   }
-  const uint32_t endpoint = upstreams.Pick(attempts_.tried(), allow_tried);
+  const uint32_t endpoint = pool_->Pick(attempts_.tried(), allow_tried);
   if (endpoint == UpstreamPool::kNone) {
     if (attempts_.count() == 0) {
       proxy_.counters().none_available.Add();
-      Respond(503, "no endpoint is available", "none_available", upstreams.RetryAfterSeconds());
+      Respond(503, "no endpoint is available", "none_available", pool_->RetryAfterSeconds());
     } else {
       Respond(connect_timed_out_ ? 504 : 502, "the origin cannot be reached", "upstream_unreachable");
     }
@@ -158,7 +158,7 @@ void Exchange::TryUpstream(bool allow_tried) {
   endpoint_ = endpoint;
   reused_ = false;
   if (!fresh_only_) {
-    upstream_ = upstreams.TakeIdle(endpoint);
+    upstream_ = pool_->TakeIdle(endpoint);
     if (upstream_ != nullptr) {
       reused_ = true;
       SendHead();
@@ -166,9 +166,9 @@ void Exchange::TryUpstream(bool allow_tried) {
     }
   }
   int error = 0;
-  upstream_ = upstreams.StartConnect(endpoint, &client_, &error);
+  upstream_ = pool_->StartConnect(endpoint, &client_, &error);
   if (upstream_ == nullptr) {
-    upstreams.Done(endpoint);
+    pool_->Done(endpoint);
     Respond(503, "out of file descriptors", "out_of_descriptors", 1);
     return;
   }
@@ -185,7 +185,7 @@ void Exchange::StepConnect() {
   }
   Stream& up = upstream_->stream;
   if (!up.connecting() && up.connect_error() == 0) {
-    proxy_.upstreams().ConnectWorked(endpoint_);
+    pool_->ConnectWorked(endpoint_);
     SendHead();
     return;
   }
@@ -197,7 +197,7 @@ void Exchange::StepConnect() {
   }
   connect_timed_out_ = up.connecting();
   shard_.ClearTimer(client_.timer);
-  proxy_.upstreams().ConnectFailed(endpoint_, connect_timed_out_ ? ETIMEDOUT : up.connect_error());
+  pool_->ConnectFailed(endpoint_, connect_timed_out_ ? ETIMEDOUT : up.connect_error());
   DropUpstream(false);
   TryUpstream();
 }
@@ -323,8 +323,8 @@ void Exchange::BadRequestBody(const char* reason) {
 void Exchange::DropUpstream(bool with_reset) {
   UpstreamConnection* upstream = std::exchange(upstream_, nullptr);
   proxy_.counters().upstream_bytes_sent.Add(upstream->stream.sent_bytes() - upstream_sent_before_);
-  proxy_.upstreams().Close(upstream, with_reset);
-  proxy_.upstreams().Done(endpoint_);
+  pool_->Close(upstream, with_reset);
+  pool_->Done(endpoint_);
 }
 
 // The answer went through. If the request did too, the connection takes the next one, if it can.
@@ -345,8 +345,8 @@ void Exchange::SettleUpstream() {
   }
   UpstreamConnection* upstream = std::exchange(upstream_, nullptr);
   proxy_.counters().upstream_bytes_sent.Add(upstream->stream.sent_bytes() - upstream_sent_before_);
-  proxy_.upstreams().Release(upstream);
-  proxy_.upstreams().Done(endpoint_);
+  pool_->Release(upstream);
+  pool_->Done(endpoint_);
 }
 
 // RFC 9110 9.2.2: again only what means the same when done twice, or what certainly never arrived.

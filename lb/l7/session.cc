@@ -65,8 +65,9 @@ Task<> Tunnel(Proxy& proxy, ClientConnection& client, UpstreamConnection* upstre
   proxy.counters().client_bytes_sent.Add(result.upstream_bytes);
   proxy.counters().upstream_bytes_received.Add(result.upstream_bytes);
   proxy.counters().upstream_bytes_sent.Add(upstream->stream.sent_bytes() - sent_before);
-  proxy.upstreams().Close(upstream, result.reset);
-  proxy.upstreams().Done(endpoint);
+  UpstreamPool& pool = *upstream->pool;
+  pool.Close(upstream, result.reset);
+  pool.Done(endpoint);
   if (result.reset) client.cut = true;
 }
 

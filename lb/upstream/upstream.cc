@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "lb/config/budget.h"
+
 namespace weir::lb {
 namespace {
 
@@ -13,7 +15,7 @@ bool IsOurs(int error) {
   return error == EADDRNOTAVAIL || error == EAGAIN || error == ENOMEM || error == ENOBUFS;
 }
 
-std::vector<uint32_t> Weights(const Settings& settings) {
+std::vector<uint32_t> Weights(const UpstreamSettings& settings) {
   std::vector<uint32_t> weights;
   for (const EndpointSettings& endpoint : settings.endpoints) weights.push_back(endpoint.weight);
   return weights;
@@ -42,14 +44,14 @@ UpstreamPool::Endpoint::Endpoint(UpstreamPool* pool)
   timer.waiter = this;
 }
 
-UpstreamPool::UpstreamPool(Shard& shard, const Settings& settings, ProxyCounters& counters)
+UpstreamPool::UpstreamPool(Shard& shard, const UpstreamSettings& settings, ProxyCounters& counters,
+                           Upstreams& upstreams)
     : shard_(shard),
       settings_(settings),
       counters_(counters),
+      upstreams_(upstreams),
       balancer_(Balancer::Build(settings.balance, Weights(settings), shard.random().Next())),
-      usable_(static_cast<uint32_t>(settings.endpoints.size())),
-      // In use at most one per client; idle ones give way when the slab is full.
-      connections_(settings.max_connections + 1024) {
+      usable_(static_cast<uint32_t>(settings.endpoints.size())) {
   for (size_t i = 0; i < settings.endpoints.size(); ++i)
     endpoints_.push_back(std::make_unique<Endpoint>(this));
 }
@@ -102,10 +104,11 @@ UpstreamConnection* UpstreamPool::TakeIdle(uint32_t index) {
 }
 
 UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter, int* error) {
-  if (connections_.size() == connections_.capacity()) CloseOneIdle();
+  Slab<UpstreamConnection>& connections = upstreams_.connections();
+  if (connections.size() == connections.capacity()) upstreams_.CloseOneIdle();
   const uint16_t family = address(index).family;
   int fd = shard_.backend().OpenStream(family);
-  if ((fd == -EMFILE || fd == -ENFILE) && CloseOneIdle()) {
+  if ((fd == -EMFILE || fd == -ENFILE) && upstreams_.CloseOneIdle()) {
     // The closed one may still wait for its completions; then this attempt fails and the next finds the
     // descriptor.
     fd = shard_.backend().OpenStream(family);
@@ -114,7 +117,7 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
     *error = -fd;
     return nullptr;
   }
-  UpstreamConnection* connection = connections_.Make(this);
+  UpstreamConnection* connection = connections.Make(this);
   if (connection == nullptr) {
     shard_.backend().Close(fd);
     *error = ENFILE;
@@ -171,11 +174,11 @@ void UpstreamPool::Release(UpstreamConnection* connection) {
   stream.SetWaiter(&connection->watch);
   stream.Poll(shard_);
   if (endpoint.aside || stream.sending() || stream.end_seen() || stream.has_bytes() ||
-      settings_.upstream_idle_connections == 0) {
+      settings_.idle_connections == 0) {
     Close(connection, false);
     return;
   }
-  if (endpoint.idle >= settings_.upstream_idle_connections) {
+  if (endpoint.idle >= settings_.idle_connections) {
     UpstreamConnection* oldest = endpoint.oldest;
     UnlinkIdle(oldest);
     Close(oldest, false);
@@ -189,7 +192,7 @@ void UpstreamPool::Release(UpstreamConnection* connection) {
   endpoint.counters.idle.Add();
   counters_.upstream_idle.Add();
   stream.ArmReceive(shard_, kHeadReceive);
-  shard_.SetTimer(connection->timer, settings_.timeouts.upstream_idle_ms);
+  shard_.SetTimer(connection->timer, settings_.idle_ms);
 }
 
 void UpstreamPool::UnlinkIdle(UpstreamConnection* connection) {
@@ -218,7 +221,7 @@ void UpstreamPool::OnWatch(UpstreamConnection* connection) {
     if (!connection->stream.Closed(shard_)) return;
     shard_.Forget(connection->watch);
     counters_.upstream_open.Sub();
-    connections_.Destroy(connection);
+    upstreams_.connections().Destroy(connection);
     return;
   }
   if (!connection->idle) return;  // an exchange has it: this wake-up was meant for the pool
@@ -242,7 +245,6 @@ void UpstreamPool::Shrink() {
     }
     endpoint->fewest_idle = endpoint->idle;
   }
-  connections_.Trim();
 }
 
 bool UpstreamPool::CloseOneIdle() {
@@ -256,9 +258,25 @@ bool UpstreamPool::CloseOneIdle() {
   return false;
 }
 
-void UpstreamPool::CloseAllIdle() {
+// In use is at most one connection for each client; idle ones give way when the slab is full.
+Upstreams::Upstreams(Shard& shard, const Settings& settings, ProxyCounters& counters)
+    : connections_(settings.max_connections + kSpareUpstreams) {
+  for (const UpstreamSettings& upstream : settings.upstreams)
+    pools_.push_back(std::make_unique<UpstreamPool>(shard, upstream, counters, *this));
+}
+
+bool Upstreams::CloseOneIdle() {
+  return std::any_of(pools_.begin(), pools_.end(), [](auto& pool) { return pool->CloseOneIdle(); });
+}
+
+void Upstreams::CloseAllIdle() {
   while (CloseOneIdle()) {
   }
+}
+
+void Upstreams::Shrink() {
+  for (auto& pool : pools_) pool->Shrink();
+  connections_.Trim();
 }
 
 }  // namespace weir::lb

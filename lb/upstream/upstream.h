@@ -1,10 +1,10 @@
-// UpstreamConnection: one connection to an endpoint. UpstreamPool: a shard's view of the endpoints: which one
-// is next, its idle connections (newest first, so that few stay warm and the rest age out), and which are set
-// aside. A connection is owned by the pool; while an exchange uses it, the exchange's waiter hears of its
-// events. An idle one keeps its receive armed: the upstream's FIN, or bytes nobody asked for, end it at once.
-// Bounds: `Settings::upstream_idle_connections` idle ones per endpoint; in use: one per client connection.
-// An endpoint that refuses or times out is set aside for Settings::set_aside_ms, doubling up to 16 times
-// while it goes on failing; it comes back by itself.
+// UpstreamConnection: one connection to an endpoint. UpstreamPool: a shard's view of one upstream: which
+// endpoint is next, its idle connections (newest first, so that few stay warm and the rest age out), and
+// which are set aside. A connection is owned by the pool; while an exchange uses it, the exchange's waiter
+// hears of its events. An idle one keeps its receive armed: the upstream's FIN, or bytes nobody asked for,
+// end it at once. Bounds: `UpstreamSettings::idle_connections` idle ones per endpoint; in use: one per client
+// connection. An endpoint that refuses or times out is set aside for UpstreamSettings::set_aside_ms, doubling
+// up to 16 times while it goes on failing; it comes back by itself. Upstreams: all pools of a shard.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,7 @@
 namespace weir::lb {
 
 class UpstreamPool;
+class Upstreams;
 
 struct UpstreamConnection {
   explicit UpstreamConnection(UpstreamPool* pool);
@@ -46,7 +47,7 @@ struct UpstreamConnection {
 
 class UpstreamPool {
  public:
-  UpstreamPool(Shard& shard, const Settings& settings, ProxyCounters& counters);
+  UpstreamPool(Shard& shard, const UpstreamSettings& settings, ProxyCounters& counters, Upstreams& upstreams);
   ~UpstreamPool();
   UpstreamPool(const UpstreamPool&) = delete;
   UpstreamPool& operator=(const UpstreamPool&) = delete;
@@ -77,16 +78,12 @@ class UpstreamPool {
   // Gives back a connection that can take another request.
   void Release(UpstreamConnection* connection);
   void Close(UpstreamConnection* connection, bool with_reset);
-  // Closes the oldest idle connection of any endpoint (descriptors ran out). False when there is none.
+  // Closes the oldest idle connection of an endpoint. False when there is none.
   bool CloseOneIdle();
-  void CloseAllIdle();
 
-  uint32_t open() const { return connections_.size(); }
   EndpointCounters& endpoint_counters(uint32_t endpoint) { return endpoints_[endpoint]->counters; }
-  // Closes half of the idle connections that nobody needed since the last call, the oldest first, and gives
-  // memory back. Call every kShrinkMs: a burst's connections leave within some seconds.
+  // Closes half of the idle connections that nobody needed since the last call, the oldest first.
   void Shrink();
-  static constexpr uint32_t kShrinkMs = 1'000;
   static constexpr uint32_t kKeepIdle = 32;  // per endpoint: kept however quiet it is, until they age out
 
  private:
@@ -111,12 +108,33 @@ class UpstreamPool {
   void ComeBack(Endpoint& endpoint);
 
   Shard& shard_;
-  const Settings& settings_;
+  const UpstreamSettings& settings_;
   ProxyCounters& counters_;
+  Upstreams& upstreams_;
   Balancer balancer_;
   std::vector<std::unique_ptr<Endpoint>> endpoints_;
   uint32_t usable_;
+};
+
+// All upstreams of a shard: their pools, and the memory and descriptors that these share.
+class Upstreams {
+ public:
+  Upstreams(Shard& shard, const Settings& settings, ProxyCounters& counters);
+
+  UpstreamPool& pool(uint32_t index) { return *pools_[index]; }  // of Settings::upstreams
+  Slab<UpstreamConnection>& connections() { return connections_; }
+  uint32_t open() const { return connections_.size(); }
+  // Closes the oldest idle connection of any endpoint (descriptors ran out). False when there is none.
+  bool CloseOneIdle();
+  void CloseAllIdle();
+  // Shrinks every pool, and gives memory back. Call every kShrinkMs: a burst's connections leave within some
+  // seconds.
+  void Shrink();
+  static constexpr uint32_t kShrinkMs = 1'000;
+
+ private:
   Slab<UpstreamConnection> connections_;
+  std::vector<std::unique_ptr<UpstreamPool>> pools_;
 };
 
 }  // namespace weir::lb

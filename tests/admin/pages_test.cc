@@ -25,11 +25,11 @@ class PagesTest : public testing::Test {
         per_endpoint_[&endpoint - endpoint_counters_[i]].push_back(&endpoint);
     }
     view_.control = {&core_[2], &proxy_[2]};
-    endpoints_ = {{"10.0.0.1:80", 1, per_endpoint_[0]}, {"[::1]:81", 3, per_endpoint_[1]}};
+    upstreams_ = {
+        {"web", "round_robin", {{"10.0.0.1:80", 1, per_endpoint_[0]}, {"[::1]:81", 3, per_endpoint_[1]}}}};
     view_.shards = shards_;
-    view_.endpoints = endpoints_;
+    view_.upstreams = upstreams_;
     view_.version = "0.1.0";
-    view_.balance = "round_robin";
     view_.max_connections = 1'000;
     view_.start_wall_ms = 1'795'359'352'123;
     view_.now_wall_ms = view_.start_wall_ms + 5'000;
@@ -58,7 +58,7 @@ class PagesTest : public testing::Test {
   EndpointCounters endpoint_counters_[2][2];
   std::vector<const EndpointCounters*> per_endpoint_[2];
   std::vector<ShardView> shards_;
-  std::vector<EndpointView> endpoints_;
+  std::vector<UpstreamView> upstreams_;
   AdminView view_;
 };
 
@@ -90,8 +90,8 @@ TEST_F(PagesTest, MetricsAreWellFormed) {
     EXPECT_EQ(page.samples.at("weir_requests_total{code=\"5xx\"}"), 100);
     EXPECT_EQ(page.samples.at("weir_turns_total{shard=\"control\"}"), 77);
     EXPECT_EQ(page.samples.at("weir_cq_overflows_total{shard=\"1\"}"), 2);
-    EXPECT_EQ(page.samples.at("weir_endpoint_requests_total{endpoint=\"[::1]:81\"}"), 14);
-    EXPECT_EQ(page.samples.at("weir_endpoint_set_aside_shards{endpoint=\"[::1]:81\"}"), 1);
+    EXPECT_EQ(page.samples.at("weir_endpoint_requests_total{upstream=\"web\",endpoint=\"[::1]:81\"}"), 14);
+    EXPECT_EQ(page.samples.at("weir_endpoint_set_aside_shards{upstream=\"web\",endpoint=\"[::1]:81\"}"), 1);
     // The writer's losses lie on the control shard.
     EXPECT_EQ(page.samples.at("weir_access_log_lines_dropped_total"), 3);
   }
@@ -142,13 +142,13 @@ TEST_F(PagesTest, NoCounterIsForgotten) {
 }
 
 TEST_F(PagesTest, LabelsAreEscaped) {
-  endpoints_[0].address = "a\\b\"c\nd";
+  upstreams_[0].endpoints[0].address = "a\\b\"c\nd";
   Exposition page;
   ASSERT_EQ(page.Read(MetricsPage(view_)), "");
-  EXPECT_TRUE(page.samples.contains("weir_endpoint_weight{endpoint=\"a\\\\b\\\"c\\nd\"}"));
+  EXPECT_TRUE(page.samples.contains("weir_endpoint_weight{upstream=\"web\",endpoint=\"a\\\\b\\\"c\\nd\"}"));
   const std::optional<Json> stats = JsonReader::Read(StatsPage(view_));
   ASSERT_TRUE(stats.has_value());
-  EXPECT_EQ(stats->Find("endpoints")->list[0].At("address"), "a\\b\"c\nd");
+  EXPECT_EQ(stats->Find("upstreams")->list[0].Find("endpoints")->list[0].At("address"), "a\\b\"c\nd");
 }
 
 TEST_F(PagesTest, StatsIsJson) {
@@ -165,7 +165,7 @@ TEST_F(PagesTest, StatsIsJson) {
   EXPECT_EQ(stats->Find("latency_us")->At("count"), "12");
   EXPECT_EQ(stats->Find("latency_us")->At("p50"), "1024");
   EXPECT_EQ(stats->Find("latency_us")->At("p99"), "262144");
-  EXPECT_EQ(stats->Find("endpoints")->list.size(), 2u);
+  EXPECT_EQ(stats->Find("upstreams")->list[0].Find("endpoints")->list.size(), 2u);
   ASSERT_EQ(stats->Find("shards")->list.size(), 3u);
   EXPECT_EQ(stats->Find("shards")->list[2].At("shard"), "control");
 }
@@ -175,9 +175,8 @@ TEST_F(PagesTest, NothingConfiguredYet) {
   Exposition page;
   EXPECT_EQ(page.Read(MetricsPage({.shards = shards_,
                                    .control = {},
-                                   .endpoints = {},
+                                   .upstreams = {},
                                    .version = "x",
-                                   .balance = "",
                                    .max_connections = 0,
                                    .start_wall_ms = 0,
                                    .now_wall_ms = 0,

@@ -29,10 +29,10 @@ TEST(CommandLine, EverythingHasADefaultButListenersAndBackends) {
   EXPECT_EQ(settings.listeners[0].protocol, Protocol::kHttp);
   EXPECT_EQ(settings.listeners[0].address.ToString(), "0.0.0.0:8080");
   EXPECT_EQ(settings.listeners[0].text, "http://0.0.0.0:8080");
-  ASSERT_EQ(settings.endpoints.size(), 1u);
-  EXPECT_EQ(settings.endpoints[0].address.ToString(), "10.0.0.1:80");
-  EXPECT_EQ(settings.endpoints[0].weight, 1u);
-  EXPECT_EQ(settings.balance, Balance::kRoundRobin);
+  ASSERT_EQ(settings.upstreams[0].endpoints.size(), 1u);
+  EXPECT_EQ(settings.upstreams[0].endpoints[0].address.ToString(), "10.0.0.1:80");
+  EXPECT_EQ(settings.upstreams[0].endpoints[0].weight, 1u);
+  EXPECT_EQ(settings.upstreams[0].balance, Balance::kRoundRobin);
   EXPECT_FALSE(settings.has_admin);
   EXPECT_EQ(settings.access_log, "");
   EXPECT_EQ(settings.shards, 4u);
@@ -77,10 +77,10 @@ TEST(CommandLine, EveryFlagReachesItsSetting) {
   const Settings& settings = line.settings;
   ASSERT_EQ(settings.listeners.size(), 2u);
   EXPECT_EQ(settings.listeners[1].protocol, Protocol::kTcp);
-  ASSERT_EQ(settings.endpoints.size(), 2u);
-  EXPECT_EQ(settings.endpoints[1].weight, 3u);
-  EXPECT_EQ(settings.endpoints[1].text, "10.0.0.2:80");
-  EXPECT_EQ(settings.balance, Balance::kLeastConn);
+  ASSERT_EQ(settings.upstreams[0].endpoints.size(), 2u);
+  EXPECT_EQ(settings.upstreams[0].endpoints[1].weight, 3u);
+  EXPECT_EQ(settings.upstreams[0].endpoints[1].text, "10.0.0.2:80");
+  EXPECT_EQ(settings.upstreams[0].balance, Balance::kLeastConn);
   EXPECT_TRUE(settings.has_admin);
   EXPECT_EQ(settings.admin.ToString(), "127.0.0.1:9901");
   EXPECT_EQ(settings.access_log, "-");
@@ -98,12 +98,12 @@ TEST(CommandLine, EveryFlagReachesItsSetting) {
   EXPECT_EQ(timeouts.upstream_body_ms, 7u);
   EXPECT_EQ(timeouts.request_ms, 8u);
   EXPECT_EQ(timeouts.tcp_idle_ms, 9u);
-  EXPECT_EQ(timeouts.upstream_idle_ms, 10u);
+  EXPECT_EQ(settings.upstreams[0].idle_ms, 10u);
   EXPECT_EQ(timeouts.lame_duck_ms, 14u);
   EXPECT_EQ(timeouts.drain_ms, 15u);
   EXPECT_EQ(settings.retries, 7u);
-  EXPECT_EQ(settings.set_aside_ms, 11u);
-  EXPECT_EQ(settings.upstream_idle_connections, 12u);
+  EXPECT_EQ(settings.upstreams[0].set_aside_ms, 11u);
+  EXPECT_EQ(settings.upstreams[0].idle_connections, 12u);
   EXPECT_EQ(settings.limits.header_bytes, 4'096u);
   EXPECT_EQ(settings.limits.fields, 13u);
   EXPECT_EQ(settings.limits.target_bytes, 2'048u);
@@ -138,7 +138,7 @@ TEST(CommandLine, TheDemoNeedsNoFlags) {
   EXPECT_EQ(line.command, Command::kDemo);
   EXPECT_EQ(line.settings.listeners[0].text, "http://127.0.0.1:8080");
   EXPECT_EQ(line.settings.admin.ToString(), "127.0.0.1:9901");
-  EXPECT_TRUE(line.settings.endpoints.empty());
+  EXPECT_TRUE(line.settings.upstreams.empty());
   EXPECT_EQ(Parse({"demo", "--listen=http://127.0.0.1:0", "--admin=127.0.0.1:0"}).settings.listeners[0].text,
             "http://127.0.0.1:0");
   EXPECT_EQ(Parse({"demo", "--backends=1.1.1.1:1"}).err,
@@ -148,7 +148,7 @@ TEST(CommandLine, TheDemoNeedsNoFlags) {
 TEST(CommandLine, ListsAddUpAndOtherFlagsAreGivenOnce) {
   const CommandLine line = ParseWith({"--backends=10.0.0.2:80,10.0.0.3:80", "--listen", "tcp://0.0.0.0:81"});
   ASSERT_FALSE(line.exit) << line.err;
-  EXPECT_EQ(line.settings.endpoints.size(), 3u);
+  EXPECT_EQ(line.settings.upstreams[0].endpoints.size(), 3u);
   EXPECT_EQ(line.settings.listeners.size(), 2u);
   EXPECT_EQ(ParseWith({"--retries=1", "--retries=1"}).err,
             OneError("--retries: \"1\": the flag is given twice"));
@@ -162,7 +162,7 @@ TEST(CommandLine, TheCommandLineWinsOverFlagFiles) {
     const CommandLine line = file_first ? ParseWith({flag, "--retries=3"}) : ParseWith({"--retries=3", flag});
     ASSERT_FALSE(line.exit) << line.err;
     EXPECT_EQ(line.settings.retries, 3u);
-    EXPECT_EQ(line.settings.endpoints.size(), 2u);
+    EXPECT_EQ(line.settings.upstreams[0].endpoints.size(), 2u);
   }
   EXPECT_EQ(ParseWith({flag}).settings.retries, 1u);
   std::ofstream(path) << "--retries=1\n--retries=x\n--connect_timeout=x\n";
@@ -213,11 +213,11 @@ TEST(CommandLine, AddressesThatMeet) {
 TEST(CommandLine, NamesAreResolved) {
   const CommandLine line = Parse({"--listen=http://0.0.0.0:8080", "--backends=two.example:8000=5"});
   ASSERT_FALSE(line.exit) << line.err;
-  ASSERT_EQ(line.settings.endpoints.size(), 2u);
-  EXPECT_EQ(line.settings.endpoints[0].address.ToString(), "10.1.0.1:8000");
-  EXPECT_EQ(line.settings.endpoints[1].address.ToString(), "[2001:db8::1]:8000");
-  EXPECT_EQ(line.settings.endpoints[1].weight, 5u);
-  EXPECT_EQ(line.settings.endpoints[1].text, "two.example:8000");
+  ASSERT_EQ(line.settings.upstreams[0].endpoints.size(), 2u);
+  EXPECT_EQ(line.settings.upstreams[0].endpoints[0].address.ToString(), "10.1.0.1:8000");
+  EXPECT_EQ(line.settings.upstreams[0].endpoints[1].address.ToString(), "[2001:db8::1]:8000");
+  EXPECT_EQ(line.settings.upstreams[0].endpoints[1].weight, 5u);
+  EXPECT_EQ(line.settings.upstreams[0].endpoints[1].text, "two.example:8000");
   EXPECT_EQ(
       ParseWith({"--backends=no.example:80"}).err,
       OneError("--backends: \"no.example:80\": the name cannot be resolved: Name or service not known"));

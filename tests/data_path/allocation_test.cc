@@ -110,7 +110,9 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
     return ListenerSettings{protocol, *SocketAddress::Parse("127.0.0.1:" + std::to_string(port)), "test"};
   };
   settings.listeners = {listener(Protocol::kHttp, http_port), listener(Protocol::kTcp, tcp_port)};
-  settings.endpoints = {{*SocketAddress::Parse("127.0.0.1:" + std::to_string(origin_port)), 1, "origin"}};
+  settings.upstreams.resize(1);
+  settings.upstreams[0].endpoints = {
+      {*SocketAddress::Parse("127.0.0.1:" + std::to_string(origin_port)), 1, "origin"}};
   settings.shards = 2;
   settings.max_connections = 100;
   settings.buffer_memory_bytes = size_t{64} << 20;

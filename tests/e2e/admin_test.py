@@ -148,12 +148,12 @@ class Pages(WeirTest):
             self.assertEqual(self.get(weir).status, 200)
         stats = parse_line(weir.page("/stats")[1])
         self.assertEqual(stats["max_connections"], 77)
-        self.assertEqual(stats["balance"], "least_conn")
+        self.assertEqual(stats["upstreams"][0]["balance"], "least_conn")
         self.assertEqual(stats["draining"], False)
         self.assertEqual(stats["requests"]["2xx"], 6)
         self.assertEqual(stats["latency_us"]["count"], 6)
-        self.assertEqual([endpoint["address"] for endpoint in stats["endpoints"]], [weir_harness.address_text(at) for at in nginx.addresses])
-        self.assertEqual(sum(endpoint["requests"] for endpoint in stats["endpoints"]), 6)
+        self.assertEqual([endpoint["address"] for endpoint in stats["upstreams"][0]["endpoints"]], [weir_harness.address_text(at) for at in nginx.addresses])
+        self.assertEqual(sum(endpoint["requests"] for endpoint in stats["upstreams"][0]["endpoints"]), 6)
         self.assertEqual(len([shard for shard in stats["shards"] if shard["shard"] != "control"]), 2)
 
     def raw(self, weir, request):

@@ -50,7 +50,7 @@ class Demo(WeirTest):
         page = run([need("curl"), "-sS", admin + "metrics"])
         metrics, _ = parse_metrics(page.stdout)
         self.assertGreaterEqual(weir_harness.pick(metrics, "weir_requests_total", code="2xx"), 7)
-        self.assertEqual(len(json.loads(run([need("curl"), "-sS", admin + "stats"]).stdout)["endpoints"]), 3)
+        self.assertEqual(len(json.loads(run([need("curl"), "-sS", admin + "stats"]).stdout)["upstreams"][0]["endpoints"]), 3)
         self.assertIn("ok", run([need("curl"), "-sS", admin + "healthz"]).stdout)
 
         # A body goes up to an origin too.

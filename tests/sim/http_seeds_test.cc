@@ -68,7 +68,7 @@ class Play {
     options.buffers = scenario.buffers;
     options.settings = scenario.settings;
     rig_ = std::make_unique<Rig>(std::move(options));
-    for (uint32_t i = 0; i < scenario.settings.endpoints.size(); ++i) {
+    for (uint32_t i = 0; i < scenario.settings.upstreams[0].endpoints.size(); ++i) {
       origins_.push_back(std::make_unique<Origin>(world(), story_, Rig::EndpointAddress(i)));
       if (scenario.slow_origins) origins_.back()->habits.manner = DrawManner(random_);
       origins_.back()->habits.idle_close_ns = scenario.origin_idle_close_ns;
@@ -241,7 +241,7 @@ Scenario Draw(uint64_t seed, bool may_break) {
   scenario.faults = sim::Faults::Drawn(random, may_break);
   scenario.faults.no_fd = 0;
   scenario.shards = 1 + random.Below(3);
-  scenario.settings.balance = random.OneIn(2) ? Balance::kRoundRobin : Balance::kLeastConn;
+  scenario.settings.upstreams[0].balance = random.OneIn(2) ? Balance::kRoundRobin : Balance::kLeastConn;
   return scenario;
 }
 
@@ -480,8 +480,8 @@ TEST(HttpSeeds, TheWorstDaysEndToo) {
       scenario.taste.most_pad_bytes = 30'000;
     }
     settings.retries = one_of({0, 1, 2, 7});
-    settings.set_aside_ms = one_of({0, 10, 1'000});
-    settings.upstream_idle_connections = one_of({0, 1, 1024});
+    settings.upstreams[0].set_aside_ms = one_of({0, 10, 1'000});
+    settings.upstreams[0].idle_connections = one_of({0, 1, 1024});
     settings.timeouts.client_header_ms = one_of({50, 1'000, 10'000});
     settings.timeouts.client_body_ms = one_of({50, 1'000, 30'000});
     settings.timeouts.client_send_ms = one_of({50, 1'000, 30'000});
@@ -491,7 +491,7 @@ TEST(HttpSeeds, TheWorstDaysEndToo) {
     settings.timeouts.upstream_body_ms = one_of({50, 1'000, 30'000});
     settings.timeouts.request_ms = one_of({0, 0, 200, 5'000});
     settings.timeouts.tcp_idle_ms = one_of({50, 1'000, 600'000});
-    settings.timeouts.upstream_idle_ms = one_of({5, 300, 55'000});
+    settings.upstreams[0].idle_ms = one_of({5, 300, 55'000});
     settings.timeouts.drain_ms = one_of({20, 2'000, 30'000});
     scenario.mercy = {.lost = true, .local = true, .refused = true};
     Play play(scenario);

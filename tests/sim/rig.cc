@@ -20,9 +20,10 @@ std::string Rig::EndpointAddress(uint32_t endpoint) {
 
 Settings Rig::Defaults(uint32_t endpoints) {
   Settings settings;
+  UpstreamSettings& upstream = settings.upstreams.emplace_back();
   for (uint32_t i = 0; i < endpoints; ++i) {
     const std::string address = EndpointAddress(i);
-    settings.endpoints.push_back({*SocketAddress::Parse(address), 1, address});
+    upstream.endpoints.push_back({*SocketAddress::Parse(address), 1, address});
   }
   settings.max_connections = 1000;
   return settings;
@@ -185,10 +186,12 @@ void Rig::CheckCounters() {
     EXPECT_EQ(counters.upstream_idle.Get(), 0u);
     EXPECT_EQ(tenant->proxy->client_count(), 0u);
     EXPECT_EQ(tenant->proxy->upstreams().open(), 0u);
-    for (uint32_t i = 0; i < settings_.endpoints.size(); ++i) {
-      const EndpointCounters& endpoint = tenant->proxy->upstreams().endpoint_counters(i);
-      EXPECT_EQ(endpoint.active.Get(), 0u) << "endpoint " << i;
-      EXPECT_EQ(endpoint.idle.Get(), 0u) << "endpoint " << i;
+    for (uint32_t u = 0; u < settings_.upstreams.size(); ++u) {
+      for (uint32_t i = 0; i < settings_.upstreams[u].endpoints.size(); ++i) {
+        const EndpointCounters& endpoint = tenant->proxy->upstreams().pool(u).endpoint_counters(i);
+        EXPECT_EQ(endpoint.active.Get(), 0u) << "endpoint " << i;
+        EXPECT_EQ(endpoint.idle.Get(), 0u) << "endpoint " << i;
+      }
     }
   }
   if (log_fd_ < 0) return;

@@ -73,7 +73,7 @@ class Play {
     options.shards = scenario.shards;
     options.buffers = scenario.buffers;
     options.settings = Rig::Defaults(3);
-    options.settings.balance = random_.OneIn(2) ? Balance::kRoundRobin : Balance::kLeastConn;
+    options.settings.upstreams[0].balance = random_.OneIn(2) ? Balance::kRoundRobin : Balance::kLeastConn;
     rig_ = std::make_unique<Rig>(std::move(options));
     for (uint32_t i = 0; i < 3; ++i) {
       servers_.push_back(&world().Serve(Rig::EndpointAddress(i), [this](sim::Peer& peer) { Serve(peer); }));
