@@ -6,6 +6,7 @@ Each library becomes its own repository, so that a BUILD file names it as it wou
     @googletest//:gtest, @googletest//:gtest_main      (GoogleMock is included in both)
     @benchmark//:benchmark, @benchmark//:benchmark_main
     @liburing//:liburing
+    @re2//:re2
 
 pkg-config supplies what to link. Headers stay in /usr/include, where the compiler looks anyhow and treats them as
 system headers (no warnings from them).
@@ -115,4 +116,8 @@ def debian_libraries():
     debian_library(
         name = "liburing",
         targets = {"liburing": ["-luring"]},
+    )
+    debian_library(
+        name = "re2",
+        targets = {"re2": ["re2"]},
     )
