@@ -119,7 +119,7 @@ class PathWriter {
     if ((c == '/' || c == '\\') && options_.escaped_slashes == EscapedSlashes::kReject)
       return "encoded slash in the path";
     constexpr char kDigits[] = "0123456789ABCDEF";
-    odd_ = true;
+    odd_ |= c == '/' || c == '\\' || c == ';';
     *at_++ = '%';
     *at_++ = kDigits[high];
     *at_++ = kDigits[low];
@@ -149,7 +149,7 @@ class PathWriter {
   char* const out_;
   char* at_;
   char* segment_;     // where the one under way begins: behind a slash
-  bool odd_ = false;  // it has a ';' or an encoding
+  bool odd_ = false;  // it has a ';' or a slash, encoded: there may be more in it than one name
 };
 
 NormalTarget Refuse(const char* error) { return {.error = error}; }

@@ -28,7 +28,7 @@ struct PathOptions {
 };
 
 struct NormalTarget {
-  std::string_view text;        // path and query; views the input if that was normal, else `out`
+  std::string_view text = {};   // path and query; views the input if that was normal, else `out`
   size_t path_bytes = 0;        // of `text`
   const char* error = nullptr;  // the reason, for a 400; `text` is empty then
 

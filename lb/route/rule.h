@@ -62,7 +62,7 @@ struct RouteProblem {
   uint32_t rule = 0;
   RoutePart part = RoutePart::kNone;
   uint32_t element = 0;             // of that list
-  std::string text;                 // "expected …", "is matched as /a", without what the fields above say
+  std::string text = {};            // "expected …", "is matched as /a", without what the fields above say
   uint32_t other_rule = UINT32_MAX;  // of a rule that can never match: the one that takes its requests
 };
 

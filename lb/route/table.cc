@@ -1,0 +1,196 @@
+#include "lb/route/table.h"
+
+#include <xmmintrin.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "core/check.h"
+#include "lb/route/blocks.h"
+#include "lb/route/conditions.h"
+#include "lb/route/key_hash.h"
+#include "re2/re2.h"
+
+namespace weir::lb {
+namespace {
+
+// A block of ten paths, most often.
+constexpr size_t kPrefetchBytes = 8 * 64;
+
+struct Unobserved {
+  void Considered(const RouteStep&) {}
+};
+
+struct StepList {
+  std::vector<RouteStep>& steps;
+  void Considered(const RouteStep& step) { steps.push_back(step); }
+};
+
+}  // namespace
+
+// One match: from the best candidate to the worst, until one holds. The observer is told of each.
+template <typename Observer>
+class RouteTable::Walk {
+ public:
+  Walk(const RouteTable& table, const RouteRequest& request, Observer observer)
+      : table_(table), request_(request), observer_(observer) {}
+
+  RouteHit Run() {
+    const HostPoints host(request_.host, table_.seed_);
+    const HostBlock* const exact = table_.FindHost(request_.host, host.whole, false);
+    const PathPoints path(request_.path, table_.seed_, table_.most_points_, table_.longest_path_);
+    if (exact != nullptr && Search(*exact, HostKind::kExact, path)) return hit_;
+    // A star stands for one label at least, so an ending has fewer than the whole.
+    const uint32_t fewer = std::min(host.labels, kMaxWildcardLabels + 1);
+    uint32_t labels = table_.wildcard_labels_ & static_cast<uint32_t>((uint64_t{1} << fewer) - 1);
+    for (; labels != 0; labels &= ~std::bit_floor(labels)) {
+      const KeyPoint& point = host.points[std::bit_width(labels) - 1];
+      const HostBlock* block = table_.FindHost(request_.host.substr(point.end), ~point.hash, true);
+      if (block != nullptr && Search(*block, HostKind::kWildcard, path)) return hit_;
+    }
+    if (table_.any_host_ != kNoBlock) Search(table_.BlockAt(table_.any_host_), HostKind::kAny, path);
+    return hit_;
+  }
+
+ private:
+  bool Search(const HostBlock& block, HostKind kind, const PathPoints& path) {
+    step_ = {.host = kind};
+    return SearchExact(block, path) || SearchRegexes(block) || SearchPrefixes(block, path) ||
+           TryList(block.any_path, PathKind::kAny, 0);
+  }
+
+  bool SearchExact(const HostBlock& block, const PathPoints& path) {
+    if (!path.complete || path.count == 0) return false;
+    const uint32_t depth = path.count - 1;
+    if ((block.exact_depths >> depth & 1) == 0) return false;
+    const KeyPoint& point = path.points[depth];
+    const PathNode* const node = block.Find(request_.path.substr(0, point.end), point.hash);
+    const bool slash = point.end < request_.path.size();
+    return node != nullptr && TryList(node->lists[slash ? PathNode::kExactSlash : PathNode::kExact],
+                                      PathKind::kExact, static_cast<uint32_t>(request_.path.size()));
+  }
+
+  bool SearchRegexes(const HostBlock& block) {
+    for (uint32_t i = block.first_regex; i < block.first_regex + block.regex_count; ++i) {
+      const PathRegex& entry = table_.path_regexes_[i];
+      step_.path = PathKind::kRegex;
+      step_.path_bytes = 0;
+      if (!re2::RE2::FullMatch(request_.path, *table_.regexes_[entry.regex])) {
+        Fail(entry.candidate, {.part = RoutePart::kPathRegex, .element = entry.element});
+      } else if (Try(entry.candidate)) {
+        hit_.regex = entry.regex;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  bool SearchPrefixes(const HostBlock& block, const PathPoints& path) {
+    if (path.count == 0) return false;
+    uint64_t depths = block.prefix_depths & (~uint64_t{0} >> (kMaxRouteSegments - (path.count - 1)));
+    for (; depths != 0; depths &= ~std::bit_floor(depths)) {
+      const KeyPoint& point = path.points[std::bit_width(depths) - 1];
+      const PathNode* const node = block.Find(request_.path.substr(0, point.end), point.hash);
+      if (node == nullptr) continue;
+      // Where the path goes on, it does so with a slash: the prefix that has it is the longer one.
+      if (point.end < request_.path.size() &&
+          TryList(node->lists[PathNode::kPrefixSlash], PathKind::kPrefix, point.end + 1))
+        return true;
+      if (TryList(node->lists[PathNode::kPrefix], PathKind::kPrefix, point.end)) return true;
+    }
+    return false;
+  }
+
+  bool TryList(uint32_t list, PathKind kind, uint32_t path_bytes) {
+    if (list == kEmptyList) return false;
+    step_.path = kind;
+    step_.path_bytes = path_bytes;
+    if ((list & kInPlace) != 0) return Try(list & ~kInPlace);
+    const uint32_t* const candidates = &table_.lists_[list];
+    for (uint32_t i = 1; i <= candidates[0]; ++i) {
+      if (Try(candidates[i])) return true;
+    }
+    return false;
+  }
+
+  bool Try(uint32_t candidate) {
+    const uint32_t rule = candidate & kRuleMask;
+    if ((candidate & kConditional) != 0) {
+      const RouteConditions& conditions = table_.conditions_[table_.conditions_of_[rule]];
+      const RouteConditions::Failure failure = conditions.Check({.method = request_.method,
+                                                                 .query = request_.query,
+                                                                 .fields = request_.fields,
+                                                                 .client = &request_.client});
+      if (failure.part != RoutePart::kNone) {
+        Fail(candidate, failure);
+        return false;
+      }
+    }
+    Fail(candidate, {});
+    hit_ = {.rule = rule, .path = step_.path, .path_bytes = step_.path_bytes};
+    return true;
+  }
+
+  // Or none did.
+  void Fail(uint32_t candidate, RouteConditions::Failure failure) {
+    step_.rule = candidate & kRuleMask;
+    step_.failed = failure.part;
+    step_.failed_element = failure.element;
+    observer_.Considered(step_);
+  }
+
+  const RouteTable& table_;
+  const RouteRequest& request_;
+  Observer observer_;
+  RouteStep step_;
+  RouteHit hit_;
+};
+
+RouteTable::RouteTable() = default;
+RouteTable::~RouteTable() = default;
+
+const HostBlock& RouteTable::BlockAt(uint32_t line) const {
+  return *reinterpret_cast<const HostBlock*>(lines_[line].bytes);
+}
+
+const HostBlock* RouteTable::FindHost(std::string_view name, uint64_t hash, bool wildcard) const {
+  const auto tag = static_cast<uint32_t>(hash >> 32);
+  const auto mask = static_cast<uint32_t>(slots_.size() - 1);
+  for (uint32_t i = static_cast<uint32_t>(hash) & mask; slots_[i].line != kNoBlock; i = (i + 1) & mask) {
+    if (slots_[i].tag != tag) continue;
+    // The lines that will be looked at, side by side. Beyond the block they are a neighbour's, which does no
+    // harm, nor does an address without memory.
+    const char* const at = lines_[slots_[i].line].bytes;
+    for (size_t ahead = 0; ahead < kPrefetchBytes; ahead += sizeof(Line)) _mm_prefetch(at + ahead, _MM_HINT_T0);
+    const HostBlock& block = BlockAt(slots_[i].line);
+    if (block.name() == name && (block.wildcard != 0) == wildcard) return &block;
+  }
+  return nullptr;
+}
+
+RouteHit RouteTable::Match(const RouteRequest& request) const {
+  return Walk<Unobserved>(*this, request, {}).Run();
+}
+
+RouteHit RouteTable::Explain(const RouteRequest& request, std::vector<RouteStep>& steps) const {
+  return Walk<StepList>(*this, request, {steps}).Run();
+}
+
+RouteCaptures RouteTable::Capture(const RouteHit& hit, std::string_view path) const {
+  RouteCaptures captures;
+  if (hit.path == PathKind::kPrefix) {
+    WEIR_CHECK(hit.path_bytes <= path.size());
+    captures.remainder = path.substr(hit.path_bytes);
+  }
+  if (hit.path != PathKind::kRegex) return captures;
+  WEIR_CHECK(hit.regex < regexes_.size());
+  const re2::RE2& regex = *regexes_[hit.regex];
+  re2::StringPiece groups[RouteCaptures::kMaxGroups];
+  const int count = std::min<int>(regex.NumberOfCapturingGroups() + 1, RouteCaptures::kMaxGroups);
+  if (!regex.Match(path, 0, path.size(), re2::RE2::ANCHOR_BOTH, groups, count)) return captures;
+  captures.count = static_cast<uint32_t>(count);
+  for (int i = 0; i < count; ++i) captures.groups[i] = {groups[i].data(), groups[i].size()};
+  return captures;
+}
+
+}  // namespace weir::lb

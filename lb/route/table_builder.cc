@@ -1,0 +1,414 @@
+// RouteTable::Build: rules → hosts with their paths → blocks.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <map>
+#include <unordered_map>
+#include <utility>
+
+#include "core/check.h"
+#include "lb/http/chars.h"
+#include "lb/route/blocks.h"
+#include "lb/route/conditions.h"
+#include "lb/route/host.h"
+#include "lb/route/key_hash.h"
+#include "lb/route/path.h"
+#include "lb/route/table.h"
+#include "re2/re2.h"
+
+namespace weir::lb {
+namespace {
+
+constexpr http::CharSet kHostChars =
+    http::CharSet::Where([](char c) { return http::IsAlnum(c) || http::IsOneOf(c, "-_."); });
+constexpr http::CharSet kPathChars = http::CharSet::Where(
+    [](char c) { return c > 0x20 && c < 0x7f && !http::IsOneOf(c, "?#<>\"\\"); });
+
+constexpr size_t kMaxNameBytes = 253;
+
+bool IsName(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxNameBytes && kHostChars.HasAll(text) && text.front() != '.' &&
+         text.back() != '.' && text.find("..") == std::string_view::npos;
+}
+
+// Candidates in order, up to the first that takes whatever comes to it.
+struct Candidates {
+  std::vector<uint32_t> items;
+
+  bool closed() const { return !items.empty() && (items.back() & kConditional) == 0; }
+  uint32_t last_rule() const { return items.back() & kRuleMask; }
+};
+
+struct NodeDraft {
+  Candidates lists[PathNode::kLists];
+  KeyPoint point;
+  uint32_t depth = 0;
+};
+
+struct HostDraft {
+  std::string name;  // of a wildcard without "*."
+  bool wildcard = false;
+  std::map<std::string, NodeDraft, std::less<>> nodes;  // ordered: the same rules make the same table
+  Candidates any_path;
+  struct Regex {
+    uint32_t regex;
+    uint32_t element;
+    uint32_t candidate;
+  };
+  std::vector<Regex> regexes;
+  std::unordered_map<std::string, uint32_t> closed_regexes;  // pattern → the rule that takes all it matches
+};
+
+// How much of a rule another one with the same keys takes away.
+struct Shadow {
+  uint64_t keys = 0;
+  uint64_t taken = 0;
+  uint32_t by = UINT32_MAX;
+
+  void Count(uint32_t taker) {
+    ++keys;
+    if (taker == UINT32_MAX) return;
+    ++taken;
+    by = taker;
+  }
+  bool whole() const { return keys > 0 && taken == keys; }
+};
+
+// A path, prefix or regex of a rule, ready to be entered for each of its hosts.
+struct PathKey {
+  RoutePart part = RoutePart::kNone;  // kNone: any path
+  uint32_t element = 0;
+  std::string text;    // normal; of a regex the pattern
+  uint32_t regex = 0;  // in the table
+};
+
+}  // namespace
+
+class RouteTableBuilder {
+ public:
+  RouteTableBuilder(std::span<const RouteMatch> rules, const RouteOptions& options,
+                    std::vector<RouteProblem>& problems)
+      : rules_(rules), options_(options), problems_(problems), table_(new RouteTable) {}
+
+  std::unique_ptr<const RouteTable> Run() {
+    if (rules_.size() > RouteTable::kMaxRules) {
+      Error(0, RoutePart::kNone, 0, "expected at most " + std::to_string(RouteTable::kMaxRules) + " rules");
+      return nullptr;
+    }
+    table_->seed_ = Mix(options_.hash_seed ^ 0x94d049bb133111ebu, 0xd6e8feb86659fd93u);
+    for (uint32_t rule = 0; rule < rules_.size(); ++rule) AddRule(rule);
+    if (failed_) return nullptr;
+    LayOut();
+    return std::move(table_);
+  }
+
+ private:
+  void Error(uint32_t rule, RoutePart part, uint32_t element, std::string text) {
+    failed_ = true;
+    problems_.push_back({.rule = rule, .part = part, .element = element, .text = std::move(text)});
+  }
+  void Warn(uint32_t rule, RoutePart part, uint32_t element, std::string text, uint32_t other = UINT32_MAX) {
+    problems_.push_back({.is_error = false,
+                         .rule = rule,
+                         .part = part,
+                         .element = element,
+                         .text = std::move(text),
+                         .other_rule = other});
+  }
+
+  void AddRule(uint32_t rule) {
+    const RouteMatch& match = rules_[rule];
+    AddConditions(rule);
+    const std::vector<HostDraft*> hosts = HostsOf(rule);
+    const std::vector<PathKey> paths = PathsOf(rule);
+    keys_ += uint64_t{hosts.size()} * paths.size();
+    if (keys_ > RouteTable::kMaxKeys) {
+      if (!failed_) Error(rule, RoutePart::kNone, 0, "the hosts and paths of all rules make too many keys");
+      return;
+    }
+    const uint32_t candidate = rule | (RouteConditions::HasAny(match) ? kConditional : 0);
+    Shadow whole;
+    std::vector<Shadow> by_host(hosts.size());
+    std::vector<Shadow> by_path(paths.size());
+    for (size_t h = 0; h < hosts.size(); ++h) {
+      for (size_t p = 0; p < paths.size(); ++p) {
+        const uint32_t taker = Enter(*hosts[h], paths[p], candidate);
+        whole.Count(taker);
+        by_host[h].Count(taker);
+        by_path[p].Count(taker);
+      }
+    }
+    constexpr const char* kTaken = "can never match: a rule with the same host and path comes first";
+    if (whole.whole()) {
+      Warn(rule, RoutePart::kNone, 0, kTaken, whole.by);
+      return;
+    }
+    // With an error some hosts may be missing, and their places do not tell which.
+    for (size_t h = 0; h < hosts.size() && !failed_; ++h) {
+      if (by_host[h].whole()) Warn(rule, RoutePart::kHost, static_cast<uint32_t>(h), kTaken, by_host[h].by);
+    }
+    for (size_t p = 0; p < paths.size(); ++p) {
+      if (by_path[p].whole()) Warn(rule, paths[p].part, paths[p].element, kTaken, by_path[p].by);
+    }
+  }
+
+  void AddConditions(uint32_t rule) {
+    const size_t before = problems_.size();
+    table_->conditions_of_.push_back(static_cast<uint32_t>(table_->conditions_.size()));
+    if (!RouteConditions::HasAny(rules_[rule])) return;
+    table_->conditions_.push_back(RouteConditions::Compile(rules_[rule], rule, problems_));
+    failed_ |= problems_.size() > before;
+  }
+
+  // Those that are in order, made if they are new.
+  std::vector<HostDraft*> HostsOf(uint32_t rule) {
+    const std::vector<std::string>& texts = rules_[rule].hosts;
+    if (texts.empty()) return {&HostNamed("", false)};
+    std::vector<HostDraft*> hosts;
+    for (uint32_t i = 0; i < texts.size(); ++i) {
+      std::string_view text = texts[i];
+      const bool wildcard = text.starts_with("*.");
+      if (wildcard) text.remove_prefix(2);
+      char memory[kHostBytes];
+      // Without a port, which NormaliseHost would take away.
+      const bool address = text.starts_with('[') && text.ends_with(']') && !wildcard;
+      const std::string_view name =
+          address || text.find(':') == std::string_view::npos ? NormaliseHost(text, memory) : "";
+      if (name.empty() || !(address || IsName(name))) {
+        Error(rule, RoutePart::kHost, i, HostExpected(texts[i]));
+      } else if (wildcard && std::count(name.begin(), name.end(), '.') >= kMaxWildcardLabels) {
+        Error(rule, RoutePart::kHost, i,
+              "expected at most " + std::to_string(kMaxWildcardLabels) + " labels behind the star");
+      } else {
+        hosts.push_back(&HostNamed(std::string(name), wildcard));
+      }
+    }
+    return hosts;
+  }
+
+  static std::string HostExpected(std::string_view text) {
+    if (text == "*") return "expected a host; a rule without one is for every host";
+    if (text.find('*') != std::string_view::npos) return "expected the star as the whole first label: *.a.example";
+    if (text.find(':') != std::string_view::npos) return "expected a host without a port; IPv6 in brackets";
+    return "expected a host name in ASCII (xn--... for others), *.NAME, an IPv4 address, or an IPv6 one in "
+           "brackets";
+  }
+
+  HostDraft& HostNamed(std::string name, bool wildcard) {
+    const auto [at, is_new] = host_index_.try_emplace((wildcard ? "*." : "") + name, hosts_.size());
+    if (is_new) {
+      hosts_.push_back(std::make_unique<HostDraft>());
+      hosts_.back()->name = std::move(name);
+      hosts_.back()->wildcard = wildcard;
+    }
+    return *hosts_[at->second];
+  }
+
+  std::vector<PathKey> PathsOf(uint32_t rule) {
+    const RouteMatch& match = rules_[rule];
+    std::vector<PathKey> keys;
+    if (match.paths.empty() && match.path_prefixes.empty() && match.path_regexes.empty()) keys.emplace_back();
+    for (uint32_t i = 0; i < match.paths.size(); ++i)
+      AddPath(rule, RoutePart::kPath, i, match.paths[i], keys);
+    for (uint32_t i = 0; i < match.path_prefixes.size(); ++i)
+      AddPath(rule, RoutePart::kPathPrefix, i, match.path_prefixes[i], keys);
+    for (uint32_t i = 0; i < match.path_regexes.size(); ++i) {
+      std::string error;
+      std::unique_ptr<re2::RE2> regex = CompileRegex(match.path_regexes[i], &error);
+      if (regex == nullptr) {
+        Error(rule, RoutePart::kPathRegex, i, "bad regular expression: " + error);
+        continue;
+      }
+      keys.push_back({.part = RoutePart::kPathRegex,
+                      .element = i,
+                      .text = match.path_regexes[i],
+                      .regex = static_cast<uint32_t>(table_->regexes_.size())});
+      table_->regexes_.push_back(std::move(regex));
+    }
+    return keys;
+  }
+
+  void AddPath(uint32_t rule, RoutePart part, uint32_t element, const std::string& text,
+               std::vector<PathKey>& keys) {
+    const bool star = part == RoutePart::kPath && text == "*";
+    if (!star && !text.starts_with('/')) {
+      Error(rule, part, element, "expected a path that begins with /");
+      return;
+    }
+    if (!kPathChars.HasAll(text)) {
+      Error(rule, part, element,
+            "expected a path without query, in printable ASCII; other characters percent-encoded");
+      return;
+    }
+    std::string memory(MaxNormalBytes(text), '\0');
+    const NormalTarget normal = NormaliseTarget(text, options_.path, memory.data());
+    if (!normal.ok()) {
+      Error(rule, part, element, normal.error);
+      return;
+    }
+    PathKey key{.part = part, .element = element, .text = std::string(normal.path())};
+    const PathPoints points(key.text, table_->seed_, kMaxRouteSegments + 1, UINT32_MAX);
+    if (!points.complete) {
+      Error(rule, part, element, "expected at most " + std::to_string(kMaxRouteSegments) + " segments");
+      return;
+    }
+    if (key.text != text) Warn(rule, part, element, "is matched as " + key.text);
+    keys.push_back(std::move(key));
+  }
+
+  // Returns the earlier rule that takes all that would come to this candidate, else UINT32_MAX.
+  uint32_t Enter(HostDraft& host, const PathKey& key, uint32_t candidate) {
+    const uint32_t rule = candidate & kRuleMask;
+    if (key.part == RoutePart::kPathRegex) {
+      const auto closed = host.closed_regexes.find(key.text);
+      if (closed != host.closed_regexes.end()) return closed->second == rule ? UINT32_MAX : closed->second;
+      host.regexes.push_back({key.regex, key.element, candidate});
+      if ((candidate & kConditional) == 0) host.closed_regexes.emplace(key.text, rule);
+      return UINT32_MAX;
+    }
+    Candidates& list = key.part == RoutePart::kNone ? host.any_path : ListOf(host, key);
+    if (!list.items.empty() && list.last_rule() == rule) return UINT32_MAX;  // given twice
+    if (list.closed()) return list.last_rule();
+    list.items.push_back(candidate);
+    return UINT32_MAX;
+  }
+
+  Candidates& ListOf(HostDraft& host, const PathKey& key) {
+    const PathPoints points(key.text, table_->seed_, kMaxRouteSegments + 1, UINT32_MAX);
+    const KeyPoint& point = points.points[points.count - 1];
+    const bool slash = point.end < key.text.size();
+    const bool prefix = key.part == RoutePart::kPathPrefix;
+    table_->most_points_ = std::max(table_->most_points_, points.count);
+    table_->longest_path_ = std::max(table_->longest_path_, point.end);
+    NodeDraft& node = host.nodes[key.text.substr(0, point.end)];
+    node.point = point;
+    node.depth = points.count - 1;
+    return node.lists[prefix ? (slash ? PathNode::kPrefixSlash : PathNode::kPrefix)
+                             : (slash ? PathNode::kExactSlash : PathNode::kExact)];
+  }
+
+  void LayOut() {
+    table_->slots_.assign(std::bit_ceil(2 * hosts_.size() + 1), {.line = RouteTable::kNoBlock});
+    for (const std::unique_ptr<HostDraft>& host : hosts_) {
+      const uint32_t line = LayOutHost(*host);
+      if (host->name.empty()) {
+        table_->any_host_ = line;
+      } else {
+        EnterHost(*host, line);
+      }
+    }
+  }
+
+  void EnterHost(const HostDraft& host, uint32_t line) {
+    const HostPoints points(host.name, table_->seed_);
+    if (host.wildcard) table_->wildcard_labels_ |= 1u << points.labels;
+    const uint64_t hash = host.wildcard ? ~points.whole : points.whole;
+    const size_t mask = table_->slots_.size() - 1;
+    size_t i = hash & mask;
+    while (table_->slots_[i].line != RouteTable::kNoBlock) i = (i + 1) & mask;
+    table_->slots_[i] = {.tag = static_cast<uint32_t>(hash >> 32), .line = line};
+  }
+
+  // Returns where the block is.
+  uint32_t LayOutHost(const HostDraft& host) {
+    HostBlock block = {};
+    block.name_bytes = static_cast<uint32_t>(host.name.size());
+    block.wildcard = host.wildcard ? 1 : 0;
+    block.slot_count = host.nodes.empty() ? 0 : static_cast<uint32_t>(std::bit_ceil(host.nodes.size() * 3 / 2 + 1));
+    block.any_path = LayOutList(host.any_path);
+    block.first_regex = static_cast<uint32_t>(table_->path_regexes_.size());
+    block.regex_count = static_cast<uint32_t>(host.regexes.size());
+    for (const HostDraft::Regex& regex : host.regexes)
+      table_->path_regexes_.push_back({regex.regex, regex.element, regex.candidate});
+
+    std::vector<PathSlot> slots(block.slot_count);
+    std::string nodes;
+    const size_t slots_at = sizeof(HostBlock) + RoundedUp(host.name.size());
+    const size_t nodes_at = slots_at + slots.size() * sizeof(PathSlot);
+    for (const auto& [text, draft] : host.nodes) {
+      uint64_t& depths_exact = block.exact_depths;
+      const auto has = [&](PathNode::List list) { return !draft.lists[list].items.empty(); };
+      if (has(PathNode::kExact) || has(PathNode::kExactSlash)) depths_exact |= uint64_t{1} << draft.depth;
+      if (has(PathNode::kPrefix) || has(PathNode::kPrefixSlash))
+        block.prefix_depths |= uint64_t{1} << draft.depth;
+      size_t i = draft.point.hash & (slots.size() - 1);
+      while (slots[i].node != 0) i = (i + 1) & (slots.size() - 1);
+      slots[i] = {.tag = static_cast<uint32_t>(draft.point.hash >> 32),
+                  .node = static_cast<uint32_t>(nodes_at + nodes.size())};
+      AppendNode(text, draft, nodes);
+    }
+
+    const size_t bytes = nodes_at + nodes.size();
+    const auto line = table_->lines_.size();
+    constexpr size_t kLineBytes = sizeof(RouteTable::Line);
+    table_->lines_.resize(line + (bytes + kLineBytes - 1) / kLineBytes);
+    char* const at = table_->lines_[line].bytes;
+    memcpy(at, &block, sizeof(block));
+    memcpy(at + sizeof(block), host.name.data(), host.name.size());
+    if (!slots.empty()) memcpy(at + slots_at, slots.data(), slots.size() * sizeof(PathSlot));
+    memcpy(at + nodes_at, nodes.data(), nodes.size());
+    return static_cast<uint32_t>(line);
+  }
+
+  void AppendNode(const std::string& text, const NodeDraft& draft, std::string& nodes) {
+    PathNode node;
+    for (uint32_t i = 0; i < PathNode::kLists; ++i) node.lists[i] = LayOutList(draft.lists[i]);
+    node.text_bytes = static_cast<uint32_t>(text.size());
+    nodes.append(reinterpret_cast<const char*>(&node), sizeof(node));
+    nodes.append(text);
+    nodes.resize(RoundedUp(nodes.size()));
+  }
+
+  uint32_t LayOutList(const Candidates& candidates) {
+    const std::vector<uint32_t>& items = candidates.items;
+    if (items.empty()) return kEmptyList;
+    if (items.size() == 1) return items.front() | kInPlace;
+    const auto at = static_cast<uint32_t>(table_->lists_.size());
+    table_->lists_.push_back(static_cast<uint32_t>(items.size()));
+    table_->lists_.insert(table_->lists_.end(), items.begin(), items.end());
+    return at;
+  }
+
+  static size_t RoundedUp(size_t bytes) { return (bytes + 3) / 4 * 4; }
+
+  const std::span<const RouteMatch> rules_;
+  const RouteOptions& options_;
+  std::vector<RouteProblem>& problems_;
+  std::unique_ptr<RouteTable> table_;
+  bool failed_ = false;
+  uint64_t keys_ = 0;
+  std::vector<std::unique_ptr<HostDraft>> hosts_;
+  std::unordered_map<std::string, size_t> host_index_;  // by name as a rule writes it
+};
+
+std::unique_ptr<const RouteTable> RouteTable::Build(std::span<const RouteMatch> rules,
+                                                    const RouteOptions& options,
+                                                    std::vector<RouteProblem>& problems) {
+  return RouteTableBuilder(rules, options, problems).Run();
+}
+
+const char* Name(RoutePart part) {
+  switch (part) {
+    case RoutePart::kNone:
+      return "rule";
+    case RoutePart::kHost:
+      return "host";
+    case RoutePart::kPath:
+      return "path";
+    case RoutePart::kPathPrefix:
+      return "path prefix";
+    case RoutePart::kPathRegex:
+      return "path regex";
+    case RoutePart::kMethod:
+      return "method";
+    case RoutePart::kHeader:
+      return "header";
+    case RoutePart::kQuery:
+      return "query parameter";
+    case RoutePart::kClient:
+      return "client";
+  }
+  return "";
+}
+
+}  // namespace weir::lb
