@@ -23,6 +23,7 @@
 #include "lb/http/response.h"
 #include "lb/http/trailers.h"
 #include "lb/log/access_log.h"
+#include "lb/route/host.h"
 #include "lb/stats.h"
 #include "lb/upstream/upstream.h"
 
@@ -56,13 +57,23 @@ class Proxy {
   // In Via (RFC 9110 section 7.6.3).
   std::string_view via_name() const { return via_name_; }
   Upstreams& upstreams() { return upstreams_; }
-  // Where connections of a listener (an index in Settings::listeners) go.
-  UpstreamPool& PoolOf(uint16_t listener) { return upstreams_.pool(settings_.listeners[listener].upstream); }
+  const ListenerSettings& ListenerOf(const ClientConnection& client) const {
+    return settings_.listeners[client.listener];
+  }
   AccessLog* log() { return log_; }
   Scope& scope() { return scope_; }
   http::RequestHead& request_head() { return request_head_; }
   http::ResponseHead& response_head() { return response_head_; }
   http::Trailers& trailers() { return trailers_; }
+  // Room for a target in another spelling.
+  char* target_scratch() { return target_scratch_.get(); }
+  struct HostScratch {
+    // `name` with the port that the authority `from` has.
+    std::string_view WithPortOf(std::string_view from, std::string_view name);
+    char host[kHostBytes];
+    char authority[kHostBytes + 8];
+  };
+  HostScratch& host_scratch() { return host_scratch_; }
   uint32_t client_count() const { return clients_.size(); }
   std::string_view date();
   // Host for an HTTP/1.0 request that names none.
@@ -109,6 +120,8 @@ class Proxy {
   http::RequestHead request_head_;
   http::ResponseHead response_head_;
   http::Trailers trailers_;
+  const std::unique_ptr<char[]> target_scratch_;
+  HostScratch host_scratch_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   int reserve_fd_ = -1;  // given up for a moment when descriptors run out, to tell a waiting client
   bool draining_ = false;

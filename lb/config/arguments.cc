@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <memory>
 #include <optional>
+
+#include "lb/config/read_file.h"
 
 namespace weir::lb {
 namespace {
@@ -20,18 +20,6 @@ std::string_view Trim(std::string_view text) {
 }
 
 std::string Quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
-
-// The file's text, or errno.
-std::optional<std::string> ReadWholeFile(const std::string& path) {
-  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "re"), &std::fclose);
-  if (file == nullptr) return std::nullopt;
-  std::string text;
-  char piece[4096];
-  size_t length;
-  while ((length = std::fread(piece, 1, sizeof(piece), file.get())) > 0) text.append(piece, length);
-  if (std::ferror(file.get()) != 0) return std::nullopt;
-  return text;
-}
 
 class Walker {
  public:
@@ -86,6 +74,10 @@ void Walker::Given(std::string_view name, std::optional<std::string_view> value)
     result_.version = true;
   } else if (name == "markdown") {
     result_.markdown = true;
+  } else if (name == "configuration") {
+    result_.configuration = true;
+  } else if (name == "schema") {
+    result_.schema = true;
   } else if (name == "flagfile") {
     if (value) return ReadFiles(*value);
     Error("--flagfile: the value is missing: --flagfile=FILE");

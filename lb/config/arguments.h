@@ -25,7 +25,10 @@ struct Arguments {
   std::vector<std::string> errors;
   bool help = false;
   bool version = false;
+  // Of `weir help`: which reference.
   bool markdown = false;
+  bool configuration = false;
+  bool schema = false;
 };
 
 Arguments WalkArguments(std::span<const std::string_view> arguments);

@@ -5,8 +5,12 @@
 #include <map>
 #include <vector>
 
+#include "absl/flags/flag.h"
 #include "lb/config/arguments.h"
 #include "lb/config/describe.h"
+#include "lb/config/document.h"
+#include "lb/config/file_reader.h"
+#include "lb/config/reference.h"
 #include "lb/config/resolve.h"
 #include "lb/config/version.h"
 
@@ -45,26 +49,49 @@ Command FindCommand(const Arguments& arguments, std::vector<std::string>& errors
   return Command::kRun;
 }
 
-// Sets the flags in an order in which the last one wins: those of the files first.
-void SetFlags(const Arguments& arguments, std::vector<std::string>& errors) {
+// False: `expected` says what was; `text` is cut to the part that was wrong.
+bool SetValue(const FlagRow& row, std::string_view& text, std::string& expected) {
+  for (std::string_view rest = text;;) {
+    const size_t end = row.list ? std::min(rest.find(','), rest.size()) : rest.size();
+    if (!row.set(rest.substr(0, end), &expected)) {
+      text = rest.substr(0, end);
+      return false;
+    }
+    if (end == rest.size()) return true;
+    rest.remove_prefix(end + 1);
+  }
+}
+
+// Sets the flags in an order in which the last one wins: what the configuration file says, then the flag
+// files, then the command line.
+void SetFlags(const Arguments& arguments, std::span<const GivenKey> from_config, Problems& problems,
+              SaidKeys& said) {
   for (const FlagRow& row : FlagTable()) row.reset();
+  std::map<const FlagRow*, bool> configured;
+  for (const GivenKey& given : from_config) {
+    std::string expected;
+    std::string_view text = given.text;
+    configured[given.row] = true;
+    if (!SetValue(*given.row, text, expected)) {
+      problems.Error(given.place, given.row->file_key, "\"" + std::string(text) + "\": " + expected);
+    }
+  }
   for (const bool from_file : {true, false}) {
     std::map<const FlagRow*, std::string> first;  // where a flag that is no list was given
     for (const GivenFlag& given : arguments.flags) {
       if (given.from_file != from_file) continue;
-      const std::string flag = given.where + "--" + std::string(given.row->name) + ": ";
+      const std::string flag = given.where + "--" + std::string(given.row->name);
       if (!given.row->list && !first.emplace(given.row, given.where).second) {
-        errors.push_back(flag + "\"" + given.text + "\": the flag is given twice");
+        problems.Error({}, flag, "\"" + given.text + "\": the flag is given twice");
         continue;
       }
-      for (std::string_view rest = given.text;;) {
-        const size_t end = given.row->list ? std::min(rest.find(','), rest.size()) : rest.size();
-        const std::string_view text = rest.substr(0, end);
-        std::string expected;
-        if (!given.row->set(text, &expected))
-          errors.push_back(flag + "\"" + std::string(text) + "\": " + expected);
-        if (end == rest.size()) break;
-        rest.remove_prefix(end + 1);
+      // To a list of flags is added, a list of the file is replaced.
+      if (std::exchange(configured[given.row], false)) given.row->reset();
+      if (!given.row->file_key.empty()) said[std::string(given.row->file_key)] = Place();
+      std::string expected;
+      std::string_view text = given.text;
+      if (!SetValue(*given.row, text, expected)) {
+        problems.Error({}, flag, "\"" + std::string(text) + "\": " + expected);
       }
     }
   }
@@ -78,14 +105,28 @@ CommandLine Print(Command command, std::string text) {
   return result;
 }
 
-CommandLine Refuse(Command command, const std::vector<std::string>& errors) {
+CommandLine Refuse(Command command, const Problems& problems) {
   CommandLine result;
   result.command = command;
   result.exit = true;
   result.exit_code = 1;
-  for (const std::string& error : errors) result.err += "weir: " + error + "\n";
-  result.err += "weir: `weir help` lists all flags\n";
+  // No warnings: beside mistakes most of them are their consequences.
+  for (const std::string& error : problems.Errors()) result.err += error + "\n";
+  // Whose mistakes are all in the file looks there, not at the flags.
+  if (problems.files.empty()) result.err += "weir: `weir help` lists all flags\n";
   return result;
+}
+
+// The last one that was given, a flag file's only if the command line has none.
+std::string ConfigPath(const Arguments& arguments) {
+  std::string path;
+  bool from_file = true;
+  for (const GivenFlag& given : arguments.flags) {
+    if (given.row->name != "config" || (given.from_file && !from_file)) continue;
+    path = given.text;
+    from_file = given.from_file;
+  }
+  return path;
 }
 
 }  // namespace
@@ -94,17 +135,31 @@ CommandLine ParseCommandLine(std::span<const std::string_view> arguments, const 
   Arguments given = WalkArguments(arguments);
   std::vector<std::string> errors = std::move(given.errors);
   const Command command = FindCommand(given, errors);
+  if (command == Command::kHelp && given.configuration) return Print(command, ConfigurationMarkdown());
+  if (command == Command::kHelp && given.schema) return Print(command, ConfigurationSchema());
   if (command == Command::kHelp) return Print(command, given.markdown ? FlagsMarkdown() : HelpText());
   if (command == Command::kVersion) return Print(command, "weir " + std::string(kVersion) + "\n");
-  SetFlags(given, errors);
-  // A flag that could not be understood would only look like one that is missing.
-  if (!errors.empty()) return Refuse(command, errors);
-  Settings settings = ResolveFlags(machine, command == Command::kDemo, errors);
-  if (!errors.empty()) return Refuse(command, errors);
-  if (command == Command::kCheck) return Print(command, DescribeSettings(settings));
+  Problems problems;
+  for (const std::string& error : errors) problems.Error({}, "", error);
+  std::vector<ConfigNode> documents;
+  if (const std::string path = ConfigPath(given); !path.empty()) documents = LoadDocument(path, problems);
+  SaidKeys said;
+  const std::vector<GivenKey> from_config = ReadGlobals(documents, problems, said);
+  SetFlags(given, from_config, problems, said);
+  // A flag that could not be understood would only look like one that is missing. In the file everything is
+  // told at once, unless nothing of it could be read.
+  const bool file_is_bad = documents.empty() && !absl::GetFlag(FLAGS_config).value.empty();
+  if (!problems.ok() && (documents.empty() || file_is_bad)) return Refuse(command, problems);
+  Settings settings = Resolve(machine, command == Command::kDemo, documents, problems, said);
+  if (!problems.ok()) return Refuse(command, problems);
   CommandLine result;
-  result.command = command;
-  result.settings = std::move(settings);
+  if (command == Command::kCheck) {
+    result = Print(command, DescribeSettings(settings, said, problems));
+  } else {
+    result.command = command;
+    result.settings = std::move(settings);
+  }
+  for (const std::string& warning : problems.Warnings()) result.err += warning + "\n";
   return result;
 }
 

@@ -1,5 +1,6 @@
 #include "lb/config/describe.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
@@ -27,9 +28,7 @@ std::string MiB(uint64_t bytes) {
   return text;
 }
 
-}  // namespace
-
-std::string DescribeSettings(const Settings& settings) {
+std::string FlagFile(const Settings& settings) {
   std::string out =
       "# weir " + std::string(kVersion) + ": the configuration is valid; this is a flag file of it\n";
   FlagGroup group = FlagGroup::kStopping;
@@ -42,6 +41,225 @@ std::string DescribeSettings(const Settings& settings) {
     // What is off has no value to give.
     out.append(value.empty() ? "# --" : "--").append(row.name).append("=").append(value).append("\n");
   }
+  return out;
+}
+
+// Text as YAML reads it back: in quotes unless it cannot be anything but text (or a number).
+std::string Yaml(std::string_view text) {
+  const bool plain = !text.empty() &&
+                     std::all_of(text.begin(), text.end(),
+                                 [](char c) {
+                                   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                                          (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.' ||
+                                          c == ':' || c == '/' || c == '+';
+                                 }) &&
+                     text.front() != '-' && text.back() != ':' && text != "null";
+  if (plain) return std::string(text);
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    if (c == '\n') {
+      quoted += "\\n";
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "\"";
+}
+
+std::string YamlList(const std::vector<std::string>& texts) {
+  std::string list;
+  for (const std::string& text : texts) absl::StrAppend(&list, list.empty() ? "" : ", ", Yaml(text));
+  return texts.size() == 1 ? list : "[" + list + "]";
+}
+
+std::string Conditions(const std::vector<ValueCondition>& conditions) {
+  std::string text;
+  for (const ValueCondition& condition : conditions) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", Yaml(condition.name), ": ");
+    switch (condition.test) {
+      case ValueCondition::Test::kPresent:
+        text += "{present: true}";
+        break;
+      case ValueCondition::Test::kAbsent:
+        text += "{present: false}";
+        break;
+      case ValueCondition::Test::kExact:
+        text += Yaml(condition.value);
+        break;
+      case ValueCondition::Test::kPrefix:
+        absl::StrAppend(&text, "{prefix: ", Yaml(condition.value), "}");
+        break;
+      case ValueCondition::Test::kRegex:
+        absl::StrAppend(&text, "{regex: ", Yaml(condition.value), "}");
+        break;
+    }
+  }
+  return "{" + text + "}";
+}
+
+// A configuration file that says everything.
+class FileForm {
+ public:
+  FileForm(const Settings& settings, const SaidKeys& said, const Problems& problems)
+      : settings_(settings), said_(said), problems_(problems) {}
+
+  std::string Write() {
+    out_ = absl::StrCat("# weir ", std::string(kVersion),
+                        ": the configuration is valid; this is all of it, and where it was said\n");
+    Globals("");
+    for (const char* group : {"timeouts", "limits"}) {
+      absl::StrAppend(&out_, group, ":\n");
+      Globals(std::string(group) + ".");
+    }
+    out_ += "paths:\n";
+    Line(2, "merge_slashes", settings_.paths.merge_slashes ? "true" : "false", "paths.merge_slashes");
+    Line(2, "escaped_slashes", settings_.paths.escaped_slashes == EscapedSlashes::kReject ? "reject" : "keep",
+         "paths.escaped_slashes");
+    Listeners();
+    Upstreams();
+    Routes();
+    return std::move(out_);
+  }
+
+ private:
+  static constexpr size_t kOriginColumn = 60;
+
+  // Of a key that was not said here the first of `inherits` that was.
+  std::string Origin(const std::string& key, const std::vector<std::string>& inherits) const {
+    const auto at = said_.find(key);
+    if (at == said_.end()) {
+      for (const std::string& other : inherits) {
+        if (said_.contains(other)) return other;
+      }
+      return "default";
+    }
+    if (at->second.line > 0) return problems_.Where(at->second);
+    for (const FlagRow& row : FlagTable()) {
+      if (row.file_key == key) return "--" + std::string(row.name);
+    }
+    return "";
+  }
+  void Line(size_t indent, const std::string& name, const std::string& value, const std::string& key,
+            const std::vector<std::string>& inherits = {}) {
+    std::string line(indent, ' ');
+    absl::StrAppend(&line, name, ": ", value);
+    line.append(line.size() < kOriginColumn ? kOriginColumn - line.size() : 1, ' ');
+    absl::StrAppend(&out_, line, "# ", Origin(key, inherits), "\n");
+  }
+  void Globals(const std::string& prefix) {
+    for (const FlagRow& row : FlagTable()) {
+      const std::string_view key = row.file_key;
+      if (key.empty() || !key.starts_with(prefix)) continue;
+      const std::string name(key.substr(prefix.size()));
+      const std::string value = row.resolved(settings_);
+      if (name.find('.') != std::string::npos || value.empty()) continue;
+      Line(prefix.empty() ? 0 : 2, name, row.list ? "[" + value + "]" : Yaml(value), std::string(key));
+    }
+  }
+  void Listeners() {
+    out_ += "listeners:\n";
+    for (size_t i = 0; i < settings_.listeners.size(); ++i) {
+      const ListenerSettings& listener = settings_.listeners[i];
+      const std::string key = absl::StrCat("listeners[", i, "].");
+      Line(2, "- address", "\"" + listener.address.ToString() + "\"", key + "address");
+      Line(4, "protocol", listener.protocol == Protocol::kTcp ? "tcp" : "http", key + "protocol");
+      if (listener.routes == ListenerSettings::kNone) {
+        Line(4, "upstream", Yaml(settings_.upstreams[listener.direct.upstream].name), key + "upstream");
+      } else {
+        Line(4, "routes", Yaml(settings_.routes[listener.routes].name), key + "routes");
+      }
+    }
+  }
+  void Values(size_t indent, const std::vector<KeyValue>& values, const std::string& key,
+              const std::vector<std::string>& inherits) {
+    for (const KeyValue& value : values) {
+      std::vector<std::string> others;
+      for (const std::string& other : inherits) others.push_back(other + value.key);
+      Line(indent, value.key, Yaml(value.value), key + value.key, others);
+    }
+  }
+  void Upstreams() {
+    out_ += "upstreams:\n";
+    for (const UpstreamSettings& upstream : settings_.upstreams) {
+      const std::string key = "upstreams." + upstream.name + ".";
+      absl::StrAppend(&out_, "  ", Yaml(upstream.name), ":\n");
+      Values(4, ValuesOf(upstream), key, {"limits."});
+      out_ += "    endpoints:\n";
+      for (const EndpointSettings& endpoint : upstream.endpoints) {
+        absl::StrAppend(&out_, "      - {address: \"", endpoint.address.ToString(),
+                        "\", weight: ", endpoint.weight, "}");
+        if (endpoint.text != endpoint.address.ToString()) absl::StrAppend(&out_, "  # ", endpoint.text);
+        out_ += "\n";
+      }
+      out_ += "    timeouts:\n";
+      Values(6, TimeoutsOf(upstream), key + "timeouts.", {"timeouts."});
+    }
+  }
+  void Routes() {
+    if (!settings_.routes.empty()) out_ += "routes:\n";
+    for (const RouteList& list : settings_.routes) {
+      absl::StrAppend(&out_, "  ", Yaml(list.name), ":\n");
+      for (size_t i = 0; i < list.routes.size(); ++i) {
+        Route(list.matches[i], list.routes[i], absl::StrCat("routes.", list.name, "[", i, "]."));
+      }
+    }
+  }
+  void Route(const RouteMatch& match, const RouteSettings& route, const std::string& key) {
+    absl::StrAppend(&out_, "    - match: {");
+    const char* comma = "";
+    const auto part = [&](const char* name, const std::string& value) {
+      absl::StrAppend(&out_, comma, name, ": ", value);
+      comma = ", ";
+    };
+    if (!match.hosts.empty()) part("host", YamlList(match.hosts));
+    if (!match.paths.empty()) part("path", YamlList(match.paths));
+    if (!match.path_prefixes.empty()) part("path_prefix", YamlList(match.path_prefixes));
+    if (!match.path_regexes.empty()) part("path_regex", YamlList(match.path_regexes));
+    if (!match.methods.empty()) part("method", YamlList(match.methods));
+    if (!match.headers.empty()) part("headers", Conditions(match.headers));
+    if (!match.query.empty()) part("query", Conditions(match.query));
+    if (!match.clients.empty()) {
+      std::vector<std::string> clients;
+      for (const Network& network : match.clients) clients.push_back(network.ToString());
+      part("client", YamlList(clients));
+    }
+    absl::StrAppend(&out_, "}  # ", route.where, "\n");
+    switch (route.action) {
+      case RouteSettings::Action::kUpstream: {
+        const std::string& upstream = settings_.upstreams[route.upstream].name;
+        Line(6, "upstream", Yaml(upstream), key + "upstream");
+        Line(6, "retries", absl::StrCat(route.retries), key + "retries",
+             {"upstreams." + upstream + ".retries", "limits.retries"});
+        out_ += "      timeouts:\n";
+        Values(8, TimeoutsOf(route), key + "timeouts.",
+               {"upstreams." + upstream + ".timeouts.", "timeouts."});
+        break;
+      }
+      case RouteSettings::Action::kRedirect:
+        absl::StrAppend(&out_, "      redirect: {to: ", Yaml(route.location.text()),
+                        ", status: ", route.status, "}\n");
+        break;
+      case RouteSettings::Action::kRespond:
+        absl::StrAppend(&out_, "      respond: {status: ", route.status);
+        if (!route.body.empty()) {
+          absl::StrAppend(&out_, ", content_type: ", Yaml(route.content_type), ", body: ", Yaml(route.body));
+        }
+        out_ += "}\n";
+        break;
+    }
+  }
+
+  const Settings& settings_;
+  const SaidKeys& said_;
+  const Problems& problems_;
+  std::string out_;
+};
+
+}  // namespace
+
+std::string DescribeSettings(const Settings& settings, const SaidKeys& said, const Problems& problems) {
+  std::string out = settings.config.empty() ? FlagFile(settings) : FileForm(settings, said, problems).Write();
 
   const MemoryBudget budget = ComputeBudget(settings);
   out += "\n# Memory, if every bound is reached at once\n";

@@ -7,69 +7,75 @@
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 
-// The table. SPECIAL(name, group, type, default in words, setting, sentence): resolve.cc works the setting
-// out. FIELD(name, group, type, setting, sentence): the value is the setting, and the setting's default the
-// flag's.
-#define WEIR_FLAGS(SPECIAL, FIELD)                                                                           \
-  SPECIAL(listen, kService, ListenerList, "required", listeners,                                             \
-          "Where clients connect: http://ADDRESS:PORT or tcp://ADDRESS:PORT. [::] is IPv6 alone.")           \
-  SPECIAL(backends, kService, BackendList, "required", upstreams,                                            \
-          "Where requests and connections go; names are resolved at start. WEIGHT: 1 to 1000.")              \
-  FIELD(balance, kService, BalanceName, upstream_defaults.balance,                                           \
-        "round_robin: endpoints take turns. least_conn: the one with the least in flight. Both by weight.")  \
-  SPECIAL(admin, kService, OptionalAddress, "off", admin,                                                    \
-          "Where /metrics, /healthz and /stats are served. Not for the public.")                             \
-  FIELD(access_log, kService, PathText, access_log,                                                          \
-        "A file that gets a line of JSON per request or TCP connection; - is standard output.")              \
-  SPECIAL(via_name, kService, TokenText, "weir- and eight random digits", via_name,                          \
-          "What this instance calls itself in Via. A request that names it already has come round: 508.")    \
-  SPECIAL(shards, kMachine, ShardCount, "0: one per CPU", shards,                                            \
-          "Threads that serve, each with an io_uring of its own.")                                           \
-  SPECIAL(cpus, kMachine, CpuList, "all that are allowed", cpus,                                             \
-          "CPUs to run on, as numbers and ranges; shards are pinned to them in this order.")                 \
-  SPECIAL(max_connections, kMachine, ConnectionCount, "0: what the limit of open files allows",              \
-          max_connections, "Client connections at one time; more get 503, or are closed (TCP).")             \
-  SPECIAL(buffer_memory, kMachine, BufferMemory, "0: a 16th of the memory, 64MiB to 1GiB",                   \
-          buffer_memory_bytes, "For bytes on their way from socket to socket, all shards together.")         \
-  FIELD(client_header_timeout, kTimeouts, Patience, timeouts.client_header_ms,                               \
-        "From a request's first byte (or from accept) to the end of its head.")                              \
-  FIELD(client_body_timeout, kTimeouts, Patience, timeouts.client_body_ms,                                   \
-        "Between two reads of a request body.")                                                              \
-  FIELD(client_send_timeout, kTimeouts, Patience, timeouts.client_send_ms,                                   \
-        "A client that acknowledges nothing of what is sent to it.")                                         \
-  FIELD(keep_alive_timeout, kTimeouts, Patience, timeouts.keep_alive_ms,                                     \
-        "An idle client connection between two requests.")                                                   \
-  FIELD(connect_timeout, kTimeouts, Patience, timeouts.connect_ms, "One attempt to connect to an endpoint.") \
-  FIELD(response_timeout, kTimeouts, Patience, timeouts.response_ms,                                         \
-        "From the whole request sent to the head of the response.")                                          \
-  FIELD(upstream_body_timeout, kTimeouts, Patience, timeouts.upstream_body_ms,                               \
-        "Between two reads of a response body, or a send of a request body that makes no progress.")         \
-  FIELD(request_timeout, kTimeouts, OptionalPatience, timeouts.request_ms,                                   \
-        "A whole request with its response; 0 is no limit.")                                                 \
-  FIELD(tcp_idle_timeout, kTimeouts, Patience, timeouts.tcp_idle_ms,                                         \
-        "TCP connections and tunnels: no byte in either direction.")                                         \
-  FIELD(upstream_idle_timeout, kTimeouts, Patience, upstream_defaults.idle_ms,                               \
-        "An idle connection kept to an endpoint; choose less than the endpoint's own patience.")             \
-  FIELD(retries, kLimits, RetryCount, retries,                                                               \
-        "Further attempts after the first, each on another endpoint where there is one.")                    \
-  FIELD(                                                                                                     \
-      set_aside, kLimits, OptionalPatience, upstream_defaults.set_aside_ms,                                  \
-      "An endpoint that refuses connections gets none for so long, and up to 16 times that if it goes on.")  \
-  FIELD(upstream_idle_connections, kLimits, IdleCount, upstream_defaults.idle_connections,                   \
-        "Idle connections kept for reuse, per endpoint and shard.")                                          \
-  FIELD(max_header_bytes, kLimits, HeadSize, limits.header_bytes,                                            \
-        "A message's head; a longer one is 431, from an endpoint 502.")                                      \
-  FIELD(max_header_fields, kLimits, FieldCount, limits.fields, "Header fields in a head, likewise.")         \
-  FIELD(max_target_bytes, kLimits, TargetSize, limits.target_bytes,                                          \
-        "A request's target (path and query); a longer one is 414.")                                         \
-  FIELD(lame_duck, kStopping, OptionalPatience, timeouts.lame_duck_ms,                                       \
-        "After SIGTERM, /healthz says 503 for so long before accepting stops.")                              \
-  FIELD(drain_timeout, kStopping, OptionalPatience, timeouts.drain_ms,                                       \
+// The table. SPECIAL(name, key in the file, group, type, default in words, setting, sentence): resolve.cc
+// works the setting out. FIELD(name, key, group, type, setting, sentence): the value is the setting, and the
+// setting's default the flag's.
+#define WEIR_FLAGS(SPECIAL, FIELD)                                                                          \
+  SPECIAL(config, "", kService, PathText, "off", config,                                                    \
+          "A YAML file that says what is served; docs/configuration.md has its keys. Flags win over it.")   \
+  SPECIAL(listen, "", kService, ListenerList, "required", listeners,                                        \
+          "Where clients connect: http://ADDRESS:PORT or tcp://ADDRESS:PORT. [::] is IPv6 alone.")          \
+  SPECIAL(backends, "", kService, BackendList, "required", upstreams,                                       \
+          "Where requests and connections go; names are resolved at start. WEIGHT: 1 to 1000.")             \
+  FIELD(balance, "", kService, BalanceName, upstream_defaults.balance,                                      \
+        "round_robin: endpoints take turns. least_conn: the one with the least in flight. Both by weight.") \
+  SPECIAL(admin, "admin", kService, OptionalAddress, "off", admin,                                          \
+          "Where /metrics, /healthz and /stats are served. Not for the public.")                            \
+  FIELD(access_log, "access_log", kService, PathText, access_log,                                           \
+        "A file that gets a line of JSON per request or TCP connection; - is standard output.")             \
+  SPECIAL(via_name, "via_name", kService, TokenText, "weir- and eight random digits", via_name,             \
+          "What this instance calls itself in Via. A request that names it already has come round: 508.")   \
+  SPECIAL(shards, "shards", kMachine, ShardCount, "0: one per CPU", shards,                                 \
+          "Threads that serve, each with an io_uring of its own.")                                          \
+  SPECIAL(cpus, "cpus", kMachine, CpuList, "all that are allowed", cpus,                                    \
+          "CPUs to run on, as numbers and ranges; shards are pinned to them in this order.")                \
+  SPECIAL(max_connections, "limits.max_connections", kMachine, ConnectionCount,                             \
+          "0: what the limit of open files allows", max_connections,                                        \
+          "Client connections at one time; more get 503, or are closed (TCP).")                             \
+  SPECIAL(buffer_memory, "limits.buffer_memory", kMachine, BufferMemory,                                    \
+          "0: a 16th of the memory, 64MiB to 1GiB", buffer_memory_bytes,                                    \
+          "For bytes on their way from socket to socket, all shards together.")                             \
+  FIELD(client_header_timeout, "timeouts.client_header", kTimeouts, Patience, timeouts.client_header_ms,    \
+        "From a request's first byte (or from accept) to the end of its head.")                             \
+  FIELD(client_body_timeout, "timeouts.client_body", kTimeouts, Patience, timeouts.client_body_ms,          \
+        "Between two reads of a request body.")                                                             \
+  FIELD(client_send_timeout, "timeouts.client_send", kTimeouts, Patience, timeouts.client_send_ms,          \
+        "A client that acknowledges nothing of what is sent to it.")                                        \
+  FIELD(keep_alive_timeout, "timeouts.keep_alive", kTimeouts, Patience, timeouts.keep_alive_ms,             \
+        "An idle client connection between two requests.")                                                  \
+  FIELD(connect_timeout, "timeouts.connect", kTimeouts, Patience, timeouts.connect_ms,                      \
+        "One attempt to connect to an endpoint.")                                                           \
+  FIELD(response_timeout, "timeouts.response", kTimeouts, Patience, timeouts.response_ms,                   \
+        "From the whole request sent to the head of the response.")                                         \
+  FIELD(upstream_body_timeout, "timeouts.upstream_body", kTimeouts, Patience, timeouts.upstream_body_ms,    \
+        "Between two reads of a response body, or a send of a request body that makes no progress.")        \
+  FIELD(request_timeout, "timeouts.request", kTimeouts, OptionalPatience, timeouts.request_ms,              \
+        "A whole request with its response; 0 is no limit.")                                                \
+  FIELD(tcp_idle_timeout, "timeouts.tcp_idle", kTimeouts, Patience, timeouts.tcp_idle_ms,                   \
+        "TCP connections and tunnels: no byte in either direction.")                                        \
+  FIELD(upstream_idle_timeout, "timeouts.upstream_idle", kTimeouts, Patience, upstream_defaults.idle_ms,    \
+        "An idle connection kept to an endpoint; choose less than the endpoint's own patience.")            \
+  FIELD(retries, "limits.retries", kLimits, RetryCount, upstream_defaults.retries,                          \
+        "Further attempts after the first, each on another endpoint where there is one.")                   \
+  FIELD(                                                                                                    \
+      set_aside, "limits.set_aside", kLimits, OptionalPatience, upstream_defaults.set_aside_ms,             \
+      "An endpoint that refuses connections gets none for so long, and up to 16 times that if it goes on.") \
+  FIELD(upstream_idle_connections, "limits.idle_connections", kLimits, IdleCount,                           \
+        upstream_defaults.idle_connections, "Idle connections kept for reuse, per endpoint and shard.")     \
+  FIELD(max_header_bytes, "limits.max_header_bytes", kLimits, HeadSize, limits.header_bytes,                \
+        "A message's head; a longer one is 431, from an endpoint 502.")                                     \
+  FIELD(max_header_fields, "limits.max_header_fields", kLimits, FieldCount, limits.fields,                  \
+        "Header fields in a head, likewise.")                                                               \
+  FIELD(max_target_bytes, "limits.max_target_bytes", kLimits, TargetSize, limits.target_bytes,              \
+        "A request's target (path and query); a longer one is 414.")                                        \
+  FIELD(lame_duck, "timeouts.lame_duck", kStopping, OptionalPatience, timeouts.lame_duck_ms,                \
+        "After SIGTERM, /healthz says 503 for so long before accepting stops.")                             \
+  FIELD(drain_timeout, "timeouts.drain", kStopping, OptionalPatience, timeouts.drain_ms,                    \
         "What is in flight may take so long to end; what is left is cut, and the exit status is 2.")
 
-#define WEIR_SPECIAL_FLAG(name, group, type, default_text, setting, sentence) \
+#define WEIR_SPECIAL_FLAG(name, key, group, type, default_text, setting, sentence) \
   ABSL_FLAG(weir::lb::type, name, weir::lb::type(), sentence);
-#define WEIR_FIELD_FLAG(name, group, type, setting, sentence) \
+#define WEIR_FIELD_FLAG(name, key, group, type, setting, sentence) \
   ABSL_FLAG(weir::lb::type, name, weir::lb::type{weir::lb::Settings().setting}, sentence);
 WEIR_FLAGS(WEIR_SPECIAL_FLAG, WEIR_FIELD_FLAG)
 
@@ -122,14 +128,14 @@ std::string Said(const Setting& setting) {
   }
 }
 
-#define WEIR_SPECIAL_ROW(name, group, type, default_text, setting, sentence) \
-  WEIR_ROW(name, group, type, default_text, setting, sentence, nullptr),
-#define WEIR_FIELD_ROW(name, group, type, setting, sentence) \
-  WEIR_ROW(name, group, type, "", setting, sentence,         \
+#define WEIR_SPECIAL_ROW(name, key, group, type, default_text, setting, sentence) \
+  WEIR_ROW(name, key, group, type, default_text, setting, sentence, nullptr),
+#define WEIR_FIELD_ROW(name, key, group, type, setting, sentence) \
+  WEIR_ROW(name, key, group, type, "", setting, sentence,         \
            [](Settings& settings) { settings.setting = absl::GetFlag(FLAGS_##name).value; }),
-#define WEIR_ROW(name, group, type, default_text, setting, sentence, apply)                           \
+#define WEIR_ROW(name, key, group, type, default_text, setting, sentence, apply)                      \
   FlagRow {                                                                                           \
-    #name, FlagGroup::group, kIsList<type>, type::kPlaceholder, default_text, sentence,               \
+    #name, key, FlagGroup::group, kIsList<type>, type::kPlaceholder, default_text, sentence,          \
         [](std::string_view text, std::string* error) { return SetFlag(FLAGS_##name, text, error); }, \
         [] { ResetFlag(FLAGS_##name); },                                                              \
         [] { return absl::GetFlagReflectionHandle(FLAGS_##name).DefaultValue(); }, apply,             \

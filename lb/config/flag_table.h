@@ -17,6 +17,7 @@ enum class FlagGroup : uint8_t { kService, kMachine, kTimeouts, kLimits, kStoppi
 
 struct FlagRow {
   std::string_view name;
+  std::string_view file_key;  // where a configuration file says the same; empty: nowhere
   FlagGroup group;
   bool list;  // several values, by commas or by giving it again
   std::string_view placeholder;
@@ -60,6 +61,7 @@ using OptionalPatience = DurationIn<true>;
 }  // namespace weir::lb
 
 // Flags that resolve.cc turns into settings; the others go where their row says.
+ABSL_DECLARE_FLAG(weir::lb::PathText, config);
 ABSL_DECLARE_FLAG(weir::lb::ListenerList, listen);
 ABSL_DECLARE_FLAG(weir::lb::BackendList, backends);
 ABSL_DECLARE_FLAG(weir::lb::OptionalAddress, admin);

@@ -22,15 +22,25 @@ SocketAddress Loopback(uint16_t port) { return {.bytes = {127, 0, 0, 1}, .port =
 
 class Resolver {
  public:
-  Resolver(const Machine& machine, bool demo, std::vector<std::string>& errors)
-      : machine_(machine), demo_(demo), errors_(errors) {}
+  Resolver(const Machine& machine, bool demo, Problems& problems)
+      : machine_(machine), demo_(demo), problems_(problems) {}
 
-  Settings Resolve();
+  Settings Resolve(std::span<const ConfigNode> documents, SaidKeys& said);
 
  private:
-  void Listeners();
-  void Backends();
-  void AddEndpoint(UpstreamSettings& upstream, const SocketAddress& address, const BackendList::Item& item);
+  // Who said something: a flag, or a place in the file.
+  struct Said {
+    std::string key;
+    Place place = {};
+  };
+
+  void FromFlags();
+  void FromFile(std::span<const ConfigNode> documents, SaidKeys& said);
+  void AddListener(const ListenerSettings& listener, const Said& said);
+  void AddEndpoint(UpstreamSettings& upstream, const BackendList::Item& item, const Said& said);
+  void AddAddress(UpstreamSettings& upstream, const SocketAddress& address, const BackendList::Item& item,
+                  const Said& said);
+  void CheckCount(const UpstreamSettings& upstream, const Said& said);
   void Admin();
   void Shards();
   void Buffers();
@@ -39,8 +49,13 @@ class Resolver {
   void AccessLog();
 
   template <class... Parts>
-  void Error(const Parts&... parts) {
-    errors_.push_back(absl::StrCat(parts...));
+  void Error(const Said& said, const Parts&... parts) {
+    problems_.Error(said.place, said.key, absl::StrCat(parts...));
+  }
+  // Of a flag.
+  template <class... Parts>
+  void Error(const char* flag, const Parts&... parts) {
+    problems_.Error({}, flag, absl::StrCat(parts...));
   }
   const ListenerSettings* ListenerOn(const SocketAddress& address) const {
     const auto found = std::find_if(settings_.listeners.begin(), settings_.listeners.end(),
@@ -50,19 +65,22 @@ class Resolver {
 
   const Machine& machine_;
   const bool demo_;
-  std::vector<std::string>& errors_;
+  Problems& problems_;
   Settings settings_;
 };
 
-Settings Resolver::Resolve() {
+Settings Resolver::Resolve(std::span<const ConfigNode> documents, SaidKeys& said) {
   for (const FlagRow& row : FlagTable()) {
     if (row.apply != nullptr) row.apply(settings_);
   }
   settings_.fd_limit = machine_.fd_limit;
   settings_.via_name = absl::GetFlag(FLAGS_via_name).value;
-  Listeners();
-  Admin();
-  Backends();
+  settings_.config = absl::GetFlag(FLAGS_config).value;
+  if (settings_.config.empty()) {
+    FromFlags();
+  } else {
+    FromFile(documents, said);
+  }
   Shards();
   Buffers();
   Connections();
@@ -71,24 +89,15 @@ Settings Resolver::Resolve() {
   return std::move(settings_);
 }
 
-void Resolver::Listeners() {
-  for (const ListenerSettings& listener : absl::GetFlag(FLAGS_listen).items) {
-    // Port 0 is another port each time.
-    const ListenerSettings* other = listener.address.port == 0 ? nullptr : ListenerOn(listener.address);
-    if (other == nullptr) {
-      settings_.listeners.push_back(listener);
-    } else if (other->protocol == listener.protocol) {
-      Error("--listen: ", listener.text, " is given twice");
-    } else {
-      Error("--listen: ", other->text, " and ", listener.text,
-            " are the same address: choose another port for one");
-    }
-  }
-  if (!settings_.listeners.empty()) return;
-  if (demo_) {
-    settings_.listeners.push_back({Protocol::kHttp, Loopback(8080), "http://127.0.0.1:8080"});
+void Resolver::AddListener(const ListenerSettings& listener, const Said& said) {
+  // Port 0 is another port each time.
+  const ListenerSettings* other = listener.address.port == 0 ? nullptr : ListenerOn(listener.address);
+  if (other == nullptr) {
+    settings_.listeners.push_back(listener);
+  } else if (other->protocol == listener.protocol) {
+    Error(said, listener.text, " is given twice");
   } else {
-    Error("--listen is missing: where clients connect, such as --listen=http://0.0.0.0:8080");
+    Error(said, other->text, " and ", listener.text, " are the same address: choose another port for one");
   }
 }
 
@@ -98,52 +107,100 @@ void Resolver::Admin() {
   settings_.has_admin = settings_.admin.family != 0;
   if (!settings_.has_admin || settings_.admin.port == 0) return;
   if (const ListenerSettings* listener = ListenerOn(settings_.admin)) {
-    Error("--admin: ", settings_.admin.ToString(), " is also ", listener->text,
-          " of --listen: choose another port");
+    Error("--admin", settings_.admin.ToString(), " is also ", listener->text,
+          settings_.config.empty() ? " of --listen" : " of listeners", ": choose another port");
   }
 }
 
-void Resolver::Backends() {
-  const std::vector<BackendList::Item> items = absl::GetFlag(FLAGS_backends).items;
-  if (demo_) {
-    if (!items.empty()) Error("--backends: weir demo brings its own; leave the flag out, or the word demo");
-    return;
-  }
+// One upstream, and every listener sends to it.
+void Resolver::FromFlags() {
   UpstreamSettings& upstream = settings_.upstreams.emplace_back(settings_.upstream_defaults);
   upstream.name = kFlagUpstream;
-  if (items.empty())
-    Error("--backends is missing: where requests go, such as --backends=10.0.0.1:80,10.0.0.2:80");
-  for (const BackendList::Item& item : items) {
-    if (item.address.family != 0) {
-      AddEndpoint(upstream, item.address, item);
-      continue;
-    }
-    const absl::StatusOr<std::vector<SocketAddress>> found = machine_.resolve(item.host, item.port);
-    if (!found.ok()) {
-      Error("--backends: \"", item.text, "\": the name cannot be resolved: ", found.status().message());
-      continue;
-    }
-    for (const SocketAddress& address : *found) AddEndpoint(upstream, address, item);
+  upstream.timeouts = settings_.timeouts;
+  for (ListenerSettings listener : absl::GetFlag(FLAGS_listen).items) {
+    listener.direct.timeouts = settings_.timeouts;
+    listener.direct.retries = upstream.retries;
+    AddListener(listener, {"--listen"});
   }
-  if (upstream.endpoints.size() > Balancer::kMaxEndpoints) {
-    Error("--backends: ", upstream.endpoints.size(), " addresses: at most ", Balancer::kMaxEndpoints,
-          " are possible");
+  if (settings_.listeners.empty() && demo_) {
+    ListenerSettings listener{Protocol::kHttp, Loopback(8080), "http://127.0.0.1:8080"};
+    listener.direct.timeouts = settings_.timeouts;
+    listener.direct.retries = upstream.retries;
+    settings_.listeners.push_back(listener);
+  } else if (settings_.listeners.empty()) {
+    problems_.Error({}, "",
+                    "--listen is missing: where clients connect, such as --listen=http://0.0.0.0:8080");
   }
+  Admin();
+  const std::vector<BackendList::Item> items = absl::GetFlag(FLAGS_backends).items;
+  if (demo_) {
+    if (!items.empty()) Error("--backends", "weir demo brings its own; leave the flag out, or the word demo");
+    settings_.upstreams.clear();
+    return;
+  }
+  if (items.empty()) {
+    problems_.Error({}, "",
+                    "--backends is missing: where requests go, such as --backends=10.0.0.1:80,10.0.0.2:80");
+  }
+  for (const BackendList::Item& item : items) AddEndpoint(upstream, item, {"--backends"});
+  CheckCount(upstream, {"--backends"});
 }
 
-void Resolver::AddEndpoint(UpstreamSettings& upstream, const SocketAddress& address,
-                           const BackendList::Item& item) {
+void Resolver::FromFile(std::span<const ConfigNode> documents, SaidKeys& said) {
+  if (demo_) Error("--config", "weir demo has nothing to read; leave the flag out, or the word demo");
+  if (!absl::GetFlag(FLAGS_listen).items.empty()) Error("--listen", "the file of --config has the listeners");
+  if (!absl::GetFlag(FLAGS_backends).items.empty())
+    Error("--backends", "the file of --config has the upstreams");
+  FileSections sections = ReadSections(documents, settings_, problems_, said);
+  for (const FileListener& listener : sections.listeners) {
+    // A listener whose address could not be read was told already.
+    if (listener.settings.address.family != 0) {
+      AddListener(listener.settings, {"listeners", listener.place});
+    }
+  }
+  if (sections.listeners.empty() && problems_.ok()) {
+    Error("--config", "\"", settings_.config,
+          "\" has no listeners: expected listeners: [{address: 0.0.0.0:8080, upstream: NAME}]");
+  }
+  Admin();
+  for (FileUpstream& from : sections.upstreams) {
+    UpstreamSettings& upstream = settings_.upstreams.emplace_back(std::move(from.settings));
+    const std::string key = "upstreams." + upstream.name;
+    for (const FileEndpoint& endpoint : from.endpoints)
+      AddEndpoint(upstream, endpoint.item, {key, endpoint.place});
+    CheckCount(upstream, {key, from.place});
+  }
+  settings_.routes = std::move(sections.routes);
+}
+
+void Resolver::AddEndpoint(UpstreamSettings& upstream, const BackendList::Item& item, const Said& said) {
+  if (item.address.family != 0) return AddAddress(upstream, item.address, item, said);
+  const absl::StatusOr<std::vector<SocketAddress>> found = machine_.resolve(item.host, item.port);
+  if (!found.ok()) {
+    return Error(said, "\"", item.text, "\": the name cannot be resolved: ", found.status().message());
+  }
+  for (const SocketAddress& address : *found) AddAddress(upstream, address, item, said);
+}
+
+void Resolver::AddAddress(UpstreamSettings& upstream, const SocketAddress& address,
+                          const BackendList::Item& item, const Said& said) {
   const std::string name =
       item.address.family != 0 ? item.text : absl::StrCat(item.text, " (", address.ToString(), ")");
   if (ListenerOn(address) != nullptr || (settings_.has_admin && settings_.admin == address)) {
-    return Error("--backends: ", name, " is an address that Weir itself listens on");
+    return Error(said, name, " is an address that Weir itself listens on");
   }
   const bool twice = std::any_of(upstream.endpoints.begin(), upstream.endpoints.end(),
                                  [&](const EndpointSettings& other) { return other.address == address; });
-  if (twice)
-    return Error("--backends: ", name, " is given twice; for a larger share give it a weight: ", item.text,
-                 "=2");
+  if (twice) {
+    return Error(said, name, " is given twice; for a larger share give it a weight",
+                 settings_.config.empty() ? ": " + item.text + "=2" : "");
+  }
   upstream.endpoints.push_back({.address = address, .weight = item.weight, .text = item.text});
+}
+
+void Resolver::CheckCount(const UpstreamSettings& upstream, const Said& said) {
+  if (upstream.endpoints.size() <= Balancer::kMaxEndpoints) return;
+  Error(said, upstream.endpoints.size(), " addresses: at most ", Balancer::kMaxEndpoints, " are possible");
 }
 
 void Resolver::Shards() {
@@ -154,13 +211,13 @@ void Resolver::Shards() {
     if (std::find(machine_.cpus.begin(), machine_.cpus.end(), cpu) == machine_.cpus.end()) {
       forbidden.items.push_back(cpu);
     } else if (std::find(cpus.begin(), cpus.end(), cpu) != cpus.end()) {
-      Error("--cpus: ", cpu, " is given twice");
+      Error("--cpus", cpu, " is given twice");
     } else {
       cpus.push_back(cpu);
     }
   }
   if (!forbidden.items.empty()) {
-    Error("--cpus: ", AbslUnparseFlag(forbidden),
+    Error("--cpus", AbslUnparseFlag(forbidden),
           ": this process may not run there; allowed: ", AbslUnparseFlag(CpuList{machine_.cpus}));
   }
   if (wanted.empty()) cpus = machine_.cpus;
@@ -171,7 +228,7 @@ void Resolver::Shards() {
     cpus.resize(settings_.shards);
     settings_.cpus = std::move(cpus);
   } else if (!wanted.empty() && shards > wanted.size()) {
-    Error("--shards: ", shards, " are more than the ", wanted.size(), " of --cpus");
+    Error("--shards", shards, " are more than the ", wanted.size(), " of --cpus");
   }
   // More shards than CPUs without --cpus: the scheduler places them.
 }
@@ -182,7 +239,7 @@ void Resolver::Buffers() {
   if (settings_.buffer_memory_bytes == 0) {
     settings_.buffer_memory_bytes = DefaultBufferMemory(machine_.memory_bytes, settings_.shards);
   } else if (settings_.buffer_memory_bytes < least) {
-    Error("--buffer_memory: ", SizeInWords(settings_.buffer_memory_bytes), " is too little for ",
+    Error("--buffer_memory", SizeInWords(settings_.buffer_memory_bytes), " is too little for ",
           settings_.shards, " shards: expected ", SizeText(least), " or more (", kMinBuffersPerShard,
           " buffers of ", SizeText(kBufferSlotBytes), " each)");
   }
@@ -195,13 +252,12 @@ void Resolver::Connections() {
   const auto most = static_cast<uint32_t>(std::min<uint64_t>(room / (demo_ ? 3 : 2), ConnectionCount::kMost));
   settings_.max_connections = absl::GetFlag(FLAGS_max_connections).value;
   if (most == 0) {
-    Error("the limit of open files is ", settings_.fd_limit, ", and ", reserved + 2,
+    Error(Said(), "the limit of open files is ", settings_.fd_limit, ", and ", reserved + 2,
           " are needed for a single connection: raise it (ulimit -Hn, LimitNOFILE=)");
   } else if (settings_.max_connections > most) {
     const uint64_t needed = reserved + 2 * uint64_t{settings_.max_connections};
-    Error("--max_connections: ", settings_.max_connections, " needs ", needed,
-          " open files and the limit is ", settings_.fd_limit,
-          ": raise it (ulimit -Hn, LimitNOFILE=), or choose ", most, " or less");
+    Error("--max_connections", settings_.max_connections, " needs ", needed, " open files and the limit is ",
+          settings_.fd_limit, ": raise it (ulimit -Hn, LimitNOFILE=), or choose ", most, " or less");
   } else if (settings_.max_connections == 0) {
     settings_.max_connections = most;
   }
@@ -210,10 +266,10 @@ void Resolver::Connections() {
 void Resolver::Limits() {
   const http::Limits& limits = settings_.limits;
   if (limits.target_bytes >= limits.header_bytes) {
-    Error("--max_target_bytes: ", SizeInWords(limits.target_bytes),
+    Error("--max_target_bytes", SizeInWords(limits.target_bytes),
           " does not fit into --max_header_bytes=", SizeInWords(limits.header_bytes));
   } else if (!http::Valid(limits)) {
-    Error("--max_header_bytes, --max_header_fields, --max_target_bytes: they do not go together");
+    Error("--max_header_bytes", "does not go together with --max_header_fields and --max_target_bytes");
   }
 }
 
@@ -231,13 +287,14 @@ void Resolver::AccessLog() {
     const std::string folder = std::filesystem::path(path).parent_path();
     if (access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0) error = errno;
   }
-  if (error != 0) Error("--access_log: \"", path, "\": cannot be written to: ", std::strerror(error));
+  if (error != 0) Error("--access_log", "\"", path, "\": cannot be written to: ", std::strerror(error));
 }
 
 }  // namespace
 
-Settings ResolveFlags(const Machine& machine, bool demo, std::vector<std::string>& errors) {
-  return Resolver(machine, demo, errors).Resolve();
+Settings Resolve(const Machine& machine, bool demo, std::span<const ConfigNode> documents, Problems& problems,
+                 SaidKeys& said) {
+  return Resolver(machine, demo, problems).Resolve(documents, said);
 }
 
 }  // namespace weir::lb

@@ -4,24 +4,21 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/address.h"
 #include "lb/http/limits.h"
+#include "lb/route/path.h"
+#include "lb/route/table.h"
+#include "lb/route/template.h"
 
 namespace weir::lb {
 
 enum class Protocol : uint8_t { kHttp, kTcp };
 enum class Balance : uint8_t { kRoundRobin, kLeastConn };
-
-struct ListenerSettings {
-  Protocol protocol = Protocol::kHttp;
-  SocketAddress address;
-  std::string text;       // as written
-  uint32_t upstream = 0;  // index in Settings::upstreams: where its requests or connections go
-};
 
 struct EndpointSettings {
   SocketAddress address;
@@ -45,6 +42,8 @@ struct Timeouts {
 
 struct UpstreamSettings {
   std::string name;
+  Timeouts timeouts;     // Settings::timeouts, but for what it says itself
+  uint32_t retries = 2;  // further attempts after the first, each on another endpoint where there is one
   std::vector<EndpointSettings> endpoints;
   Balance balance = Balance::kRoundRobin;
   uint32_t idle_connections = 1024;  // kept per endpoint and shard
@@ -53,22 +52,57 @@ struct UpstreamSettings {
       1'000;  // an endpoint that refuses is not tried for so long (doubling up to 16 times)
 };
 
+// What becomes of a request that a rule is for.
+struct RouteSettings {
+  enum class Action : uint8_t { kUpstream, kRedirect, kRespond };
+
+  Action action = Action::kUpstream;
+  uint32_t upstream = 0;  // kUpstream: index in Settings::upstreams
+  uint16_t status = 0;    // of our own answers
+  Template location;      // kRedirect
+  std::string content_type;
+  std::string body;
+  Timeouts timeouts;  // the upstream's, but for what it says itself
+  uint32_t retries = 2;
+  std::string where;  // "weir.yaml:12:7"
+};
+
+// `routes: NAME:` of the file.
+struct RouteList {
+  std::string name;
+  std::vector<RouteMatch> matches;
+  std::vector<RouteSettings> routes;        // for each of `matches`
+  std::shared_ptr<const RouteTable> table;  // of `matches`
+};
+
+struct ListenerSettings {
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  Protocol protocol = Protocol::kHttp;
+  SocketAddress address;
+  std::string text;         // as written
+  uint32_t routes = kNone;  // index in Settings::routes; kNone: all goes to `direct`
+  RouteSettings direct = {};
+};
+
 // The one upstream that the flags make.
 inline constexpr std::string_view kFlagUpstream = "default";
 
 struct Settings {
   std::vector<ListenerSettings> listeners;
   std::vector<UpstreamSettings> upstreams;
+  std::vector<RouteList> routes;
+  PathOptions paths;                   // how paths are normalised where there are routes
   UpstreamSettings upstream_defaults;  // what an upstream has of what it does not say itself; no endpoints
   std::vector<int> cpus;               // one per shard; empty: not pinned
   uint32_t shards = 1;                 // resolved: never 0
   bool has_admin = false;
   SocketAddress admin;
+  std::string config;      // the file that it came from; empty: flags alone
   std::string access_log;  // empty: none; "-": standard output; else a file that is appended to
   std::string via_name;    // a token; empty: the server makes one up, so that two in a row are not a loop
   uint32_t max_connections = 0;  // clients, all shards together; resolved from the fd limit when not given
   uint64_t buffer_memory_bytes = 0;  // all shards together; resolved
-  uint32_t retries = 2;  // further attempts after the first, each on another endpoint where there is one
   http::Limits limits;
   Timeouts timeouts;
   uint32_t fd_limit = 0;  // RLIMIT_NOFILE after it was raised

@@ -21,12 +21,15 @@ void WriteStatusLine(uint16_t status, Writer& out) {
 }
 
 // All fields that follow the status line, and the empty line.
-void WriteFields(std::string_view content_type, uint64_t length, const LocalContext& context, Writer& out) {
+void WriteFields(std::string_view content_type, uint64_t length, const LocalContext& context, Writer& out,
+                 bool has_length = true) {
   if (!context.date.empty()) out.FieldLine("Date", context.date);
   if (!content_type.empty()) out.FieldLine("Content-Type", content_type);
-  out.Text("Content-Length: ");
-  out.Number(length);
-  out.Text("\r\n");
+  if (has_length) {
+    out.Text("Content-Length: ");
+    out.Number(length);
+    out.Text("\r\n");
+  }
   if (!context.keep_alive) {
     out.Text("Connection: close\r\n");
   } else if (context.client_minor == 0) {
@@ -79,6 +82,20 @@ size_t SerializeError(uint16_t status, std::string_view reason, uint32_t retry_a
     out.Text(reason);
     out.Text("\n");
   }
+  return out.size();
+}
+
+size_t MaxFixedBytes(const FixedResponse& response) {
+  return kOwnBytes + response.location.size() + response.content_type.size() + response.body.size();
+}
+
+size_t SerializeFixed(const FixedResponse& response, const LocalContext& context, char* memory) {
+  const bool has_body = response.status != 204 && response.status != 304;
+  Writer out(memory);
+  WriteStatusLine(response.status, out);
+  if (!response.location.empty()) out.FieldLine("Location", response.location);
+  WriteFields(response.content_type, response.body.size(), context, out, has_body);
+  if (has_body && !context.head_request) out.Text(response.body);
   return out.size();
 }
 

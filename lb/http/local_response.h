@@ -26,6 +26,17 @@ inline constexpr size_t kMaxErrorBytes = 1024;
 size_t SerializeError(uint16_t status, std::string_view reason, uint32_t retry_after_s,
                       const LocalContext& context, char* out);
 
+// A response that a route gives. 204 and 304 have neither length nor body (RFC 9110 8.6).
+struct FixedResponse {
+  uint16_t status = 200;
+  std::string_view location = {};      // Location; empty: none
+  std::string_view content_type = {};  // empty: none
+  std::string_view body = {};
+};
+size_t MaxFixedBytes(const FixedResponse& response);
+// `out` has MaxFixedBytes(response).
+size_t SerializeFixed(const FixedResponse& response, const LocalContext& context, char* out);
+
 // For head.MustAnswerHere(): OPTIONS gets 200 with Allow; TRACE gets 200 message/http with the request as
 // received, without its credentials (RFC 9110 9.3.8). `out` has MaxLocalAnswerBytes(head) bytes.
 size_t MaxLocalAnswerBytes(const RequestHead& head);

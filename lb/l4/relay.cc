@@ -38,11 +38,12 @@ Step Pump(Shard& shard, Stream& from, Stream& to, uint64_t& bytes) {
 
 }  // namespace
 
-Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnection& upstream) {
+Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnection& upstream,
+                        uint32_t idle_ms) {
   Shard& shard = proxy.shard();
   RelayResult result;
   int64_t acknowledged = 0;
-  shard.SetTimer(client.timer, proxy.timeouts().tcp_idle_ms);
+  shard.SetTimer(client.timer, idle_ms);
   for (;;) {
     client.stream.Poll(shard);
     upstream.stream.Poll(shard);
@@ -62,7 +63,7 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
       break;
     }
     if (up == Step::kMoved || down == Step::kMoved) {
-      shard.SetTimer(client.timer, proxy.timeouts().tcp_idle_ms);
+      shard.SetTimer(client.timer, idle_ms);
     } else if (client.timer.fired) {
       // A long send to a slow but live reader completes nothing: ask the kernel whether its bytes arrive.
       const int64_t now_acknowledged = shard.backend().AcknowledgedBytes(client.stream.fd()) +
@@ -73,7 +74,7 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
         break;
       }
       acknowledged = now_acknowledged;
-      shard.SetTimer(client.timer, proxy.timeouts().tcp_idle_ms);
+      shard.SetTimer(client.timer, idle_ms);
     }
     const bool holds = client.stream.sending() || upstream.stream.sending() || client.stream.has_bytes() ||
                        upstream.stream.has_bytes();

@@ -23,7 +23,9 @@ struct RelayResult {
   const char* end = "ok";
 };
 
-// The upstream's events must wake the client's waiter. Neither side is closed here.
-Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnection& upstream);
+// The upstream's events must wake the client's waiter. Neither side is closed here. `idle_ms`: no byte in
+// either direction for so long ends it.
+Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnection& upstream,
+                        uint32_t idle_ms);
 
 }  // namespace weir::lb

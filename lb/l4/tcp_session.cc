@@ -15,8 +15,9 @@ bool ClientReset(const Stream& stream) { return stream.end_seen() && stream.rece
 // client left meanwhile.
 Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, Attempts& attempts) {
   Shard& shard = proxy.shard();
-  UpstreamPool& pool = proxy.PoolOf(client.listener);
-  while (attempts.count() <= proxy.settings().retries) {
+  const RouteSettings& route = proxy.ListenerOf(client).direct;
+  UpstreamPool& pool = proxy.upstreams().pool(route.upstream);
+  while (attempts.count() <= route.retries) {
     const uint32_t endpoint = pool.Pick(attempts.tried());
     if (endpoint == UpstreamPool::kNone) break;
     if (attempts.count() > 0) proxy.counters().retries.Add();
@@ -27,7 +28,7 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, Attemp
       pool.Done(endpoint);
       break;
     }
-    shard.SetTimer(client.timer, proxy.timeouts().connect_ms);
+    shard.SetTimer(client.timer, route.timeouts.connect_ms);
     bool client_left = false;
     for (;;) {
       upstream->stream.Poll(shard);
@@ -71,7 +72,7 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     result.end = client_left ? "client_reset" : "upstream_unreachable";
     result.reset = true;
   } else {
-    result = co_await Relay(proxy, *client, *upstream);
+    result = co_await Relay(proxy, *client, *upstream, proxy.ListenerOf(*client).direct.timeouts.tcp_idle_ms);
   }
 
   proxy.counters().client_bytes_received.Add(result.client_bytes);

@@ -16,7 +16,8 @@ Exchange::Exchange(Proxy& proxy, ClientConnection& client)
       shard_(proxy.shard()),
       client_(client),
       begin_ns_(proxy.shard().now_ns()),
-      client_sent_before_(client.stream.sent_bytes()) {
+      client_sent_before_(client.stream.sent_bytes()),
+      route_(&proxy.ListenerOf(client).direct) {
   // A new connection's first request must be there in time from the accept on: the session set that timer.
   if (client.requests > 0) shard_.SetTimer(client.timer, proxy.timeouts().client_header_ms);
 }
@@ -119,20 +120,27 @@ void Exchange::Respond(uint16_t status, std::string_view reason, const char* end
     Truncate(end);
     return;
   }
-  status_ = status;
-  end_ = end;
   keep_ = keep_ && phase_ != Phase::kHead && request_body_.done() && !proxy_.draining();
   Buffer* chunk = TakeChunk(http::kMaxErrorBytes);
   if (chunk == nullptr) {
     Finish(Verdict::kReset);
     return;
   }
-  const http::LocalContext context{.date = proxy_.date(),
-                                   .client_minor = request_.minor,
-                                   .keep_alive = keep_,
-                                   .head_request = request_.method == http::Method::kHead};
-  const size_t bytes = http::SerializeError(status, reason, retry_after_s, context, chunk->data);
-  answer_ = Slice(chunk, 0, static_cast<uint32_t>(bytes));
+  const size_t bytes = http::SerializeError(status, reason, retry_after_s, LocalContext(), chunk->data);
+  AnswerWith(Slice(chunk, 0, static_cast<uint32_t>(bytes)), status, end);
+}
+
+http::LocalContext Exchange::LocalContext() {
+  return {.date = proxy_.date(),
+          .client_minor = request_.minor,
+          .keep_alive = keep_,
+          .head_request = request_.method == http::Method::kHead};
+}
+
+void Exchange::AnswerWith(Slice answer, uint16_t status, const char* end) {
+  answer_ = std::move(answer);
+  status_ = status;
+  end_ = end;
   proxy_.counters().local_responses.Add();
   phase_ = Phase::kRespond;
   progress_ = true;
@@ -147,14 +155,8 @@ void Exchange::AnswerHere() {
     Respond(503, "out of memory", "out_of_memory");
     return;
   }
-  status_ = 200;
-  end_ = "answered_here";
-  const http::LocalContext context{
-      .date = proxy_.date(), .client_minor = request_.minor, .keep_alive = keep_, .head_request = false};
-  const size_t bytes = http::SerializeLocalAnswer(head, context, chunk->data);
-  answer_ = Slice(chunk, 0, static_cast<uint32_t>(bytes));
-  proxy_.counters().local_responses.Add();
-  phase_ = Phase::kRespond;
+  const size_t bytes = http::SerializeLocalAnswer(head, LocalContext(), chunk->data);
+  AnswerWith(Slice(chunk, 0, static_cast<uint32_t>(bytes)), 200, "answered_here");
 }
 
 void Exchange::StepRespond() {
@@ -247,13 +249,13 @@ bool Exchange::TimerCounts() {
 }
 
 bool Exchange::OutOfTime() const {
-  const uint32_t request_ms = proxy_.timeouts().request_ms;
+  const uint32_t request_ms = timeouts().request_ms;
   return request_ms > 0 && shard_.now_ns() - begin_ns_ >= int64_t{request_ms} * kNsPerMs;
 }
 
 // At most so long that the time for the whole request is kept.
 uint32_t Exchange::WithinRequest(uint32_t delay_ms) const {
-  const uint32_t request_ms = proxy_.timeouts().request_ms;
+  const uint32_t request_ms = timeouts().request_ms;
   if (request_ms == 0) return delay_ms;
   const int64_t left_ms = request_ms - (shard_.now_ns() - begin_ns_) / kNsPerMs;
   return std::min(delay_ms, static_cast<uint32_t>(std::max<int64_t>(left_ms, 1)));
@@ -332,21 +334,20 @@ void Exchange::ArmTimer() {
   }
   if (!progress_ || (phase_ != Phase::kForward && phase_ != Phase::kRespond)) return;
   progress_ = false;
-  const Timeouts& timeouts = proxy_.timeouts();
   uint32_t delay_ms = TimerWheel::kMaxDelayMs;
   const auto within = [&delay_ms](uint32_t limit_ms) {
     if (limit_ms > 0) delay_ms = std::min(delay_ms, limit_ms);
   };
-  if (down_sending || phase_ == Phase::kRespond) within(timeouts.client_send_ms);
+  if (down_sending || phase_ == Phase::kRespond) within(timeouts().client_send_ms);
   if (phase_ == Phase::kForward) {
     if (up_sending) {
-      within(timeouts.upstream_body_ms);
+      within(timeouts().upstream_body_ms);
     } else if (Uploading() && !WaitsForContinue()) {
-      within(timeouts.client_body_ms);
+      within(timeouts().client_body_ms);
     } else if (side_ == Side::kHead) {
-      within(timeouts.response_ms);
+      within(timeouts().response_ms);
     }
-    if (side_ == Side::kBody && !down_sending) within(timeouts.upstream_body_ms);
+    if (side_ == Side::kBody && !down_sending) within(timeouts().upstream_body_ms);
   }
   // Our own answer has its own time: it may well say that the request's is over.
   if (phase_ == Phase::kForward) delay_ms = WithinRequest(delay_ms);

@@ -16,7 +16,9 @@
 
 #include "lb/attempts.h"
 #include "lb/client_connection.h"
+#include "lb/config/settings.h"
 #include "lb/http/body_reader.h"
+#include "lb/http/local_response.h"
 #include "lb/http/request.h"
 #include "lb/http/response.h"
 #include "lb/l7/collector.h"
@@ -44,6 +46,8 @@ class Exchange {
   // True when it is over; then `verdict` says how the connection goes on.
   bool Step();
   Verdict verdict() const { return verdict_; }
+  // Of the route that the request met.
+  const Timeouts& timeouts() const { return route_->timeouts; }
   // After kTunnel: the upstream, leftovers put back into both streams. The caller closes it and calls Done.
   UpstreamConnection* TakeTunnel();
 
@@ -55,6 +59,8 @@ class Exchange {
   void StepHead();
   void TakeHead(Slice in);
   void OnHead(Slice rest);
+  bool Route();
+  void RespondByRoute(const TemplateValues& values);
   bool SerializeHead(const Slice& rest, const http::BodyPiece& piece, bool last);
   void AnswerHere();
   void StepForward();
@@ -89,6 +95,8 @@ class Exchange {
 
   // Endings.
   void Respond(uint16_t status, std::string_view reason, const char* end, uint32_t retry_after_s = 0);
+  http::LocalContext LocalContext();
+  void AnswerWith(Slice answer, uint16_t status, const char* end);
   void StepRespond();
   void ClientGone(const char* end);
   void Finish(Verdict verdict);
@@ -116,6 +124,7 @@ class Exchange {
   int64_t upstream_ns_ = 0;  // connection there
   int64_t response_ns_ = 0;  // response head there
   uint64_t client_sent_before_;
+  const RouteSettings* route_;  // the listener's own until the request met one
   uint64_t upstream_sent_before_ = 0;
   uint64_t body_received_ = 0;
   int64_t acknowledged_ = 0;  // by the peer behind acknowledged_fd_, when it was last asked

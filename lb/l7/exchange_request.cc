@@ -7,6 +7,7 @@
 #include "lb/l7/body_encoder.h"
 #include "lb/l7/exchange.h"
 #include "lb/proxy.h"
+#include "lb/route/host.h"
 
 namespace weir::lb {
 namespace {
@@ -94,13 +95,97 @@ void Exchange::OnHead(Slice rest) {
       return;
     }
   }
-  if (!SerializeHead(rest, piece, request_body_.done())) return;
+  phase_ = Phase::kConnect;  // the head is dealt with: an answer of our own no longer ends the connection
+  const bool forward = Route();
+  const bool serialized =
+      (!forward && proxy_.log() == nullptr) || SerializeHead(rest, piece, request_body_.done());
   from_client_.Clear();
   rest.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   client_.stream.PutBack(std::move(rest));
-  pool_ = &proxy_.PoolOf(client_.listener);
-  phase_ = Phase::kConnect;  // the head is dealt with: an answer of our own no longer ends the connection
-  TryUpstream();
+  if (forward && serialized) TryUpstream();
+}
+
+// Finds the request's route, and rewrites its target and host to the spelling that routes are matched
+// against, so that the origin cannot read them another way. False: it was answered here.
+bool Exchange::Route() {
+  const ListenerSettings& listener = proxy_.ListenerOf(client_);
+  if (listener.routes == ListenerSettings::kNone) {
+    pool_ = &proxy_.upstreams().pool(route_->upstream);
+    return true;
+  }
+  const RouteList& list = proxy_.settings().routes[listener.routes];
+  http::RequestHead& head = proxy_.request_head();
+  const std::string_view authority =
+      head.authority.empty() ? proxy_.HostOf(client_.listener) : head.authority;
+  const NormalTarget target = NormaliseTarget(head.target, proxy_.settings().paths, proxy_.target_scratch());
+  if (!target.ok()) {
+    proxy_.counters().bad_requests.Add();
+    Respond(400, target.error, "bad_request");
+    return false;
+  }
+  head.target = target.text;
+  head.target_lacks_slash = false;
+  RouteRequest request;
+  request.host = NormaliseHost(authority, proxy_.host_scratch().host);
+  if (!request.host.empty()) head.authority = proxy_.host_scratch().WithPortOf(authority, request.host);
+  request.path = target.path();
+  request.query = target.query();
+  request.method = head.method;
+  request.fields = &head;
+  request.client = client_.peer;
+  const RouteHit hit = list.table->Match(request);
+  if (!hit.found()) {
+    proxy_.counters().no_route.Add();
+    Respond(404, "no route is for this request", "no_route");
+    return false;
+  }
+  route_ = &list.routes[hit.rule];
+  if (route_->action == RouteSettings::Action::kUpstream) {
+    pool_ = &proxy_.upstreams().pool(route_->upstream);
+    return true;
+  }
+  TemplateValues values;
+  char ip[SocketAddress::kMaxIpText + 1];
+  if (route_->action == RouteSettings::Action::kRedirect) {
+    values.Set(Variable::kHost, request.host);
+    values.Set(Variable::kPath, request.path);
+    values.Set(Variable::kQuery, target.text.substr(target.path_bytes));
+    values.Set(Variable::kUri, target.text);
+    values.Set(Variable::kScheme, "http");
+    values.Set(Variable::kMethod, request.method);
+    values.Set(Variable::kClient, {ip, client_.peer.WriteIp(ip)});
+    if (route_->location.UsesCaptures()) {
+      const RouteCaptures captures = list.table->Capture(hit, request.path);
+      values.Set(Variable::kRemainder, captures.remainder);
+      for (uint32_t i = 0; i < captures.count; ++i) {
+        values.Set(static_cast<Variable>(static_cast<uint32_t>(Variable::kGroup0) + i), captures.groups[i]);
+      }
+    }
+  }
+  RespondByRoute(values);
+  return false;
+}
+
+void Exchange::RespondByRoute(const TemplateValues& values) {
+  http::FixedResponse fixed;
+  fixed.status = route_->status;
+  fixed.content_type = route_->content_type;
+  fixed.body = route_->body;
+  const size_t location_bytes = route_->location.Bytes(values);
+  const size_t most = http::MaxFixedBytes(fixed) + location_bytes;
+  if (most + location_bytes > BufferPool::kLargestChunk) {
+    Respond(414, "the target of the redirect is too long", "bad_request");
+    return;
+  }
+  Buffer* chunk = TakeChunk(most + location_bytes);
+  if (chunk == nullptr) {
+    Respond(503, "out of memory", "out_of_memory");
+    return;
+  }
+  fixed.location = {chunk->data + most, route_->location.Write(values, chunk->data + most)};
+  keep_ = keep_ && request_body_.done();
+  AnswerWith(Slice(chunk, 0, static_cast<uint32_t>(http::SerializeFixed(fixed, LocalContext(), chunk->data))),
+             fixed.status, "answered_here");
 }
 
 bool Exchange::SerializeHead(const Slice& rest, const http::BodyPiece& piece, bool last) {
@@ -139,7 +224,7 @@ bool Exchange::SerializeHead(const Slice& rest, const http::BodyPiece& piece, bo
 // With `allow_tried` rather an endpoint that was tried than none.
 void Exchange::TryUpstream(bool allow_tried) {
   progress_ = true;
-  if (attempts_.count() > proxy_.settings().retries) {
+  if (attempts_.count() > route_->retries) {
     Respond(connect_timed_out_ ? 504 : 502, "the origin cannot be reached", "upstream_unreachable");
     return;
   }
@@ -174,7 +259,7 @@ void Exchange::TryUpstream(bool allow_tried) {
   }
   upstream_sent_before_ = 0;  // of this connection; the last one's count means nothing here
   phase_ = Phase::kConnect;
-  shard_.SetTimer(client_.timer, WithinRequest(proxy_.timeouts().connect_ms));
+  shard_.SetTimer(client_.timer, WithinRequest(timeouts().connect_ms));
 }
 
 void Exchange::StepConnect() {
@@ -351,7 +436,7 @@ void Exchange::SettleUpstream() {
 
 // RFC 9110 9.2.2: again only what means the same when done twice, or what certainly never arrived.
 bool Exchange::MayRetry() const {
-  if (!replayable_ || answer_begun_ || attempts_.count() > proxy_.settings().retries) return false;
+  if (!replayable_ || answer_begun_ || attempts_.count() > route_->retries) return false;
   const Stream& up = upstream_->stream;
   const bool nothing_reached = !up.sending() && up.sent_bytes() == upstream_sent_before_;
   return nothing_reached || http::IsIdempotent(request_.method);

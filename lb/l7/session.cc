@@ -57,10 +57,10 @@ void EndExchange(Shard& shard, Exchange* exchange) {
   shard.arena().Free(exchange);
 }
 
-Task<> Tunnel(Proxy& proxy, ClientConnection& client, UpstreamConnection* upstream) {
+Task<> Tunnel(Proxy& proxy, ClientConnection& client, UpstreamConnection* upstream, uint32_t idle_ms) {
   const uint32_t endpoint = upstream->endpoint;
   const uint64_t sent_before = upstream->stream.sent_bytes();
-  const RelayResult result = co_await Relay(proxy, client, *upstream);
+  const RelayResult result = co_await Relay(proxy, client, *upstream, idle_ms);
   proxy.counters().client_bytes_received.Add(result.client_bytes);
   proxy.counters().client_bytes_sent.Add(result.upstream_bytes);
   proxy.counters().upstream_bytes_received.Add(result.upstream_bytes);
@@ -139,8 +139,9 @@ Root HttpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     while (!exchange->Step()) co_await client->Park();
     verdict = exchange->verdict();
     UpstreamConnection* tunnel = verdict == Verdict::kTunnel ? exchange->TakeTunnel() : nullptr;
+    const uint32_t tunnel_idle_ms = exchange->timeouts().tcp_idle_ms;
     EndExchange(shard, exchange);
-    if (tunnel != nullptr) co_await Tunnel(proxy, *client, tunnel);
+    if (tunnel != nullptr) co_await Tunnel(proxy, *client, tunnel, tunnel_idle_ms);
   }
   if (verdict == Verdict::kKeepAlive) {
     AwaitRequest(proxy, client);

@@ -101,7 +101,7 @@ TEST(CommandLine, EveryFlagReachesItsSetting) {
   EXPECT_EQ(settings.upstreams[0].idle_ms, 10u);
   EXPECT_EQ(timeouts.lame_duck_ms, 14u);
   EXPECT_EQ(timeouts.drain_ms, 15u);
-  EXPECT_EQ(settings.retries, 7u);
+  EXPECT_EQ(settings.upstreams[0].retries, 7u);
   EXPECT_EQ(settings.upstreams[0].set_aside_ms, 11u);
   EXPECT_EQ(settings.upstreams[0].idle_connections, 12u);
   EXPECT_EQ(settings.limits.header_bytes, 4'096u);
@@ -161,10 +161,10 @@ TEST(CommandLine, TheCommandLineWinsOverFlagFiles) {
   for (const bool file_first : {true, false}) {
     const CommandLine line = file_first ? ParseWith({flag, "--retries=3"}) : ParseWith({"--retries=3", flag});
     ASSERT_FALSE(line.exit) << line.err;
-    EXPECT_EQ(line.settings.retries, 3u);
+    EXPECT_EQ(line.settings.upstreams[0].retries, 3u);
     EXPECT_EQ(line.settings.upstreams[0].endpoints.size(), 2u);
   }
-  EXPECT_EQ(ParseWith({flag}).settings.retries, 1u);
+  EXPECT_EQ(ParseWith({flag}).settings.upstreams[0].retries, 1u);
   std::ofstream(path) << "--retries=1\n--retries=x\n--connect_timeout=x\n";
   EXPECT_EQ(ParseWith({flag}).err,
             "weir: " + path + ":2: --retries: \"x\": the flag is given twice\n" +

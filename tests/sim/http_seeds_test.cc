@@ -479,7 +479,7 @@ TEST(HttpSeeds, TheWorstDaysEndToo) {
       settings.limits.header_bytes = 30 * 1024;
       scenario.taste.most_pad_bytes = 30'000;
     }
-    settings.retries = one_of({0, 1, 2, 7});
+    settings.upstreams[0].retries = one_of({0, 1, 2, 7});
     settings.upstreams[0].set_aside_ms = one_of({0, 10, 1'000});
     settings.upstreams[0].idle_connections = one_of({0, 1, 1024});
     settings.timeouts.client_header_ms = one_of({50, 1'000, 10'000});

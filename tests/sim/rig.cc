@@ -34,6 +34,10 @@ Rig::Rig(Options options) : settings_(std::move(options.settings)) {
   settings_.shards = options.shards;
   settings_.listeners = {{Protocol::kHttp, *SocketAddress::Parse(kHttpAddress), kHttpAddress},
                          {Protocol::kTcp, *SocketAddress::Parse(kTcpAddress), kTcpAddress}};
+  for (ListenerSettings& listener : settings_.listeners) {
+    listener.direct.timeouts = settings_.timeouts;
+    listener.direct.retries = settings_.upstreams[0].retries;
+  }
   switchboard_ = &world_->NewSwitchboard(options.shards + 1);
   // Destroyed before the shards, like a tenant.
   control_ = &world_->NewShard(

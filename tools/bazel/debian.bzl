@@ -7,6 +7,7 @@ Each library becomes its own repository, so that a BUILD file names it as it wou
     @benchmark//:benchmark, @benchmark//:benchmark_main
     @liburing//:liburing
     @re2//:re2
+    @yaml_cpp//:yaml_cpp
 
 pkg-config supplies what to link. Headers stay in /usr/include, where the compiler looks anyhow and treats them as
 system headers (no warnings from them).
@@ -116,6 +117,10 @@ def debian_libraries():
     debian_library(
         name = "liburing",
         targets = {"liburing": ["-luring"]},
+    )
+    debian_library(
+        name = "yaml_cpp",
+        targets = {"yaml_cpp": ["yaml-cpp"]},
     )
     debian_library(
         name = "re2",

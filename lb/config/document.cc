@@ -1,0 +1,404 @@
+#include "lb/config/document.h"
+
+#include <glob.h>
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <sstream>
+#include <tuple>
+
+#include "absl/strings/str_cat.h"
+#include "lb/config/read_file.h"
+
+namespace weir::lb {
+namespace {
+
+constexpr size_t kMaxFileBytes = size_t{16} << 20;
+constexpr size_t kMaxFiles = 256;
+constexpr size_t kMaxNodes = 1'000'000;
+constexpr size_t kMaxDepth = 64;
+constexpr size_t kMaxIncludeDepth = 8;
+
+// Ends the reading of a file; the problem is told already.
+struct Stop {};
+
+absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
+
+size_t CountNodes(const ConfigNode& node) {
+  size_t count = 1;
+  for (const ConfigNode& item : node.items) count += CountNodes(item);
+  return count;
+}
+
+// Values that begin with these mean something else to YAML.
+constexpr std::string_view kIndicators = "[]{}*&!%@`|>";
+
+// Builds nodes from the parser's events.
+class Builder final : public YAML::EventHandler {
+ public:
+  Builder(uint32_t file, size_t& nodes, Problems& problems)
+      : file_(file), nodes_(nodes), problems_(problems) {}
+
+  ConfigNode Take() { return std::move(root_); }
+
+  void OnDocumentStart(const YAML::Mark& /*mark*/) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    ConfigNode node;
+    node.place = PlaceOf(mark);
+    Done(std::move(node), anchor);
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    const auto found = anchors_.find(anchor);
+    if (found == anchors_.end()) {
+      problems_.Error(PlaceOf(mark), "", "an alias within the very value that it stands for");
+      throw Stop();
+    }
+    Count(CountNodes(found->second), mark);
+    ConfigNode copy = found->second;
+    copy.place = PlaceOf(mark);
+    Done(std::move(copy), 0);
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t anchor,
+                const std::string& value) override {
+    ConfigNode node;
+    node.kind = ConfigNode::Kind::kScalar;
+    node.place = PlaceOf(mark);
+    node.text = value;
+    Done(std::move(node), anchor);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value /*style*/) override {
+    Open(ConfigNode::Kind::kList, mark, anchor);
+  }
+  void OnSequenceEnd() override { Close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value /*style*/) override {
+    Open(ConfigNode::Kind::kMap, mark, anchor);
+  }
+  void OnMapEnd() override {
+    MergeKeys(open_.back().node);
+    Close();
+  }
+
+ private:
+  struct Frame {
+    ConfigNode node;
+    YAML::anchor_t anchor = 0;
+    bool has_key = false;  // a map's key was read, its value follows
+  };
+
+  Place PlaceOf(const YAML::Mark& mark) const {
+    return {file_, static_cast<uint32_t>(mark.line + 1), static_cast<uint32_t>(mark.column + 1)};
+  }
+  void Count(size_t more, const YAML::Mark& mark) {
+    nodes_ += more;
+    if (nodes_ <= kMaxNodes) return;
+    problems_.Error(PlaceOf(mark), "", absl::StrCat("more than ", kMaxNodes, " values"));
+    throw Stop();
+  }
+  void Open(ConfigNode::Kind kind, const YAML::Mark& mark, YAML::anchor_t anchor) {
+    Count(1, mark);
+    if (open_.size() == kMaxDepth) {
+      problems_.Error(PlaceOf(mark), "", absl::StrCat("more than ", kMaxDepth, " levels"));
+      throw Stop();
+    }
+    Frame& frame = open_.emplace_back();
+    frame.node.kind = kind;
+    frame.node.place = PlaceOf(mark);
+    frame.anchor = anchor;
+  }
+  void Close() {
+    Frame frame = std::move(open_.back());
+    open_.pop_back();
+    Done(std::move(frame.node), frame.anchor);
+  }
+  void Done(ConfigNode node, YAML::anchor_t anchor) {
+    if (anchor != 0) anchors_[anchor] = node;
+    if (open_.empty()) {
+      root_ = std::move(node);
+      return;
+    }
+    Frame& frame = open_.back();
+    if (frame.node.is_list()) {
+      frame.node.items.push_back(std::move(node));
+    } else if (frame.has_key) {
+      frame.has_key = false;
+      frame.node.items.push_back(std::move(node));
+    } else {
+      frame.has_key = true;
+      Key(frame.node, node);
+    }
+  }
+  void Key(ConfigNode& map, const ConfigNode& key) {
+    if (!key.is_scalar()) {
+      problems_.Error(key.place, "", "expected a key, found a list, a map or nothing");
+    } else if (key.text != "<<") {
+      const auto at = std::find(map.key_text.begin(), map.key_text.end(), key.text);
+      if (at != map.key_text.end()) {
+        const Place& first = map.key_place[static_cast<size_t>(at - map.key_text.begin())];
+        problems_.Error(key.place, key.text, absl::StrCat("given twice; first on line ", first.line));
+      }
+    }
+    map.key_text.push_back(key.text);
+    map.key_place.push_back(key.place);
+  }
+  // `<<: *other`: what the map does not say itself.
+  void MergeKeys(ConfigNode& map) {
+    std::vector<ConfigNode> merged;
+    for (size_t i = 0; i < map.key_text.size();) {
+      if (map.key_text[i] != "<<") {
+        ++i;
+        continue;
+      }
+      ConfigNode value = std::move(map.items[i]);
+      map.key_text.erase(map.key_text.begin() + static_cast<ptrdiff_t>(i));
+      map.key_place.erase(map.key_place.begin() + static_cast<ptrdiff_t>(i));
+      map.items.erase(map.items.begin() + static_cast<ptrdiff_t>(i));
+      if (value.is_list()) {
+        for (ConfigNode& item : value.items) merged.push_back(std::move(item));
+      } else {
+        merged.push_back(std::move(value));
+      }
+    }
+    for (const ConfigNode& from : merged) {
+      if (!from.is_map()) {
+        problems_.Error(from.place, "<<", "expected a map to merge, such as *name");
+        continue;
+      }
+      for (size_t i = 0; i < from.items.size(); ++i) {
+        if (map.Find(from.key_text[i]) != nullptr) continue;
+        map.key_text.push_back(from.key_text[i]);
+        map.key_place.push_back(from.key_place[i]);
+        map.items.push_back(from.items[i]);
+      }
+    }
+  }
+
+  const uint32_t file_;
+  size_t& nodes_;
+  Problems& problems_;
+  std::vector<Frame> open_;
+  std::map<YAML::anchor_t, ConfigNode> anchors_;
+  ConfigNode root_;
+};
+
+// What a person may have meant where YAML understood something else: the value on this line, if it begins
+// with a character that YAML keeps for itself.
+std::string QuotingHint(std::string_view text, uint32_t line) {
+  for (uint32_t back = 0; back < 2 && line > back; ++back) {
+    size_t begin = 0;
+    for (uint32_t i = 1; i < line - back && begin != std::string_view::npos; ++i) {
+      begin = text.find('\n', begin);
+      if (begin != std::string_view::npos) ++begin;
+    }
+    if (begin == std::string_view::npos) continue;
+    std::string_view rest = text.substr(begin, text.find('\n', begin) - begin);
+    size_t at = rest.find(": ");
+    at = at == std::string_view::npos ? rest.find("- ") : at;
+    if (at == std::string_view::npos) continue;
+    rest.remove_prefix(at + 2);
+    rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
+    while (!rest.empty() && (rest.back() == ' ' || rest.back() == '\r')) rest.remove_suffix(1);
+    if (rest.empty() || kIndicators.find(rest.front()) == std::string_view::npos) continue;
+    return absl::StrCat("; YAML wants quotes around a value that begins with ", Absl(rest.substr(0, 1)),
+                        ": \"", Absl(rest), "\"");
+  }
+  return "";
+}
+
+class Loader {
+ public:
+  explicit Loader(Problems& problems) : problems_(problems) {}
+
+  void File(const std::string& path, const Place& from, const std::string& named_by) {
+    if (std::find(open_.begin(), open_.end(), path) != open_.end()) {
+      return problems_.Error(from, named_by, absl::StrCat("\"", path, "\": the file includes itself"));
+    }
+    if (open_.size() > kMaxIncludeDepth || problems_.files.size() == kMaxFiles) {
+      return problems_.Error(from, named_by,
+                             absl::StrCat("\"", path, "\": more than ", kMaxIncludeDepth,
+                                          " files inside each other, or ", kMaxFiles, " in all"));
+    }
+    const std::optional<std::string> text = ReadWholeFile(path);
+    if (!text) {
+      return problems_.Error(from, named_by,
+                             absl::StrCat("\"", path, "\": cannot be read: ", std::strerror(errno)));
+    }
+    open_.push_back(path);
+    Text(*text, path, true);
+    open_.pop_back();
+  }
+
+  void Text(const std::string& text, const std::string& name, bool may_include) {
+    const auto file = static_cast<uint32_t>(problems_.files.size());
+    problems_.files.push_back(name);
+    if (text.size() > kMaxFileBytes) {
+      return problems_.Error({file, 1, 1}, "", absl::StrCat("larger than ", kMaxFileBytes >> 20, " MiB"));
+    }
+    std::optional<ConfigNode> root = Parse(text, file);
+    if (!root || root->kind == ConfigNode::Kind::kNothing) return;
+    if (!root->is_map()) {
+      return problems_.Error(root->place, "", "expected keys and values, such as listeners:");
+    }
+    Substitute(*root, "");
+    const ConfigNode* include = root->Find("include");
+    ConfigNode wanted;
+    if (include != nullptr) wanted = *include;
+    documents_.push_back(std::move(*root));
+    if (include == nullptr) return;
+    if (!may_include) return problems_.Error(wanted.place, "include", "there is no file to be relative to");
+    if (wanted.is_scalar()) {
+      Include(wanted, name);
+    } else if (wanted.is_list()) {
+      for (const ConfigNode& item : wanted.items) Include(item, name);
+    } else {
+      problems_.Error(wanted.place, "include", "expected a file, or a list of files");
+    }
+  }
+
+  std::vector<ConfigNode> Take() { return std::move(documents_); }
+
+ private:
+  std::optional<ConfigNode> Parse(const std::string& text, uint32_t file) {
+    Builder builder(file, nodes_, problems_);
+    try {
+      std::istringstream stream(text);
+      YAML::Parser parser(stream);
+      parser.HandleNextDocument(builder);
+      ConfigNode root = builder.Take();
+      Builder rest(file, nodes_, problems_);
+      if (parser.HandleNextDocument(rest)) {
+        problems_.Error(rest.Take().place, "", "expected one document in a file, found a second (---)");
+      }
+      return root;
+    } catch (const YAML::Exception& error) {
+      const auto line = static_cast<uint32_t>(std::max(error.mark.line, 0) + 1);
+      problems_.Error({file, line, static_cast<uint32_t>(std::max(error.mark.column, 0) + 1)}, "",
+                      "this is not YAML: " + error.msg + QuotingHint(text, line));
+    } catch (const Stop&) {
+    }
+    return std::nullopt;
+  }
+
+  // ${env:NAME}. Other ${...} are for those who use the value.
+  void Substitute(ConfigNode& node, const std::string& key) {
+    if (node.is_scalar()) {
+      constexpr std::string_view kOpen = "${env:";
+      std::string& text = node.text;
+      for (size_t at = 0; (at = text.find(kOpen, at)) != std::string::npos;) {
+        const size_t end = text.find('}', at);
+        if (end == std::string::npos) {
+          return problems_.Error(node.place, key, "${env:NAME without the closing }");
+        }
+        const std::string name = text.substr(at + kOpen.size(), end - at - kOpen.size());
+        const char* value = std::getenv(name.c_str());
+        if (value == nullptr) {
+          return problems_.Error(node.place, key,
+                                 absl::StrCat("the environment has no variable \"", name, "\""));
+        }
+        text.replace(at, end + 1 - at, value);
+        at += std::strlen(value);
+      }
+      return;
+    }
+    for (size_t i = 0; i < node.items.size(); ++i) {
+      const std::string& own = node.is_map() ? node.key_text[i] : key;
+      Substitute(node.items[i], !node.is_map() || key.empty() ? own : key + "." + own);
+    }
+  }
+
+  void Include(const ConfigNode& node, const std::string& from) {
+    if (!node.is_scalar() || node.text.empty()) {
+      return problems_.Error(node.place, "include", "expected a file, such as conf.d/*.yaml");
+    }
+    std::string pattern = node.text;
+    if (pattern.front() != '/') {
+      const size_t slash = from.rfind('/');
+      if (slash != std::string::npos) pattern = from.substr(0, slash + 1) + pattern;
+    }
+    glob_t found{};
+    const int result = glob(pattern.c_str(), GLOB_MARK, nullptr, &found);
+    std::vector<std::string> paths;
+    for (size_t i = 0; i < found.gl_pathc; ++i) paths.emplace_back(found.gl_pathv[i]);
+    globfree(&found);
+    // A pattern may match nothing: a directory for parts that nobody has put there yet.
+    const bool is_pattern = node.text.find_first_of("*?[") != std::string::npos;
+    if (result != 0 && (result != GLOB_NOMATCH || !is_pattern)) {
+      return problems_.Error(node.place, "include", absl::StrCat("\"", pattern, "\": there is no such file"));
+    }
+    for (const std::string& path : paths) File(path, node.place, "include");
+  }
+
+  Problems& problems_;
+  std::vector<ConfigNode> documents_;
+  std::vector<std::string> open_;
+  size_t nodes_ = 0;
+};
+
+}  // namespace
+
+const ConfigNode* ConfigNode::Find(std::string_view key) const {
+  for (size_t i = 0; i < items.size() && i < key_text.size(); ++i) {
+    if (key_text[i] == key) return &items[i];
+  }
+  return nullptr;
+}
+
+std::string Problems::Where(const Place& place) const {
+  if (place.line == 0) return "";
+  return absl::StrCat(files[place.file], ":", place.line, ":", place.column);
+}
+
+std::string Problems::Sentence(const Place& place, std::string_view key, std::string_view sentence) const {
+  // What no file says came from the command line, and is told under the program's name.
+  std::string text = place.line == 0 ? "weir" : Where(place);
+  text += ": ";
+  if (!key.empty()) absl::StrAppend(&text, Absl(key), ": ");
+  absl::StrAppend(&text, Absl(sentence));
+  return text;
+}
+
+void Problems::Add(std::vector<Entry>& entries, const Place& place, std::string text) {
+  const auto after =
+      std::upper_bound(entries.begin(), entries.end(), place, [](const Place& added, const Entry& entry) {
+        return std::tie(added.file, added.line, added.column) <
+               std::tie(entry.place.file, entry.place.line, entry.place.column);
+      });
+  entries.insert(after, {place, std::move(text)});
+}
+
+void Problems::Error(const Place& place, std::string_view key, std::string_view sentence) {
+  Add(errors_, place, Sentence(place, key, sentence));
+}
+
+void Problems::Warning(const Place& place, std::string_view key, std::string_view sentence) {
+  Add(warnings_, place, Sentence(place, "warning", absl::StrCat(Absl(key), ": ", Absl(sentence))));
+}
+
+std::vector<std::string> Problems::Texts(const std::vector<Entry>& entries) {
+  std::vector<std::string> texts;
+  for (const Entry& entry : entries) texts.push_back(entry.text);
+  return texts;
+}
+
+std::vector<ConfigNode> LoadDocument(const std::string& path, Problems& problems) {
+  Loader loader(problems);
+  loader.File(path, {}, "--config");
+  return loader.Take();
+}
+
+std::vector<ConfigNode> ParseDocument(std::string_view text, const std::string& name, Problems& problems) {
+  Loader loader(problems);
+  loader.Text(std::string(text), name, false);
+  return loader.Take();
+}
+
+}  // namespace weir::lb

@@ -1,0 +1,73 @@
+// Document: a configuration file as a tree of nodes, each of which knows where it stands. YAML 1.2 by
+// yaml-cpp, with what a configuration needs on top: a key given twice is an error, anchors and merge keys
+// (<<) are copied in, `include:` brings further files (paths relative to the including one; globs), and
+// ${env:NAME} stands for the environment's value. All mistakes of all files are told at once, as
+// "file:line:column: ...". Bounds: 16 MiB a file, 256 files, a million nodes. Used at start and by the
+// control shard; no exceptions come out.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace weir::lb {
+
+struct Place {
+  uint32_t file = 0;  // index in Document::files
+  uint32_t line = 0;  // from 1; 0: nowhere
+  uint32_t column = 0;
+};
+
+struct ConfigNode {
+  enum class Kind : uint8_t { kNothing, kScalar, kList, kMap };
+
+  Kind kind = Kind::kNothing;  // kNothing: `key:` without a value, null, ~
+  Place place;
+  std::string text;                   // of a scalar
+  std::vector<std::string> key_text;  // of a map, in order
+  std::vector<Place> key_place;
+  std::vector<ConfigNode> items;  // of a list; or a map's values
+
+  bool is_scalar() const { return kind == Kind::kScalar; }
+  bool is_list() const { return kind == Kind::kList; }
+  bool is_map() const { return kind == Kind::kMap; }
+  const ConfigNode* Find(std::string_view key) const;
+};
+
+// Sentences about a configuration, each with its place.
+class Problems {
+ public:
+  // `key` is the path of the key within the file ("upstreams.web.balance"); may be empty.
+  void Error(const Place& place, std::string_view key, std::string_view sentence);
+  void Warning(const Place& place, std::string_view key, std::string_view sentence);
+  // "FILE:LINE:COLUMN".
+  std::string Where(const Place& place) const;
+
+  bool ok() const { return errors_.empty(); }
+  // In the order of the files and lines.
+  std::vector<std::string> Errors() const { return Texts(errors_); }
+  std::vector<std::string> Warnings() const { return Texts(warnings_); }
+  std::vector<std::string> files;  // as they were named
+
+ private:
+  struct Entry {
+    Place place;
+    std::string text;
+  };
+  std::string Sentence(const Place& place, std::string_view key, std::string_view sentence) const;
+  static void Add(std::vector<Entry>& entries, const Place& place, std::string text);
+  static std::vector<std::string> Texts(const std::vector<Entry>& entries);
+
+  std::vector<Entry> errors_;
+  std::vector<Entry> warnings_;
+};
+
+// The file and what it includes, as one list of top-level maps, the including one first. What cannot be read
+// becomes an error in `problems`, whose `files` it fills.
+std::vector<ConfigNode> LoadDocument(const std::string& path, Problems& problems);
+// The same from text, without a file: `name` stands for it; `include:` is an error.
+std::vector<ConfigNode> ParseDocument(std::string_view text, const std::string& name, Problems& problems);
+
+}  // namespace weir::lb

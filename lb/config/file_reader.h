@@ -1,0 +1,93 @@
+// The configuration file's sections: document (document.h) → settings. The keys stand in tables
+// (file_reader.cc), one for each section: name, type, default, one sentence, and what reads it. From them
+// also come the reference page docs/configuration.md and the JSON Schema docs/weir.schema.json (reference.h);
+// a test fails when they differ. Keys that the flags have too stand in the flags' table (flag_table.h,
+// `file_key`).
+//
+// What needs no other section is checked here, the rest (addresses, names of upstreams, the machine) by
+// resolve.cc. Every mistake is told, with its place; keys whose feature is not there yet are refused, as
+// "not available yet".
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lb/config/document.h"
+#include "lb/config/flag_table.h"
+#include "lb/config/flag_types.h"
+#include "lb/config/settings.h"
+
+namespace weir::lb {
+
+// A key of the file that a flag has too.
+struct GivenKey {
+  const FlagRow* row = nullptr;
+  std::string text;
+  Place place;
+};
+
+struct FileEndpoint {
+  BackendList::Item item;
+  Place place;
+};
+
+struct FileUpstream {
+  UpstreamSettings settings;  // without endpoints
+  std::vector<FileEndpoint> endpoints;
+  Place place;
+  bool used = false;  // somebody sends to it
+};
+
+struct FileListener {
+  ListenerSettings settings;  // indices are those of FileSections
+  Place place;                // of the address
+};
+
+struct FileSections {
+  std::vector<FileListener> listeners;
+  std::vector<FileUpstream> upstreams;
+  std::vector<RouteList> routes;  // their tables too
+};
+
+// Where a value was said: by the path of its key, such as "upstreams.web.balance" or
+// "routes.shop[0].upstream".
+using SaidKeys = std::map<std::string, Place>;
+
+// All keys that flags have too, in order.
+std::vector<GivenKey> ReadGlobals(std::span<const ConfigNode> documents, Problems& problems, SaidKeys& said);
+// Everything else. `settings` has what the file and the flags say of all (timeouts, defaults of upstreams),
+// and gets `paths`.
+FileSections ReadSections(std::span<const ConfigNode> documents, Settings& settings, Problems& problems,
+                          SaidKeys& said);
+
+// For the reference and the schema.
+struct KeyDoc {
+  std::string name;
+  std::string type;
+  std::string fallback;  // the default in words
+  std::string sentence;
+  std::string schema;     // of the value, as JSON
+  bool available = true;  // else refused as not available yet
+  bool required = false;
+};
+struct SectionDoc {
+  std::string name;      // "listener"; in the schema's $defs
+  std::string where;     // "`listeners:`, a list"
+  std::string sentence;  // what it is for
+  std::vector<KeyDoc> keys;
+};
+std::vector<SectionDoc> DescribeSections();
+
+// The keys of `section` that have a plain value, with what `settings` say: for the resolved form.
+struct KeyValue {
+  std::string key;
+  std::string value;
+};
+std::vector<KeyValue> ValuesOf(const UpstreamSettings& upstream);
+std::vector<KeyValue> TimeoutsOf(const UpstreamSettings& upstream);
+std::vector<KeyValue> TimeoutsOf(const RouteSettings& route);
+
+}  // namespace weir::lb

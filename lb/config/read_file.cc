@@ -1,0 +1,19 @@
+#include "lb/config/read_file.h"
+
+#include <cstdio>
+#include <memory>
+
+namespace weir::lb {
+
+std::optional<std::string> ReadWholeFile(const std::string& path) {
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "re"), &std::fclose);
+  if (file == nullptr) return std::nullopt;
+  std::string text;
+  char piece[4096];
+  size_t length;
+  while ((length = std::fread(piece, 1, sizeof(piece), file.get())) > 0) text.append(piece, length);
+  if (std::ferror(file.get()) != 0) return std::nullopt;
+  return text;
+}
+
+}  // namespace weir::lb

@@ -1,0 +1,92 @@
+#include "lb/route/template.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace weir::lb {
+namespace {
+
+struct Named {
+  std::string_view name;
+  Variable variable;
+};
+constexpr Named kNames[] = {
+    {"host", Variable::kHost},     {"path", Variable::kPath},           {"query", Variable::kQuery},
+    {"uri", Variable::kUri},       {"scheme", Variable::kScheme},       {"method", Variable::kMethod},
+    {"client", Variable::kClient}, {"remainder", Variable::kRemainder},
+};
+
+Variable Find(std::string_view name) {
+  for (const Named& known : kNames) {
+    if (known.name == name) return known.variable;
+  }
+  if (name.size() == 1 && name[0] >= '0' && name[0] <= '9') {
+    return static_cast<Variable>(static_cast<int>(Variable::kGroup0) + (name[0] - '0'));
+  }
+  return Variable::kNone;
+}
+
+}  // namespace
+
+bool Template::Parse(std::string_view text, Template* out, std::string* error) {
+  Template parsed;
+  parsed.text_ = text;
+  std::string literal;
+  while (!text.empty()) {
+    const size_t dollar = text.find('$');
+    literal += text.substr(0, dollar);
+    if (dollar == std::string_view::npos) break;
+    text.remove_prefix(dollar);
+    if (text.starts_with("$${")) {
+      literal += "${";
+      text.remove_prefix(3);
+    } else if (text.starts_with("${")) {
+      const size_t end = text.find('}');
+      const std::string_view name = text.substr(2, end == std::string_view::npos ? end : end - 2);
+      const Variable variable = end == std::string_view::npos ? Variable::kNone : Find(name);
+      if (variable == Variable::kNone) {
+        *error = "\"${" + std::string(name.substr(0, 40)) + "}\": expected one of";
+        for (const Named& known : kNames) *error += " ${" + std::string(known.name) + "}";
+        *error += " ${0} to ${9}";
+        return false;
+      }
+      parsed.pieces_.push_back({std::move(literal), variable});
+      literal.clear();
+      text.remove_prefix(end + 1);
+    } else {
+      literal += '$';
+      text.remove_prefix(1);
+    }
+  }
+  if (!literal.empty()) parsed.pieces_.push_back({std::move(literal), Variable::kNone});
+  *out = std::move(parsed);
+  return true;
+}
+
+bool Template::UsesCaptures() const {
+  return std::any_of(pieces_.begin(), pieces_.end(),
+                     [](const Piece& piece) { return piece.variable >= Variable::kRemainder; });
+}
+
+size_t Template::Bytes(const TemplateValues& values) const {
+  size_t bytes = 0;
+  for (const Piece& piece : pieces_) {
+    bytes += piece.literal.size() + values.values[static_cast<size_t>(piece.variable)].size();
+  }
+  return bytes;
+}
+
+size_t Template::Write(const TemplateValues& values, char* out) const {
+  char* at = out;
+  const auto append = [&at](std::string_view text) {
+    if (!text.empty()) std::memcpy(at, text.data(), text.size());
+    at += text.size();
+  };
+  for (const Piece& piece : pieces_) {
+    append(piece.literal);
+    append(values.values[static_cast<size_t>(piece.variable)]);
+  }
+  return static_cast<size_t>(at - out);
+}
+
+}  // namespace weir::lb

@@ -1,0 +1,67 @@
+// Template: text with variables of the request, such as "https://shop.example${path}". Read once when the
+// configuration is, then immutable: any number of threads may write it out. No allocation when written.
+//
+//   ${host}    the host without port, in lower case        ${path}    the path, normalised
+//   ${query}   with its '?', or empty                      ${uri}     path and query
+//   ${scheme}  http or https                               ${method}  as it came
+//   ${client}  the client's address, without port          ${remainder}  what is behind a matched prefix
+//   ${1} … ${9}  groups of a matched path regex            ${0}       what it matched
+// A '$' that no '{' follows is itself; "$${" writes "${".
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weir::lb {
+
+enum class Variable : uint8_t {
+  kNone,
+  kHost,
+  kPath,
+  kQuery,
+  kUri,
+  kScheme,
+  kMethod,
+  kClient,
+  kRemainder,
+  kGroup0,  // and nine more
+  kCount = kGroup0 + 10,
+};
+
+struct TemplateValues {
+  std::string_view values[static_cast<size_t>(Variable::kCount)];
+
+  void Set(Variable variable, std::string_view value) { values[static_cast<size_t>(variable)] = value; }
+};
+
+class Template {
+ public:
+  // False: `error` says what is wrong ("expected one of …").
+  static bool Parse(std::string_view text, Template* out, std::string* error);
+
+  const std::string& text() const { return text_; }
+  bool empty() const { return pieces_.empty(); }
+  // Before its first variable.
+  std::string_view beginning() const {
+    return pieces_.empty() ? std::string_view() : pieces_.front().literal;
+  }
+  // Whether it asks for a path regex's groups, or for the remainder behind a prefix.
+  bool UsesCaptures() const;
+  size_t Bytes(const TemplateValues& values) const;
+  // Writes Bytes(values).
+  size_t Write(const TemplateValues& values, char* out) const;
+
+ private:
+  struct Piece {
+    std::string literal;
+    Variable variable = Variable::kNone;  // behind it
+  };
+
+  std::string text_;
+  std::vector<Piece> pieces_;
+};
+
+}  // namespace weir::lb

@@ -1,0 +1,392 @@
+// A configuration file from text to settings: what each key does, and what is said of each mistake.
+#include <filesystem>
+#include <fstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "lb/config/file_reader.h"
+#include "lb/config/reference.h"
+#include "tests/config/made_up_machine.h"
+
+namespace weir::lb {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class File : public testing::Test {
+ protected:
+  File() : path_(testing::TempDir() + "/file_test." + std::to_string(getpid()) + ".yaml") {}
+  ~File() override { std::filesystem::remove(path_); }
+
+  CommandLine Check(const std::string& text, std::vector<std::string_view> flags = {}) {
+    std::ofstream(path_) << text;
+    const std::string config = "--config=" + path_;
+    flags.push_back(config);
+    CommandLine line = Parse(flags);
+    // The path of the scratch file is nobody's business.
+    for (std::string* said : {&line.out, &line.err}) {
+      for (size_t at; (at = said->find(path_)) != std::string::npos;)
+        said->replace(at, path_.size(), "f.yaml");
+    }
+    return line;
+  }
+  Settings Good(const std::string& text, std::vector<std::string_view> flags = {}) {
+    const CommandLine line = Check(text, std::move(flags));
+    EXPECT_FALSE(line.exit) << line.err;
+    EXPECT_EQ(line.err, "");
+    return line.settings;
+  }
+  // The lines that are told, and that nothing would run.
+  std::vector<std::string> Bad(const std::string& text, std::vector<std::string_view> flags = {}) {
+    const CommandLine line = Check(text, std::move(flags));
+    EXPECT_TRUE(line.exit);
+    EXPECT_EQ(line.exit_code, 1);
+    std::vector<std::string> lines;
+    std::stringstream stream(line.err);
+    for (std::string one; std::getline(stream, one);) lines.push_back(one);
+    return lines;
+  }
+
+  const std::string path_;
+};
+
+const std::string kSmallest = R"(listeners:
+  - {address: "0.0.0.0:8080", upstream: web}
+upstreams:
+  web:
+    endpoints: [10.0.0.1:80, 10.0.0.2:80]
+)";
+
+TEST_F(File, FiveLinesWillDo) {
+  const Settings settings = Good(kSmallest);
+  ASSERT_EQ(settings.listeners.size(), 1u);
+  EXPECT_EQ(settings.listeners[0].protocol, Protocol::kHttp);
+  EXPECT_EQ(settings.listeners[0].address.ToString(), "0.0.0.0:8080");
+  EXPECT_EQ(settings.listeners[0].routes, ListenerSettings::kNone);
+  ASSERT_EQ(settings.upstreams.size(), 1u);
+  EXPECT_EQ(settings.upstreams[0].name, "web");
+  EXPECT_EQ(settings.upstreams[0].endpoints.size(), 2u);
+  // The rest is what flags alone would give.
+  const Settings flags = ParseWith({}).settings;
+  EXPECT_EQ(settings.max_connections, flags.max_connections);
+  EXPECT_EQ(settings.timeouts.connect_ms, flags.timeouts.connect_ms);
+  EXPECT_EQ(settings.listeners[0].direct.timeouts.response_ms, flags.timeouts.response_ms);
+  EXPECT_EQ(settings.upstreams[0].idle_connections, flags.upstreams[0].idle_connections);
+}
+
+TEST_F(File, SaysWhatFlagsSay) {
+  const Settings settings = Good(kSmallest + R"(
+admin: 127.0.0.1:9901
+access_log: "-"
+via_name: edge
+shards: 2
+cpus: [0, 4]
+timeouts: {client_header: 1s, client_body: 2s, client_send: 3s, keep_alive: 4s, connect: 5s, response: 6s,
+           upstream_body: 7s, request: 8s, tcp_idle: 9s, upstream_idle: 10s, lame_duck: 11s, drain: 12s}
+limits: {max_connections: 77, buffer_memory: 128MiB, retries: 5, set_aside: 13s, idle_connections: 9,
+         max_header_bytes: 8KiB, max_header_fields: 50, max_target_bytes: 4KiB}
+paths: {merge_slashes: false, escaped_slashes: reject}
+)");
+  EXPECT_EQ(settings.admin.ToString(), "127.0.0.1:9901");
+  EXPECT_EQ(settings.access_log, "-");
+  EXPECT_EQ(settings.via_name, "edge");
+  EXPECT_EQ(settings.shards, 2u);
+  EXPECT_THAT(settings.cpus, ElementsAre(0, 4));
+  const Timeouts& timeouts = settings.timeouts;
+  EXPECT_EQ(timeouts.client_header_ms, 1'000u);
+  EXPECT_EQ(timeouts.client_body_ms, 2'000u);
+  EXPECT_EQ(timeouts.client_send_ms, 3'000u);
+  EXPECT_EQ(timeouts.keep_alive_ms, 4'000u);
+  EXPECT_EQ(timeouts.connect_ms, 5'000u);
+  EXPECT_EQ(timeouts.response_ms, 6'000u);
+  EXPECT_EQ(timeouts.upstream_body_ms, 7'000u);
+  EXPECT_EQ(timeouts.request_ms, 8'000u);
+  EXPECT_EQ(timeouts.tcp_idle_ms, 9'000u);
+  EXPECT_EQ(settings.upstreams[0].idle_ms, 10'000u);
+  EXPECT_EQ(timeouts.lame_duck_ms, 11'000u);
+  EXPECT_EQ(timeouts.drain_ms, 12'000u);
+  EXPECT_EQ(settings.max_connections, 77u);
+  EXPECT_EQ(settings.buffer_memory_bytes, uint64_t{128} << 20);
+  EXPECT_EQ(settings.upstreams[0].retries, 5u);
+  EXPECT_EQ(settings.upstreams[0].set_aside_ms, 13'000u);
+  EXPECT_EQ(settings.upstreams[0].idle_connections, 9u);
+  EXPECT_EQ(settings.limits.header_bytes, 8'192u);
+  EXPECT_EQ(settings.limits.fields, 50u);
+  EXPECT_EQ(settings.limits.target_bytes, 4'096u);
+  EXPECT_FALSE(settings.paths.merge_slashes);
+  EXPECT_EQ(settings.paths.escaped_slashes, EscapedSlashes::kReject);
+}
+
+TEST_F(File, AFlagWinsOverIt) {
+  const std::string text =
+      kSmallest + "shards: 2\ncpus: [0, 1]\nlimits: {retries: 5}\ntimeouts: {connect: 5s}\n";
+  const Settings settings = Good(text, {"--shards=1", "--cpus=4,5", "--retries=1"});
+  EXPECT_EQ(settings.shards, 1u);
+  EXPECT_THAT(settings.cpus, ElementsAre(4));
+  EXPECT_EQ(settings.upstreams[0].retries, 1u);
+  EXPECT_EQ(settings.upstreams[0].timeouts.connect_ms, 5'000u);
+  const std::string said = Check(text, {"check", "--retries=1"}).out;
+  EXPECT_THAT(said, HasSubstr("  retries: 1                                                # --retries\n"));
+  EXPECT_THAT(said,
+              HasSubstr("    retries: 1                                              # limits.retries\n"));
+  EXPECT_THAT(said, HasSubstr("  connect: 5s                                               # f.yaml:9:21\n"));
+  EXPECT_THAT(said,
+              HasSubstr("      connect: 5s                                           # timeouts.connect\n"));
+  EXPECT_THAT(said, HasSubstr("  response: 1m                                              # default\n"));
+  // It is read all the same.
+  EXPECT_THAT(Bad(kSmallest + "shards: many\n", {"--shards=1"}),
+              ElementsAre("f.yaml:6:9: shards: \"many\": expected a whole number from 0 to 256"));
+}
+
+TEST_F(File, UpstreamsAndRoutesHaveTimesOfTheirOwn) {
+  const Settings settings = Good(R"(
+timeouts: {connect: 1s, response: 2s, client_body: 3s}
+listeners:
+  - {address: 0.0.0.0:1, routes: r}
+  - {address: 0.0.0.0:2, upstream: two}
+  - {address: 0.0.0.0:3, upstream: one, protocol: tcp}
+upstreams:
+  one: {endpoints: [10.0.0.1:80]}
+  two: {endpoints: [{address: 10.0.0.1:80, weight: 7}], balance: least_conn, retries: 1, set_aside: 0,
+        idle_connections: 3, timeouts: {connect: 5s, upstream_idle: 6s, request: 9s}}
+routes:
+  r:
+    - {upstream: two, timeouts: {connect: 7s, response: 0, upstream_body: 0, client_body: 0}, retries: 0}
+    - {match: {path: /x}, upstream: one}
+)");
+  EXPECT_EQ(settings.listeners[1].direct.upstream, 1u);
+  EXPECT_EQ(settings.listeners[1].direct.timeouts.connect_ms, 5'000u);
+  EXPECT_EQ(settings.listeners[1].direct.timeouts.response_ms, 2'000u);
+  EXPECT_EQ(settings.listeners[1].direct.retries, 1u);
+  EXPECT_EQ(settings.listeners[2].protocol, Protocol::kTcp);
+  EXPECT_EQ(settings.listeners[2].direct.upstream, 0u);
+  EXPECT_EQ(settings.upstreams[1].balance, Balance::kLeastConn);
+  EXPECT_EQ(settings.upstreams[1].endpoints[0].weight, 7u);
+  EXPECT_EQ(settings.upstreams[1].set_aside_ms, 0u);
+  EXPECT_EQ(settings.upstreams[1].idle_connections, 3u);
+  EXPECT_EQ(settings.upstreams[1].idle_ms, 6'000u);
+  ASSERT_EQ(settings.routes.size(), 1u);
+  const RouteSettings& first = settings.routes[0].routes[0];
+  EXPECT_EQ(first.upstream, 1u);
+  EXPECT_EQ(first.retries, 0u);
+  EXPECT_EQ(first.timeouts.connect_ms, 7'000u);
+  EXPECT_EQ(first.timeouts.response_ms, 0u);
+  EXPECT_EQ(first.timeouts.upstream_body_ms, 0u);
+  EXPECT_EQ(first.timeouts.client_body_ms, 0u);
+  EXPECT_EQ(first.timeouts.request_ms, 9'000u);
+  const RouteSettings& second = settings.routes[0].routes[1];
+  EXPECT_EQ(second.upstream, 0u);
+  EXPECT_EQ(second.retries, 2u);
+  EXPECT_EQ(second.timeouts.client_body_ms, 3'000u);
+}
+
+TEST_F(File, MatchesAndActions) {
+  const Settings settings = Good(R"(
+listeners: [{address: 0.0.0.0:1, routes: r}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes:
+  r:
+    - match: {host: ["a.example", "*.b.example"], path: /x, path_prefix: [/api/], path_regex: "/v([0-9]+)/.*",
+              method: [GET, POST], headers: {X-A: "1", X-B: {present: false}}, query: {q: {regex: "[0-9]+"}},
+              client: [10.0.0.0/8, "2001:db8::/32"]}
+      redirect: {to: "https://${host}/${1}${query}", status: 307}
+    - {match: {path: /web}, upstream: web}
+    - respond: {status: 503, body: "back soon\n", content_type: text/x-note}
+)");
+  const RouteMatch& match = settings.routes[0].matches[0];
+  EXPECT_THAT(match.hosts, ElementsAre("a.example", "*.b.example"));
+  EXPECT_THAT(match.paths, ElementsAre("/x"));
+  EXPECT_THAT(match.path_prefixes, ElementsAre("/api/"));
+  EXPECT_THAT(match.path_regexes, ElementsAre("/v([0-9]+)/.*"));
+  EXPECT_THAT(match.methods, ElementsAre("GET", "POST"));
+  ASSERT_EQ(match.headers.size(), 2u);
+  EXPECT_EQ(match.headers[0].test, ValueCondition::Test::kExact);
+  EXPECT_EQ(match.headers[1].test, ValueCondition::Test::kAbsent);
+  EXPECT_EQ(match.query[0].test, ValueCondition::Test::kRegex);
+  EXPECT_EQ(match.clients.size(), 2u);
+  const RouteSettings& redirect = settings.routes[0].routes[0];
+  EXPECT_EQ(redirect.action, RouteSettings::Action::kRedirect);
+  EXPECT_EQ(redirect.status, 307);
+  EXPECT_TRUE(redirect.location.UsesCaptures());
+  const RouteSettings& respond = settings.routes[0].routes[2];
+  EXPECT_EQ(respond.action, RouteSettings::Action::kRespond);
+  EXPECT_EQ(respond.status, 503);
+  EXPECT_EQ(respond.body, "back soon\n");
+  EXPECT_EQ(respond.content_type, "text/x-note");
+  RouteRequest request;
+  request.host = "x.b.example";
+  request.path = "/api/1";
+  EXPECT_EQ(settings.routes[0].table->Match(request).rule, 2u);
+}
+
+TEST_F(File, AllMistakesAreToldAtOnce) {
+  EXPECT_THAT(
+      Bad(R"(listners: []
+timeouts: {connect: 5x, foo: 1}
+listeners:
+  - address: 127.0.0.1:99999
+    routs: shop
+  - address: 0.0.0.0:8080
+    upstream: weeb
+  - address: 0.0.0.0:8080
+    protocol: https
+    upstream: web
+upstreams:
+  web:
+    ballance: least_conn
+    endpoints: []
+    health_check: {type: http}
+  other:
+    balance: maglev
+    endpoints: [10.0.0.1, {adress: 1.2.3.4:5}, "nohost.invalid:80", {address: 1.2.3.4:5, weight: 0}, unix:/a]
+    timeouts: {connect: 5}
+routes:
+  shop:
+    - match: {host: "*.shop.example", path_prefix: api, path_regex: "("}
+    - match: {host: a.b}
+      upstream: web
+      redirect: {to: /}
+    - match: {client: 10.0.0.1/8, headers: {a: {exact: x, prefix: y}}, query: text, host: {a: b}}
+      respond: {status: 204, body: x}
+    - redirect: {to: "shop.example", status: 200}
+    - redirect: {to: "/${nobody}"}
+    - redirect: {}
+    - mirror: web
+)"),
+      ElementsAre(
+          "f.yaml:1:1: listners: unknown key; did you mean listeners?",
+          "f.yaml:2:21: timeouts.connect: \"5x\": expected a duration such as 500ms, 10s, 5m or 1h",
+          HasSubstr("f.yaml:2:25: timeouts.foo: unknown key; accepted: client_header client_body"),
+          "f.yaml:4:5: listeners[0]: expected one of upstream and routes: where requests go",
+          HasSubstr("f.yaml:4:14: listeners[0].address: \"127.0.0.1:99999\": expected ADDRESS:PORT"),
+          "f.yaml:5:5: listeners[0].routs: unknown key; did you mean routes?",
+          "f.yaml:7:15: listeners[1].upstream: \"weeb\": expected the name of an upstream; did you mean web?",
+          "f.yaml:8:14: listeners: http://0.0.0.0:8080 is given twice",
+          "f.yaml:9:15: listeners[2].protocol: \"https\": not available yet; expected http or tcp",
+          "f.yaml:13:5: upstreams.web.ballance: unknown key; did you mean balance?",
+          "f.yaml:14:16: upstreams.web.endpoints: the list is empty: an upstream has at least one endpoint",
+          "f.yaml:15:5: upstreams.web.health_check: not available yet",
+          "f.yaml:17:14: upstreams.other.balance: \"maglev\": not available yet; expected round_robin or "
+          "least_conn",
+          HasSubstr("f.yaml:18:17: upstreams.other.endpoints[0]: \"10.0.0.1\": expected HOST:PORT"),
+          "f.yaml:18:27: upstreams.other.endpoints[1]: the key address is missing",
+          "f.yaml:18:28: upstreams.other.endpoints[1].adress: unknown key; did you mean address?",
+          HasSubstr("f.yaml:18:48: upstreams.other: \"nohost.invalid:80\": the name cannot be resolved"),
+          "f.yaml:18:98: upstreams.other.endpoints[3].weight: \"0\": expected a whole number from 1 to 1000",
+          "f.yaml:18:102: upstreams.other.endpoints[4]: unix: addresses are not available yet",
+          "f.yaml:19:25: upstreams.other.timeouts.connect: \"5\": expected a unit: 5ms, 5s, 5m or 5h",
+          "f.yaml:22:7: routes.shop[0]: expected one of upstream, redirect, respond",
+          "f.yaml:22:52: routes.shop[0].match.path_prefix: expected a path that begins with /",
+          HasSubstr("f.yaml:22:69: routes.shop[0].match.path_regex: bad regular expression: missing )"),
+          "f.yaml:23:7: routes.shop[1]: expected only one of upstream, redirect, respond",
+          "f.yaml:26:7: routes.shop[2]: a response of status 204 has no body",
+          HasSubstr(
+              "f.yaml:26:23: routes.shop[2].match.client: \"10.0.0.1/8\": has bits set behind its prefix"),
+          "f.yaml:26:48: routes.shop[2].match.headers.a: expected one of exact, prefix, regex, present",
+          HasSubstr("f.yaml:26:79: routes.shop[2].match.query: expected names and values"),
+          HasSubstr(
+              "f.yaml:26:91: routes.shop[2].match.host: expected a text, found keys and values; to YAML a "
+              "value that begins with {"),
+          "f.yaml:28:22: routes.shop[3].redirect.to: \"shop.example\": expected https://HOST/PATH, or /PATH",
+          "f.yaml:28:46: routes.shop[3].redirect.status: \"200\": expected 301, 302, 303, 307 or 308",
+          HasSubstr("f.yaml:29:22: routes.shop[4].redirect.to: \"${nobody}\": expected one of ${host}"),
+          "f.yaml:31:7: routes.shop[6]: expected one of upstream, redirect, respond",
+          "f.yaml:31:7: routes.shop[6].mirror: not available yet"));
+}
+
+TEST_F(File, WhatIsNoFileAtAll) {
+  EXPECT_THAT(Bad("a: [b\n"), ElementsAre(HasSubstr("f.yaml:2:1: this is not YAML: ")));
+  EXPECT_THAT(Bad(""), ElementsAre(HasSubstr("\"f.yaml\" has no listeners")));
+  EXPECT_THAT(
+      Bad("listeners: text\nupstreams: [x]\n"),
+      ElementsAre(HasSubstr("f.yaml:1:12: listeners: expected a list"),
+                  HasSubstr("f.yaml:2:12: upstreams: expected names, with what each is, found a list")));
+  EXPECT_THAT(Bad(kSmallest, {"--listen=http://0.0.0.0:1", "--backends=10.0.0.9:1"}),
+              ElementsAre("weir: --listen: the file of --config has the listeners",
+                          "weir: --backends: the file of --config has the upstreams"));
+  EXPECT_THAT(Bad(kSmallest, {"demo"}),
+              ElementsAre(HasSubstr("weir: --config: weir demo has nothing to read")));
+  EXPECT_THAT(Bad(kSmallest + "timeouts: {connect: 1s}\nadmin: {a: b}\naccess_log: [a]\nlimits: 7\n"),
+              ElementsAre(HasSubstr("f.yaml:7:8: admin: expected ADDRESS:PORT, found keys and values"),
+                          HasSubstr("f.yaml:8:13: access_log: expected FILE, found a list"),
+                          HasSubstr("f.yaml:9:9: limits: expected keys and values, found a single value")));
+}
+
+TEST_F(File, WarningsDoNotStopAnybody) {
+  const CommandLine line = Check(kSmallest + R"(
+  spare: {endpoints: [10.0.0.3:80]}
+routes:
+  r:
+    - upstream: web
+    - {match: {method: GET}, upstream: web}
+)");
+  EXPECT_FALSE(line.exit);
+  EXPECT_EQ(line.err,
+            "f.yaml:7:3: warning: upstreams.spare: nobody sends to this upstream\n"
+            "f.yaml:9:3: warning: routes.r: no listener has these routes\n"
+            "f.yaml:11:7: warning: routes.r[1]: can never match: a rule with the same host and path comes "
+            "first (the "
+            "route at f.yaml:10:7)\n");
+}
+
+TEST_F(File, TheResolvedFormIsAFileOfTheSame) {
+  const std::string text = R"(
+admin: 127.0.0.1:9901
+listeners: [{address: "[::]:80", routes: r}, {address: 0.0.0.0:2, upstream: web, protocol: tcp}]
+upstreams: {web: {endpoints: [one.example:80], timeouts: {response: 0}}}
+routes:
+  r:
+    - {match: {host: "*.a.example", path_regex: "/\"x\".*", headers: {a: {prefix: "${b}"}}}, upstream: web}
+    - {match: {client: 10.0.0.0/8}, redirect: {to: "https://a${uri}"}}
+    - respond: {status: 404, body: "{\"a\": \"b\"}\n"}
+)";
+  const std::string once = Check(text, {"check"}).out;
+  ASSERT_THAT(once, HasSubstr("routes:"));
+  const std::string twice = Check(once, {"check"}).out;
+  const auto values = [](const std::string& said) {
+    std::stringstream lines(said);
+    std::string all;
+    for (std::string line; std::getline(lines, line);) all += line.substr(0, line.find(" # ")) + "\n";
+    return all;
+  };
+  // Names are addresses by then; where values came from is another place.
+  EXPECT_EQ(values(twice).find("weir:"), std::string::npos);
+  std::string before = values(once);
+  std::string after = values(twice);
+  const auto trim = [](std::string& all) {
+    for (size_t at; (at = all.find(" \n")) != std::string::npos;) all.erase(at, 1);
+  };
+  trim(before);
+  trim(after);
+  EXPECT_EQ(before, after);
+}
+
+std::string FileText(const std::string& path) {
+  std::stringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+TEST_F(File, TheResolvedFormOfTheSmallest) {
+  EXPECT_EQ(Check(kSmallest, {"check"}).out, FileText("tests/config/golden/smallest.txt"));
+}
+
+TEST(FileReference, TheDocsAreWhatTheParserKnows) {
+  EXPECT_EQ(ConfigurationMarkdown(), FileText("docs/configuration.md"));
+  EXPECT_EQ(ConfigurationSchema(), FileText("docs/weir.schema.json"));
+}
+
+TEST(FileReference, EveryKeyIsExplained) {
+  for (const SectionDoc& section : DescribeSections()) {
+    for (const KeyDoc& key : section.keys) {
+      EXPECT_TRUE(key.sentence.ends_with('.')) << section.name << "." << key.name;
+      if (!key.available) continue;
+      EXPECT_FALSE(key.type.empty()) << section.name << "." << key.name;
+      EXPECT_EQ(key.schema.front(), '{') << section.name << "." << key.name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace weir::lb
