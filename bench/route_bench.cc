@@ -22,9 +22,12 @@ void Normalise(benchmark::State& state, std::string_view target) {
     benchmark::DoNotOptimize(normal);
   }
 }
-BENCHMARK_CAPTURE(Normalise, plain, std::string_view("/api/v1/users/1234567/orders?from=2026-01-01&to=2026-02-01"));
-BENCHMARK_CAPTURE(Normalise, encoded, std::string_view("/api/v1/users/J%C3%BCrgen/orders?from=2026-01-01&to=2026-02-01"));
-BENCHMARK_CAPTURE(Normalise, dirty, std::string_view("/api//v1/./users/%7euser/../1234567/orders?from=2026-01-01"));
+BENCHMARK_CAPTURE(Normalise, plain,
+                  std::string_view("/api/v1/users/1234567/orders?from=2026-01-01&to=2026-02-01"));
+BENCHMARK_CAPTURE(Normalise, encoded,
+                  std::string_view("/api/v1/users/J%C3%BCrgen/orders?from=2026-01-01&to=2026-02-01"));
+BENCHMARK_CAPTURE(Normalise, dirty,
+                  std::string_view("/api//v1/./users/%7euser/../1234567/orders?from=2026-01-01"));
 
 void Host(benchmark::State& state) {
   char out[kHostBytes];
@@ -38,8 +41,9 @@ void Host(benchmark::State& state) {
 }
 BENCHMARK(Host);
 
-constexpr const char* kPaths[] = {"/",       "/api/v1/users", "/api/v1/orders", "/static",    "/images",
-                                  "/healthz", "/login",        "/admin/",        "/favicon.ico", "/robots.txt"};
+constexpr const char* kPaths[] = {
+    "/",        "/api/v1/users", "/api/v1/orders", "/static",      "/images",
+    "/healthz", "/login",        "/admin/",        "/favicon.ico", "/robots.txt"};
 
 std::string HostName(uint32_t i) { return "shop-" + std::to_string(i * 7919) + ".customer.example"; }
 
@@ -82,8 +86,8 @@ std::vector<Question> Questions(uint32_t hosts, size_t count) {
   return questions;
 }
 
-// Hosts and paths at random, so that with many of them the table is not in the nearest cache. The questions are
-// kept close together: a request's text is in the cache when it is matched.
+// Hosts and paths at random, so that with many of them the table is not in the nearest cache. The questions
+// are kept close together: a request's text is in the cache when it is matched.
 void Match(benchmark::State& state) {
   const auto hosts = static_cast<uint32_t>(state.range(0));
   std::vector<RouteProblem> problems;

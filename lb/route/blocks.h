@@ -51,9 +51,7 @@ struct HostBlock {
   const PathSlot* slots() const {
     return reinterpret_cast<const PathSlot*>(bytes() + sizeof(HostBlock) + (name_bytes + 3) / 4 * 4);
   }
-  const PathNode& node(uint32_t offset) const {
-    return *reinterpret_cast<const PathNode*>(bytes() + offset);
-  }
+  const PathNode& node(uint32_t offset) const { return *reinterpret_cast<const PathNode*>(bytes() + offset); }
   // The node of `text`, or null.
   const PathNode* Find(std::string_view text, uint64_t hash) const {
     if (slot_count == 0) return nullptr;

@@ -105,8 +105,10 @@ RouteConditions RouteConditions::Compile(const RouteMatch& rule, uint32_t index,
   conditions.methods_ = rule.methods;
   for (uint32_t i = 0; i < rule.methods.size(); ++i) {
     if (!http::IsToken(rule.methods[i]))
-      problems.push_back(
-          {.rule = index, .part = RoutePart::kMethod, .element = i, .text = "expected a method, such as GET"});
+      problems.push_back({.rule = index,
+                          .part = RoutePart::kMethod,
+                          .element = i,
+                          .text = "expected a method, such as GET"});
   }
   conditions.headers_ = CompileValues(rule.headers, RoutePart::kHeader, index, problems);
   conditions.query_ = CompileValues(rule.query, RoutePart::kQuery, index, problems);
@@ -116,8 +118,7 @@ RouteConditions RouteConditions::Compile(const RouteMatch& rule, uint32_t index,
     if (IsValidNetwork(rule.clients[i], &error)) {
       networks.push_back({.network = rule.clients[i], .value = 0});
     } else {
-      problems.push_back(
-          {.rule = index, .part = RoutePart::kClient, .element = i, .text = std::move(error)});
+      problems.push_back({.rule = index, .part = RoutePart::kClient, .element = i, .text = std::move(error)});
     }
   }
   if (networks.size() > NetworkSet::kMaxNetworks) {

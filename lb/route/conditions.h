@@ -14,16 +14,16 @@
 
 namespace weir::lb {
 
-// RE2 as all conditions and routes use it: bytes, bounded memory, silent. Null, with RE2's words in `error`, if
-// `pattern` is not a regular expression.
+// RE2 as all conditions and routes use it: bytes, bounded memory, silent. Null, with RE2's words in `error`,
+// if `pattern` is not a regular expression.
 std::unique_ptr<re2::RE2> CompileRegex(const std::string& pattern, std::string* error);
 
 class RouteConditions {
  public:
   // What is asked.
   struct Input {
-    std::string_view method;
-    std::string_view query;
+    std::string_view method = {};
+    std::string_view query = {};
     const http::FieldList* fields = nullptr;
     const SocketAddress* client = nullptr;
   };

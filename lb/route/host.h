@@ -1,5 +1,6 @@
 // The one spelling of a host: lower case, without port, without one trailing dot (the root's, RFC 1034 3.1);
-// an IPv6 address in brackets and in its canonical text. What routes are matched against. Pure, no allocation.
+// an IPv6 address in brackets and in its canonical text. What routes are matched against. Pure, no
+// allocation.
 #pragma once
 
 #include <cstddef>

@@ -1,11 +1,11 @@
-// Hashes of a path's beginnings and of a host's endings, all in one pass: a point is where a segment (or, from
-// the right, a label) ends, with the hash of everything up to there. Inside only.
+// Hashes of a path's beginnings and of a host's endings, all in one pass: a point is where a segment (or,
+// from the right, a label) ends, with the hash of everything up to there. Inside only.
 //
-// The same functions make the keys of the table and look requests up, so that "which beginnings" is said once.
-// A path's points: 0 for one that begins with '/', before each further slash, and its end unless that is a
-// slash. /a/b has "", "/a" and "/a/b"; /a/ has "" and "/a"; * has "*". Only as many are taken as the table can
-// have keys for, whatever a client sends.
-// The hash: 64x64-bit multiplications over eight bytes at a time, seeded. Keys are also compared whole.
+// The same functions make the keys of the table and look requests up, so that "which beginnings" is said
+// once. A path's points: 0 for one that begins with '/', before each further slash, and its end unless that
+// is a slash. /a/b has "", "/a" and "/a/b"; /a/ has "" and "/a"; * has "*". Only as many are taken as the
+// table can have keys for, whatever a client sends. The hash: 64x64-bit multiplications over eight bytes at a
+// time, seeded. Keys are also compared whole.
 #pragma once
 
 #include <emmintrin.h>
@@ -99,7 +99,7 @@ struct PathPoints {
 // Of "a.b.example": "example", "b.example" (points 1 and 2: by number of labels), and the whole.
 struct HostPoints {
   uint32_t labels = 0;
-  uint64_t whole = 0;  // its hash
+  uint64_t whole = 0;                       // its hash
   KeyPoint points[kMaxWildcardLabels + 1];  // proper endings; `end` is where the ending begins
 
   HostPoints(std::string_view host, uint64_t seed) {

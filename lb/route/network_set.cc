@@ -81,7 +81,8 @@ class Flattener {
     Add(0, NetworkSet::kNone);
     const Range* previous = nullptr;
     for (const Range& range : ranges) {
-      const bool repeated = previous != nullptr && previous->first == range.first && previous->last == range.last;
+      const bool repeated =
+          previous != nullptr && previous->first == range.first && previous->last == range.last;
       previous = &range;
       if (repeated) continue;
       while (!open_.empty() && open_.back().last < range.first) Close();

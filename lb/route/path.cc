@@ -14,8 +14,8 @@ namespace {
 constexpr http::CharSet kUnreserved =
     http::CharSet::Where([](char c) { return http::IsAlnum(c) || http::IsOneOf(c, "-._~"); });
 
-// Is the segment that begins at p, with a dot, one that must be looked at: "." or "..", perhaps with something
-// behind that an origin might cut off?
+// Is the segment that begins at p, with a dot, one that must be looked at: "." or "..", perhaps with
+// something behind that an origin might cut off?
 bool MayBeDotSegment(const char* p, const char* end) {
   ++p;
   if (p < end && *p == '.') ++p;
@@ -25,8 +25,7 @@ bool MayBeDotSegment(const char* p, const char* end) {
 // `slash` begins something that is not normal, or may not be.
 bool IsOddSlash(const char* slash, const char* end, const PathOptions& options) {
   if (slash + 1 == end) return false;
-  return (slash[1] == '/' && options.merge_slashes) ||
-         (slash[1] == '.' && MayBeDotSegment(slash + 1, end));
+  return (slash[1] == '/' && options.merge_slashes) || (slash[1] == '.' && MayBeDotSegment(slash + 1, end));
 }
 
 // What of `p` needs a look: '%', '?', and a slash before a slash or a dot. Reads 17 bytes.
@@ -67,7 +66,8 @@ bool HidesDotSegment(std::string_view segment) {
   for (size_t i = 0; i <= segment.size(); ++i) {
     const std::string_view encoded = segment.substr(i, 3);
     const bool slash = encoded == "%2F" || encoded == "%5C";
-    if (end == std::string_view::npos && (i == segment.size() || slash || segment[i] == ';' || encoded == "%3B"))
+    if (end == std::string_view::npos &&
+        (i == segment.size() || slash || segment[i] == ';' || encoded == "%3B"))
       end = i;
     if (i < segment.size() && !slash) continue;
     if (IsDots(segment.substr(begin, end - begin))) return true;

@@ -1,5 +1,5 @@
-// The one spelling of a request's path: what routes are matched against and what the origin gets, so that both
-// read the same path. Pure functions, linear in the input, no allocation.
+// The one spelling of a request's path: what routes are matched against and what the origin gets, so that
+// both read the same path. Pure functions, linear in the input, no allocation.
 //
 // In the path (the query is never touched): percent-encoded unreserved characters are decoded (RFC 3986
 // 6.2.2.2), the digits of other encodings are in upper case (6.2.2.1), dot segments are resolved after that

@@ -48,7 +48,9 @@ bool DecodedEquals(std::string_view encoded, std::string_view plain) {
   return TakePlain(&encoded, plain) && encoded.empty();
 }
 
-bool DecodedStartsWith(std::string_view encoded, std::string_view plain) { return TakePlain(&encoded, plain); }
+bool DecodedStartsWith(std::string_view encoded, std::string_view plain) {
+  return TakePlain(&encoded, plain);
+}
 
 bool Decode(std::string_view encoded, char (&out)[kMaxDecodedBytes], std::string_view* decoded) {
   *decoded = encoded;

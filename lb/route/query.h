@@ -1,6 +1,7 @@
-// A query as name=value pairs, the way forms write it (WHATWG URL, application/x-www-form-urlencoded): split at
-// '&', names and values percent-decoded, '+' a space, a malformed encoding as it stands. Inside only. Nothing is
-// allocated: what is decoded is compared while it is.
+// A query as name=value pairs, the way forms write it (WHATWG URL, application/x-www-form-urlencoded): split
+// at
+// '&', names and values percent-decoded, '+' a space, a malformed encoding as it stands. Inside only. Nothing
+// is allocated: what is decoded is compared while it is.
 #pragma once
 
 #include <cstdint>

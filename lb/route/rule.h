@@ -1,9 +1,9 @@
-// RouteMatch: which requests a rule is for, as a configuration says it. Plain values; RouteTable::Build checks
-// them and says what is wrong with which.
+// RouteMatch: which requests a rule is for, as a configuration says it. Plain values; RouteTable::Build
+// checks them and says what is wrong with which.
 //
 // A rule matches if every condition holds that it has: one of its hosts (if it has any), one of its paths,
-// prefixes and regexes (if it has any of those), one of its methods and one of its clients (likewise), and all
-// of its headers and query parameters.
+// prefixes and regexes (if it has any of those), one of its methods and one of its clients (likewise), and
+// all of its headers and query parameters.
 #pragma once
 
 #include <cstdint>
@@ -25,22 +25,23 @@ struct ValueCondition {
     kRegex,    // one is matched whole by `value`, an RE2 expression over bytes
   };
 
-  std::string name;
+  std::string name = {};
   Test test = Test::kPresent;
-  std::string value;
+  std::string value = {};
 };
 using FieldCondition = ValueCondition;  // names without regard to case, field lines as the client sent them
 using QueryCondition = ValueCondition;  // names and values decoded: percent-encodings, and + for a space
 
 struct RouteMatch {
-  std::vector<std::string> hosts;          // "a.example"; "*.a.example": one or more labels before; none: any
-  std::vector<std::string> paths;          // the whole path
-  std::vector<std::string> path_prefixes;  // whole segments: /api has /api and /api/x; /api/ only the latter
-  std::vector<std::string> path_regexes;   // RE2, the whole path
-  std::vector<std::string> methods;        // case-sensitive; GET does not stand for HEAD
-  std::vector<FieldCondition> headers;
-  std::vector<QueryCondition> query;
-  std::vector<Network> clients;
+  std::vector<std::string> hosts = {};  // "a.example"; "*.a.example": one or more labels before; none: any
+  std::vector<std::string> paths = {};  // the whole path
+  std::vector<std::string> path_prefixes =
+      {};  // whole segments: /api has /api and /api/x; /api/ only the latter
+  std::vector<std::string> path_regexes = {};  // RE2, the whole path
+  std::vector<std::string> methods = {};       // case-sensitive; GET does not stand for HEAD
+  std::vector<FieldCondition> headers = {};
+  std::vector<QueryCondition> query = {};
+  std::vector<Network> clients = {};
 };
 
 // Which list of a RouteMatch.
@@ -61,15 +62,15 @@ struct RouteProblem {
   bool is_error = true;  // else a warning: the table works without it
   uint32_t rule = 0;
   RoutePart part = RoutePart::kNone;
-  uint32_t element = 0;             // of that list
-  std::string text = {};            // "expected …", "is matched as /a", without what the fields above say
+  uint32_t element = 0;              // of that list
+  std::string text = {};             // "expected …", "is matched as /a", without what the fields above say
   uint32_t other_rule = UINT32_MAX;  // of a rule that can never match: the one that takes its requests
 };
 
 struct RouteOptions {
-  PathOptions path;  // the same as for requests: paths of rules are normalised too
-  // Anything; from a random source where strangers write the rules. (Clients cannot choose what is in the table,
-  // only what is looked up, and the longest search is fixed when it is built.)
+  PathOptions path = {};  // the same as for requests: paths of rules are normalised too
+  // Anything; from a random source where strangers write the rules. (Clients cannot choose what is in the
+  // table, only what is looked up, and the longest search is fixed when it is built.)
   uint64_t hash_seed = 0;
 };
 

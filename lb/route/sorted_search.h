@@ -1,6 +1,6 @@
-// SortedSearch: which of many sorted numbers is the last one that is not larger than x? A static B-tree of cache
-// lines: eight numbers each, so that 200,000 of them are six steps, without a branch that depends on x. Inside
-// only. Immutable after construction.
+// SortedSearch: which of many sorted numbers is the last one that is not larger than x? A static B-tree of
+// cache lines: eight numbers each, so that 200,000 of them are six steps, without a branch that depends on x.
+// Inside only. Immutable after construction.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +34,8 @@ class SortedSearch {
       level = std::move(above);
     }
     std::reverse(sizes_.begin(), sizes_.end());
-    for (auto at = levels.rbegin(); at != levels.rend(); ++at) lines_.insert(lines_.end(), at->begin(), at->end());
+    for (auto at = levels.rbegin(); at != levels.rend(); ++at)
+      lines_.insert(lines_.end(), at->begin(), at->end());
   }
 
   // The index of the last number that is at most x.

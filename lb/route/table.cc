@@ -161,7 +161,8 @@ const HostBlock* RouteTable::FindHost(std::string_view name, uint64_t hash, bool
     // The lines that will be looked at, side by side. Beyond the block they are a neighbour's, which does no
     // harm, nor does an address without memory.
     const char* const at = lines_[slots_[i].line].bytes;
-    for (size_t ahead = 0; ahead < kPrefetchBytes; ahead += sizeof(Line)) _mm_prefetch(at + ahead, _MM_HINT_T0);
+    for (size_t ahead = 0; ahead < kPrefetchBytes; ahead += sizeof(Line))
+      _mm_prefetch(at + ahead, _MM_HINT_T0);
     const HostBlock& block = BlockAt(slots_[i].line);
     if (block.name() == name && (block.wildcard != 0) == wildcard) return &block;
   }

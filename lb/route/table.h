@@ -10,8 +10,8 @@
 //
 // Costs: at most 100 ns with 10,000 hosts of 10 paths each, whatever their number (bench/route_bench.cc): one
 // hash look-up for a host and each number of labels that wildcards have, one for each number of segments that
-// the host's paths have, and each of the host's path regexes one after another until one matches. A client can
-// cause no more: keys have at most 63 segments, wildcards 31 labels, 256 query parameters are looked at.
+// the host's paths have, and each of the host's path regexes one after another until one matches. A client
+// can cause no more: keys have at most 63 segments, wildcards 31 labels, 256 query parameters are looked at.
 // Matching allocates nothing, except RE2, which builds a regex's automaton while it is used, within 1 MiB.
 // Hashes are of the operator's keys and seeded; a client cannot add keys, and keys are compared whole.
 #pragma once
@@ -38,12 +38,12 @@ struct HostBlock;
 struct PathNode;
 
 struct RouteRequest {
-  std::string_view host;    // NormaliseHost
-  std::string_view path;    // NormalTarget::path
-  std::string_view query;   // NormalTarget::query
-  std::string_view method;  // as text
+  std::string_view host = {};    // NormaliseHost
+  std::string_view path = {};    // NormalTarget::path
+  std::string_view query = {};   // NormalTarget::query
+  std::string_view method = {};  // as text
   const http::FieldList* fields = nullptr;
-  SocketAddress client;
+  SocketAddress client = {};
 };
 
 // What of a rule decided its place, best first.
@@ -66,16 +66,16 @@ struct RouteStep {
   uint32_t rule = 0;
   HostKind host = HostKind::kAny;
   PathKind path = PathKind::kAny;
-  uint32_t path_bytes = 0;             // as in RouteHit
+  uint32_t path_bytes = 0;              // as in RouteHit
   RoutePart failed = RoutePart::kNone;  // why it was not met; kNone: it was
-  uint32_t failed_element = 0;         // which one of that list, if it is of headers, query or path regexes
+  uint32_t failed_element = 0;          // which one of that list, if it is of headers, query or path regexes
 };
 
 // Parts of the path, for rewriting. Views into it.
 struct RouteCaptures {
   static constexpr uint32_t kMaxGroups = 10;
 
-  uint32_t count = 0;                   // of groups: the whole and those in parentheses; 0 if no regex matched
+  uint32_t count = 0;  // of groups: the whole and those in parentheses; 0 if no regex matched
   std::string_view groups[kMaxGroups];  // [0] is the whole; one that took no part is empty
   std::string_view remainder;           // what is behind a prefix: "/x" of /api/x for /api, "x" for /api/
 };
@@ -97,8 +97,8 @@ class RouteTable {
   RouteTable& operator=(const RouteTable&) = delete;
 
   RouteHit Match(const RouteRequest& request) const;
-  // The same walk, which also appends the candidates in the order in which they were looked at. The last one is
-  // what was met, if anything was.
+  // The same walk, which also appends the candidates in the order in which they were looked at. The last one
+  // is what was met, if anything was.
   RouteHit Explain(const RouteRequest& request, std::vector<RouteStep>& steps) const;
   // REQUIRES: `hit` is what Match gave for `path`. With a regex it costs another match, which may allocate.
   RouteCaptures Capture(const RouteHit& hit, std::string_view path) const;
@@ -126,13 +126,13 @@ class RouteTable {
   const HostBlock* FindHost(std::string_view name, uint64_t hash, bool wildcard) const;
 
   uint64_t seed_ = 0;
-  uint32_t wildcard_labels_ = 0;   // bit n: there are wildcards with n labels
-  uint32_t most_points_ = 0;       // of the paths of any host
-  uint32_t longest_path_ = 0;      // in bytes
-  uint32_t any_host_ = kNoBlock;   // the block of rules without a host
-  std::vector<HostSlot> slots_;    // open addressing, a power of two, at most half full
-  std::vector<Line> lines_;        // the blocks
-  std::vector<uint32_t> lists_;    // candidates of paths that have several: their number, then they
+  uint32_t wildcard_labels_ = 0;  // bit n: there are wildcards with n labels
+  uint32_t most_points_ = 0;      // of the paths of any host
+  uint32_t longest_path_ = 0;     // in bytes
+  uint32_t any_host_ = kNoBlock;  // the block of rules without a host
+  std::vector<HostSlot> slots_;   // open addressing, a power of two, at most half full
+  std::vector<Line> lines_;       // the blocks
+  std::vector<uint32_t> lists_;   // candidates of paths that have several: their number, then they
   std::vector<PathRegex> path_regexes_;
   std::vector<std::unique_ptr<re2::RE2>> regexes_;
   std::vector<uint32_t> conditions_of_;  // by rule: in conditions_

@@ -21,8 +21,8 @@ namespace {
 
 constexpr http::CharSet kHostChars =
     http::CharSet::Where([](char c) { return http::IsAlnum(c) || http::IsOneOf(c, "-_."); });
-constexpr http::CharSet kPathChars = http::CharSet::Where(
-    [](char c) { return c > 0x20 && c < 0x7f && !http::IsOneOf(c, "?#<>\"\\"); });
+constexpr http::CharSet kPathChars =
+    http::CharSet::Where([](char c) { return c > 0x20 && c < 0x7f && !http::IsOneOf(c, "?#<>\"\\"); });
 
 constexpr size_t kMaxNameBytes = 253;
 
@@ -188,7 +188,8 @@ class RouteTableBuilder {
 
   static std::string HostExpected(std::string_view text) {
     if (text == "*") return "expected a host; a rule without one is for every host";
-    if (text.find('*') != std::string_view::npos) return "expected the star as the whole first label: *.a.example";
+    if (text.find('*') != std::string_view::npos)
+      return "expected the star as the whole first label: *.a.example";
     if (text.find(':') != std::string_view::npos) return "expected a host without a port; IPv6 in brackets";
     return "expected a host name in ASCII (xn--... for others), *.NAME, an IPv4 address, or an IPv6 one in "
            "brackets";
@@ -314,7 +315,8 @@ class RouteTableBuilder {
     HostBlock block = {};
     block.name_bytes = static_cast<uint32_t>(host.name.size());
     block.wildcard = host.wildcard ? 1 : 0;
-    block.slot_count = host.nodes.empty() ? 0 : static_cast<uint32_t>(std::bit_ceil(host.nodes.size() * 3 / 2 + 1));
+    block.slot_count =
+        host.nodes.empty() ? 0 : static_cast<uint32_t>(std::bit_ceil(host.nodes.size() * 3 / 2 + 1));
     block.any_path = LayOutList(host.any_path);
     block.first_regex = static_cast<uint32_t>(table_->path_regexes_.size());
     block.regex_count = static_cast<uint32_t>(host.regexes.size());
