@@ -45,6 +45,7 @@ class RouteTable::Walk {
     uint32_t labels = table_.wildcard_labels_ & static_cast<uint32_t>((uint64_t{1} << fewer) - 1);
     for (; labels != 0; labels &= ~std::bit_floor(labels)) {
       const KeyPoint& point = host.points[std::bit_width(labels) - 1];
+      if (point.end < 2) continue;  // nothing but the dot
       const HostBlock* block = table_.FindHost(request_.host.substr(point.end), ~point.hash, true);
       if (block != nullptr && Search(*block, HostKind::kWildcard, path)) return hit_;
     }

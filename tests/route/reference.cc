@@ -23,8 +23,7 @@ bool Begins(const std::string& text, const std::string& prefix) {
 
 // How well a host fits: larger is better; 0: not at all.
 size_t HostRank(const std::string& pattern, const std::string& host) {
-  if (pattern == host) return 1'000;
-  if (!Begins(pattern, "*.")) return 0;
+  if (!Begins(pattern, "*.")) return pattern == host ? 1'000 : 0;
   const std::string ending = pattern.substr(1);
   const bool fits = host.size() > ending.size() && host.substr(host.size() - ending.size()) == ending;
   return fits ? 2 + static_cast<size_t>(std::count(ending.begin(), ending.end(), '.')) : 0;

@@ -60,7 +60,7 @@ TEST(Hosts, ExactAndWildcardAndAny) {
   EXPECT_EQ(table.At("a.example"), 0u);
   EXPECT_EQ(table.At("b.a.example"), 1u);
   EXPECT_EQ(table.At("c.b.a.example"), 1u);  // one or more labels
-  EXPECT_EQ(table.At(".a.example"), 1u);     // an empty one
+  EXPECT_EQ(table.At(".a.example"), kNone);
   EXPECT_EQ(table.At("xa.example"), kNone);
   EXPECT_EQ(table.At("example"), kNone);
   EXPECT_EQ(table.At(""), kNone);

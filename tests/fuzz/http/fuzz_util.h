@@ -1,4 +1,4 @@
-// What the fuzz targets of lb/http share.
+// What the fuzz targets share.
 #ifndef TESTS_FUZZ_HTTP_FUZZ_UTIL_H_
 #define TESTS_FUZZ_HTTP_FUZZ_UTIL_H_
 
