@@ -36,37 +36,40 @@ class RouteTable::Walk {
       : table_(table), request_(request), observer_(observer) {}
 
   RouteHit Run() {
-    const HostPoints host(request_.host, table_.seed_);
-    const HostBlock* const exact = table_.FindHost(request_.host, host.whole, false);
-    const PathPoints path(request_.path, table_.seed_, table_.most_points_, table_.longest_path_);
+    const HostKeys host(request_.host.size() <= kHostBytes ? request_.host : "", table_.seed_);
+    const HostBlock* const exact = table_.FindHost(host.text(), host.hash(), false);
+    const PathKeys path(request_.path, table_.seed_, table_.most_points_, table_.longest_path_);
     if (exact != nullptr && Search(*exact, HostKind::kExact, path)) return hit_;
-    // A star stands for one label at least, so an ending has fewer than the whole.
-    const uint32_t fewer = std::min(host.labels, kMaxWildcardLabels + 1);
-    uint32_t labels = table_.wildcard_labels_ & static_cast<uint32_t>((uint64_t{1} << fewer) - 1);
-    for (; labels != 0; labels &= ~std::bit_floor(labels)) {
-      const KeyPoint& point = host.points[std::bit_width(labels) - 1];
-      if (point.end < 2) continue;  // nothing but the dot
-      const HostBlock* block = table_.FindHost(request_.host.substr(point.end), ~point.hash, true);
-      if (block != nullptr && Search(*block, HostKind::kWildcard, path)) return hit_;
-    }
+    if (table_.wildcard_labels_ != 0 && SearchWildcards(host, path)) return hit_;
     if (table_.any_host_ != kNoBlock) Search(table_.BlockAt(table_.any_host_), HostKind::kAny, path);
     return hit_;
   }
 
  private:
-  bool Search(const HostBlock& block, HostKind kind, const PathPoints& path) {
+  bool SearchWildcards(const HostKeys& host, const PathKeys& path) {
+    uint8_t begins[kMaxWildcardLabels + 1];
+    const uint32_t most = host.FindEndings(begins);
+    uint32_t labels = table_.wildcard_labels_ & static_cast<uint32_t>((uint64_t{2} << most) - 1);
+    for (; labels != 0; labels &= ~std::bit_floor(labels)) {
+      const uint8_t begin = begins[std::bit_width(labels) - 1];
+      const HostBlock* block = table_.FindHost(host.text().substr(begin), ~host.HashFrom(begin), true);
+      if (block != nullptr && Search(*block, HostKind::kWildcard, path)) return true;
+    }
+    return false;
+  }
+
+  bool Search(const HostBlock& block, HostKind kind, const PathKeys& path) {
     step_ = {.host = kind};
     return SearchExact(block, path) || SearchRegexes(block) || SearchPrefixes(block, path) ||
            TryList(block.any_path, PathKind::kAny, 0);
   }
 
-  bool SearchExact(const HostBlock& block, const PathPoints& path) {
-    if (!path.complete || path.count == 0) return false;
-    const uint32_t depth = path.count - 1;
-    if ((block.exact_depths >> depth & 1) == 0) return false;
-    const KeyPoint& point = path.points[depth];
-    const PathNode* const node = block.Find(request_.path.substr(0, point.end), point.hash);
-    const bool slash = point.end < request_.path.size();
+  bool SearchExact(const HostBlock& block, const PathKeys& path) {
+    if (!path.complete()) return false;
+    const uint32_t point = path.count() - 1;
+    if ((block.exact_depths >> point & 1) == 0) return false;
+    const PathNode* const node = block.Find(path.text(point), path.hash(point));
+    const bool slash = path.text(point).size() < request_.path.size();
     return node != nullptr && TryList(node->lists[slash ? PathNode::kExactSlash : PathNode::kExact],
                                       PathKind::kExact, static_cast<uint32_t>(request_.path.size()));
   }
@@ -86,18 +89,20 @@ class RouteTable::Walk {
     return false;
   }
 
-  bool SearchPrefixes(const HostBlock& block, const PathPoints& path) {
-    if (path.count == 0) return false;
-    uint64_t depths = block.prefix_depths & (~uint64_t{0} >> (kMaxRouteSegments - (path.count - 1)));
-    for (; depths != 0; depths &= ~std::bit_floor(depths)) {
-      const KeyPoint& point = path.points[std::bit_width(depths) - 1];
-      const PathNode* const node = block.Find(request_.path.substr(0, point.end), point.hash);
+  bool SearchPrefixes(const HostBlock& block, const PathKeys& path) {
+    if (path.count() == 0) return false;
+    uint64_t points = block.prefix_depths & (~uint64_t{0} >> (kMaxRouteSegments + 1 - path.count()));
+    for (; points != 0; points &= ~std::bit_floor(points)) {
+      const auto point = static_cast<uint32_t>(std::bit_width(points)) - 1;
+      const std::string_view text = path.text(point);
+      const PathNode* const node = block.Find(text, path.hash(point));
       if (node == nullptr) continue;
+      const auto bytes = static_cast<uint32_t>(text.size());
       // Where the path goes on, it does so with a slash: the prefix that has it is the longer one.
-      if (point.end < request_.path.size() &&
-          TryList(node->lists[PathNode::kPrefixSlash], PathKind::kPrefix, point.end + 1))
+      if (bytes < request_.path.size() &&
+          TryList(node->lists[PathNode::kPrefixSlash], PathKind::kPrefix, bytes + 1))
         return true;
-      if (TryList(node->lists[PathNode::kPrefix], PathKind::kPrefix, point.end)) return true;
+      if (TryList(node->lists[PathNode::kPrefix], PathKind::kPrefix, bytes)) return true;
     }
     return false;
   }

@@ -41,8 +41,8 @@ struct Candidates {
 
 struct NodeDraft {
   Candidates lists[PathNode::kLists];
-  KeyPoint point;
-  uint32_t depth = 0;
+  uint64_t hash = 0;
+  uint32_t depth = 0;  // which point of a path it is
 };
 
 struct HostDraft {
@@ -248,8 +248,11 @@ class RouteTableBuilder {
       return;
     }
     PathKey key{.part = part, .element = element, .text = std::string(normal.path())};
-    const PathPoints points(key.text, table_->seed_, kMaxRouteSegments + 1, UINT32_MAX);
-    if (!points.complete) {
+    if (key.text.size() > kMaxRoutePathBytes) {
+      Error(rule, part, element, "expected at most " + std::to_string(kMaxRoutePathBytes) + " bytes");
+      return;
+    }
+    if (!KeysOf(key.text).complete()) {
       Error(rule, part, element, "expected at most " + std::to_string(kMaxRouteSegments) + " segments");
       return;
     }
@@ -275,17 +278,22 @@ class RouteTableBuilder {
   }
 
   Candidates& ListOf(HostDraft& host, const PathKey& key) {
-    const PathPoints points(key.text, table_->seed_, kMaxRouteSegments + 1, UINT32_MAX);
-    const KeyPoint& point = points.points[points.count - 1];
-    const bool slash = point.end < key.text.size();
+    const PathKeys keys = KeysOf(key.text);
+    const uint32_t point = keys.count() - 1;
+    const std::string_view text = keys.text(point);
+    const bool slash = text.size() < key.text.size();
     const bool prefix = key.part == RoutePart::kPathPrefix;
-    table_->most_points_ = std::max(table_->most_points_, points.count);
-    table_->longest_path_ = std::max(table_->longest_path_, point.end);
-    NodeDraft& node = host.nodes[key.text.substr(0, point.end)];
-    node.point = point;
-    node.depth = points.count - 1;
+    table_->most_points_ = std::max(table_->most_points_, keys.count());
+    table_->longest_path_ = std::max(table_->longest_path_, static_cast<uint32_t>(text.size()));
+    NodeDraft& node = host.nodes[std::string(text)];
+    node.hash = keys.hash(point);
+    node.depth = point;
     return node.lists[prefix ? (slash ? PathNode::kPrefixSlash : PathNode::kPrefix)
                              : (slash ? PathNode::kExactSlash : PathNode::kExact)];
+  }
+
+  PathKeys KeysOf(std::string_view path) const {
+    return PathKeys(path, table_->seed_, kMaxRouteSegments + 1, kMaxRoutePathBytes);
   }
 
   void LayOut() {
@@ -301,9 +309,10 @@ class RouteTableBuilder {
   }
 
   void EnterHost(const HostDraft& host, uint32_t line) {
-    const HostPoints points(host.name, table_->seed_);
-    if (host.wildcard) table_->wildcard_labels_ |= 1u << points.labels;
-    const uint64_t hash = host.wildcard ? ~points.whole : points.whole;
+    const auto labels = static_cast<uint32_t>(std::count(host.name.begin(), host.name.end(), '.')) + 1;
+    if (host.wildcard) table_->wildcard_labels_ |= 1u << labels;
+    const HostKeys keys(host.name, table_->seed_);
+    const uint64_t hash = host.wildcard ? ~keys.hash() : keys.hash();
     const size_t mask = table_->slots_.size() - 1;
     size_t i = hash & mask;
     while (table_->slots_[i].line != RouteTable::kNoBlock) i = (i + 1) & mask;
@@ -333,9 +342,9 @@ class RouteTableBuilder {
       if (has(PathNode::kExact) || has(PathNode::kExactSlash)) depths_exact |= uint64_t{1} << draft.depth;
       if (has(PathNode::kPrefix) || has(PathNode::kPrefixSlash))
         block.prefix_depths |= uint64_t{1} << draft.depth;
-      size_t i = draft.point.hash & (slots.size() - 1);
+      size_t i = draft.hash & (slots.size() - 1);
       while (slots[i].node != 0) i = (i + 1) & (slots.size() - 1);
-      slots[i] = {.tag = static_cast<uint32_t>(draft.point.hash >> 32),
+      slots[i] = {.tag = static_cast<uint32_t>(draft.hash >> 32),
                   .node = static_cast<uint32_t>(nodes_at + nodes.size())};
       AppendNode(text, draft, nodes);
     }

@@ -79,6 +79,9 @@ TEST(Errors, Paths) {
   for (int i = 0; i < 63; ++i) deep += "/a";
   EXPECT_EQ(Problems({{.paths = {deep, deep + "/", "*"}}}), Texts{});
   EXPECT_EQ(Problems({{.paths = {deep + "/a"}}}), Texts{"! 0 path 0: expected at most 63 segments"});
+  const std::string long_one = "/" + std::string(2'047, 'a');
+  EXPECT_EQ(Problems({{.paths = {long_one}}}), Texts{});
+  EXPECT_EQ(Problems({{.paths = {long_one + "a"}}}), Texts{"! 0 path 0: expected at most 2048 bytes"});
   EXPECT_EQ(Problems({{.paths = {"/a%2Fb"}}}, {.path = {.escaped_slashes = EscapedSlashes::kReject}}),
             Texts{"! 0 path 0: encoded slash in the path"});
 }
