@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "lb/route/key_hash.h"
+
 namespace weir::lb {
 
 // A list of candidates: none, one in place, or where in RouteTable::lists_ it begins.
@@ -60,7 +62,7 @@ struct HostBlock {
     for (uint32_t i = static_cast<uint32_t>(hash);; ++i) {
       const PathSlot& slot = all[i & (slot_count - 1)];
       if (slot.node == 0) return nullptr;
-      if (slot.tag == tag && node(slot.node).text() == text) return &node(slot.node);
+      if (slot.tag == tag && SameBytes(node(slot.node).text(), text)) return &node(slot.node);
     }
   }
 };

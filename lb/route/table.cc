@@ -170,7 +170,7 @@ const HostBlock* RouteTable::FindHost(std::string_view name, uint64_t hash, bool
     for (size_t ahead = 0; ahead < kPrefetchBytes; ahead += sizeof(Line))
       _mm_prefetch(at + ahead, _MM_HINT_T0);
     const HostBlock& block = BlockAt(slots_[i].line);
-    if (block.name() == name && (block.wildcard != 0) == wildcard) return &block;
+    if (SameBytes(block.name(), name) && (block.wildcard != 0) == wildcard) return &block;
   }
   return nullptr;
 }
