@@ -94,7 +94,7 @@ std::string Told(const Asked& asked) {
 TEST(TableProperty, FindsWhatGoingThroughAllRulesFinds) {
   RequestMaker maker;
   int found = 0;
-  for (uint64_t seed = 1; seed <= 400; ++seed) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
     Words words(seed);
     std::vector<RouteMatch> rules;
     for (uint32_t i = words.OneIn(10) ? 300 : words.Below(20); i > 0; --i) {
@@ -128,7 +128,7 @@ TEST(TableProperty, FindsWhatGoingThroughAllRulesFinds) {
       }
     }
   }
-  EXPECT_GT(found, 30'000);
+  EXPECT_GT(found, 20'000);
 }
 
 }  // namespace
