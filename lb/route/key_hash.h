@@ -9,8 +9,6 @@
 // compared whole.
 #pragma once
 
-#include <emmintrin.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstddef>
@@ -19,6 +17,10 @@
 #include <string_view>
 
 #include "lb/route/host.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace weir::lb {
 
@@ -77,14 +79,16 @@ constexpr size_t LastBytes(size_t length) { return length == 0 ? 0 : (length - 1
 // Bit i: p[i] is c, for the 16 bytes from p on, or what of them is before the end of `text`.
 inline unsigned Where16(const char* p, char c, std::string_view text) {
   const char* const end = text.data() + text.size();
+#if defined(__SSE2__)
   const auto at = [c](const char* from) {
     const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
     return static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8(c))));
   };
   if (end - p >= 16) return at(p);
   if (text.size() >= 16) return at(end - 16) >> (16 - (end - p));
+#endif
   unsigned mask = 0;
-  for (const char* q = p; q < end; ++q) mask |= (*q == c ? 1u : 0u) << (q - p);
+  for (const char* q = p; q < end && q < p + 16; ++q) mask |= (*q == c ? 1u : 0u) << (q - p);
   return mask;
 }
 
@@ -149,7 +153,7 @@ class HostKeys {
 
   // Where the endings with 1, 2, ... labels begin, at [1], [2], ...; the host itself is none of them. Returns
   // how many there are, at most kMaxWildcardLabels.
-  uint32_t FindEndings(uint8_t (&begins)[kMaxWildcardLabels + 1]) const {
+  uint32_t FindEndings(uint16_t (&begins)[kMaxWildcardLabels + 1]) const {
     uint32_t count = 0;
     size_t rest = host_.size();
     while (rest > 0) {
@@ -161,7 +165,7 @@ class HostKeys {
         mask ^= 1u << bit;
         const size_t dot = from + bit;
         if (dot == 0 || count == kMaxWildcardLabels) return count;  // a star stands for something
-        begins[++count] = static_cast<uint8_t>(dot + 1);
+        begins[++count] = static_cast<uint16_t>(dot + 1);
       }
       rest = from;
     }

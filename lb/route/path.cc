@@ -1,12 +1,14 @@
 #include "lb/route/path.h"
 
-#include <emmintrin.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstring>
 
 #include "lb/http/chars.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace weir::lb {
 namespace {
@@ -28,6 +30,7 @@ bool IsOddSlash(const char* slash, const char* end, const PathOptions& options) 
   return (slash[1] == '/' && options.merge_slashes) || (slash[1] == '.' && MayBeDotSegment(slash + 1, end));
 }
 
+#if defined(__SSE2__)
 // What of `p` needs a look: '%', '?', and a slash before a slash or a dot. Reads 17 bytes.
 unsigned MarksOf(const char* p) {
   const auto is = [](__m128i v, char c) { return _mm_cmpeq_epi8(v, _mm_set1_epi8(c)); };
@@ -37,11 +40,13 @@ unsigned MarksOf(const char* p) {
   const __m128i marks = _mm_or_si128(pair, _mm_or_si128(is(here, '%'), is(here, '?')));
   return static_cast<unsigned>(_mm_movemask_epi8(marks));
 }
+#endif
 
 // The end of the path that begins at `begin` if it is normal at a glance, else null.
 const char* EndOfPlainPath(const char* begin, const char* end, const PathOptions& options) {
-  constexpr ptrdiff_t kStep = 16;
   const char* p = begin;
+#if defined(__SSE2__)
+  constexpr ptrdiff_t kStep = 16;
   for (; end - p > kStep; p += kStep) {
     for (unsigned marks = MarksOf(p); marks != 0; marks &= marks - 1) {
       const char* const mark = p + std::countr_zero(marks);
@@ -49,6 +54,7 @@ const char* EndOfPlainPath(const char* begin, const char* end, const PathOptions
       if (*mark == '%' || IsOddSlash(mark, end, options)) return nullptr;
     }
   }
+#endif
   for (; p < end; ++p) {
     if (*p == '?') return p;
     if (*p == '%' || (*p == '/' && IsOddSlash(p, end, options))) return nullptr;

@@ -1,7 +1,5 @@
 #include "lb/route/table.h"
 
-#include <xmmintrin.h>
-
 #include <algorithm>
 #include <bit>
 
@@ -47,11 +45,11 @@ class RouteTable::Walk {
 
  private:
   bool SearchWildcards(const HostKeys& host, const PathKeys& path) {
-    uint8_t begins[kMaxWildcardLabels + 1];
+    uint16_t begins[kMaxWildcardLabels + 1];
     const uint32_t most = host.FindEndings(begins);
     uint32_t labels = table_.wildcard_labels_ & static_cast<uint32_t>((uint64_t{2} << most) - 1);
     for (; labels != 0; labels &= ~std::bit_floor(labels)) {
-      const uint8_t begin = begins[std::bit_width(labels) - 1];
+      const uint16_t begin = begins[std::bit_width(labels) - 1];
       const HostBlock* block = table_.FindHost(host.text().substr(begin), ~host.HashFrom(begin), true);
       if (block != nullptr && Search(*block, HostKind::kWildcard, path)) return true;
     }
@@ -167,8 +165,7 @@ const HostBlock* RouteTable::FindHost(std::string_view name, uint64_t hash, bool
     // The lines that will be looked at, side by side. Beyond the block they are a neighbour's, which does no
     // harm, nor does an address without memory.
     const char* const at = lines_[slots_[i].line].bytes;
-    for (size_t ahead = 0; ahead < kPrefetchBytes; ahead += sizeof(Line))
-      _mm_prefetch(at + ahead, _MM_HINT_T0);
+    for (size_t ahead = 0; ahead < kPrefetchBytes; ahead += sizeof(Line)) __builtin_prefetch(at + ahead);
     const HostBlock& block = BlockAt(slots_[i].line);
     if (SameBytes(block.name(), name) && (block.wildcard != 0) == wildcard) return &block;
   }
