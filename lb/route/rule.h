@@ -35,8 +35,8 @@ using QueryCondition = ValueCondition;  // names and values decoded: percent-enc
 struct RouteMatch {
   std::vector<std::string> hosts = {};  // "a.example"; "*.a.example": one or more labels before; none: any
   std::vector<std::string> paths = {};  // the whole path
-  std::vector<std::string> path_prefixes =
-      {};  // whole segments: /api has /api and /api/x; /api/ only the latter
+  // Of whole segments: /api has /api and /api/x; /api/ only the latter.
+  std::vector<std::string> path_prefixes = {};
   std::vector<std::string> path_regexes = {};  // RE2, the whole path
   std::vector<std::string> methods = {};       // case-sensitive; GET does not stand for HEAD
   std::vector<FieldCondition> headers = {};

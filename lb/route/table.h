@@ -35,7 +35,6 @@ namespace weir::lb {
 
 class RouteConditions;
 struct HostBlock;
-struct PathNode;
 
 struct RouteRequest {
   std::string_view host = {};    // NormaliseHost
@@ -105,6 +104,7 @@ class RouteTable {
 
  private:
   friend class RouteTableBuilder;
+  friend class RouteTableLayout;
   template <typename Observer>
   class Walk;
   struct alignas(64) Line {

@@ -1,15 +1,12 @@
-// RouteTable::Build: rules → hosts with their paths → blocks.
+// RouteTable::Build: what rules say, checked → hosts with their paths (draft.h).
 #include <algorithm>
-#include <bit>
-#include <cstring>
-#include <map>
 #include <unordered_map>
 #include <utility>
 
-#include "core/check.h"
 #include "lb/http/chars.h"
 #include "lb/route/blocks.h"
 #include "lb/route/conditions.h"
+#include "lb/route/draft.h"
 #include "lb/route/host.h"
 #include "lb/route/key_hash.h"
 #include "lb/route/path.h"
@@ -30,34 +27,6 @@ bool IsName(std::string_view text) {
   return !text.empty() && text.size() <= kMaxNameBytes && kHostChars.HasAll(text) && text.front() != '.' &&
          text.back() != '.' && text.find("..") == std::string_view::npos;
 }
-
-// Candidates in order, up to the first that takes whatever comes to it.
-struct Candidates {
-  std::vector<uint32_t> items;
-
-  bool closed() const { return !items.empty() && (items.back() & kConditional) == 0; }
-  uint32_t last_rule() const { return items.back() & kRuleMask; }
-};
-
-struct NodeDraft {
-  Candidates lists[PathNode::kLists];
-  uint64_t hash = 0;
-  uint32_t depth = 0;  // which point of a path it is
-};
-
-struct HostDraft {
-  std::string name;  // of a wildcard without "*."
-  bool wildcard = false;
-  std::map<std::string, NodeDraft, std::less<>> nodes;  // ordered: the same rules make the same table
-  Candidates any_path;
-  struct Regex {
-    uint32_t regex;
-    uint32_t element;
-    uint32_t candidate;
-  };
-  std::vector<Regex> regexes;
-  std::unordered_map<std::string, uint32_t> closed_regexes;  // pattern → the rule that takes all it matches
-};
 
 // How much of a rule another one with the same keys takes away.
 struct Shadow {
@@ -98,7 +67,7 @@ class RouteTableBuilder {
     table_->seed_ = Mix(options_.hash_seed ^ 0x94d049bb133111ebu, 0xd6e8feb86659fd93u);
     for (uint32_t rule = 0; rule < rules_.size(); ++rule) AddRule(rule);
     if (failed_) return nullptr;
-    LayOut();
+    RouteTableLayout(*table_).Run(hosts_);
     return std::move(table_);
   }
 
@@ -295,92 +264,6 @@ class RouteTableBuilder {
   PathKeys KeysOf(std::string_view path) const {
     return PathKeys(path, table_->seed_, kMaxRouteSegments + 1, kMaxRoutePathBytes);
   }
-
-  void LayOut() {
-    table_->slots_.assign(std::bit_ceil(2 * hosts_.size() + 1), {.line = RouteTable::kNoBlock});
-    for (const std::unique_ptr<HostDraft>& host : hosts_) {
-      const uint32_t line = LayOutHost(*host);
-      if (host->name.empty()) {
-        table_->any_host_ = line;
-      } else {
-        EnterHost(*host, line);
-      }
-    }
-  }
-
-  void EnterHost(const HostDraft& host, uint32_t line) {
-    const auto labels = static_cast<uint32_t>(std::count(host.name.begin(), host.name.end(), '.')) + 1;
-    if (host.wildcard) table_->wildcard_labels_ |= 1u << labels;
-    const HostKeys keys(host.name, table_->seed_);
-    const uint64_t hash = host.wildcard ? ~keys.hash() : keys.hash();
-    const size_t mask = table_->slots_.size() - 1;
-    size_t i = hash & mask;
-    while (table_->slots_[i].line != RouteTable::kNoBlock) i = (i + 1) & mask;
-    table_->slots_[i] = {.tag = static_cast<uint32_t>(hash >> 32), .line = line};
-  }
-
-  // Returns where the block is.
-  uint32_t LayOutHost(const HostDraft& host) {
-    HostBlock block = {};
-    block.name_bytes = static_cast<uint32_t>(host.name.size());
-    block.wildcard = host.wildcard ? 1 : 0;
-    block.slot_count =
-        host.nodes.empty() ? 0 : static_cast<uint32_t>(std::bit_ceil(host.nodes.size() * 3 / 2 + 1));
-    block.any_path = LayOutList(host.any_path);
-    block.first_regex = static_cast<uint32_t>(table_->path_regexes_.size());
-    block.regex_count = static_cast<uint32_t>(host.regexes.size());
-    for (const HostDraft::Regex& regex : host.regexes)
-      table_->path_regexes_.push_back({regex.regex, regex.element, regex.candidate});
-
-    std::vector<PathSlot> slots(block.slot_count);
-    std::string nodes;
-    const size_t slots_at = sizeof(HostBlock) + RoundedUp(host.name.size());
-    const size_t nodes_at = slots_at + slots.size() * sizeof(PathSlot);
-    for (const auto& [text, draft] : host.nodes) {
-      uint64_t& depths_exact = block.exact_depths;
-      const auto has = [&](PathNode::List list) { return !draft.lists[list].items.empty(); };
-      if (has(PathNode::kExact) || has(PathNode::kExactSlash)) depths_exact |= uint64_t{1} << draft.depth;
-      if (has(PathNode::kPrefix) || has(PathNode::kPrefixSlash))
-        block.prefix_depths |= uint64_t{1} << draft.depth;
-      size_t i = draft.hash & (slots.size() - 1);
-      while (slots[i].node != 0) i = (i + 1) & (slots.size() - 1);
-      slots[i] = {.tag = static_cast<uint32_t>(draft.hash >> 32),
-                  .node = static_cast<uint32_t>(nodes_at + nodes.size())};
-      AppendNode(text, draft, nodes);
-    }
-
-    const size_t bytes = nodes_at + nodes.size();
-    const auto line = table_->lines_.size();
-    constexpr size_t kLineBytes = sizeof(RouteTable::Line);
-    table_->lines_.resize(line + (bytes + kLineBytes - 1) / kLineBytes);
-    char* const at = table_->lines_[line].bytes;
-    memcpy(at, &block, sizeof(block));
-    memcpy(at + sizeof(block), host.name.data(), host.name.size());
-    if (!slots.empty()) memcpy(at + slots_at, slots.data(), slots.size() * sizeof(PathSlot));
-    memcpy(at + nodes_at, nodes.data(), nodes.size());
-    return static_cast<uint32_t>(line);
-  }
-
-  void AppendNode(const std::string& text, const NodeDraft& draft, std::string& nodes) {
-    PathNode node;
-    for (uint32_t i = 0; i < PathNode::kLists; ++i) node.lists[i] = LayOutList(draft.lists[i]);
-    node.text_bytes = static_cast<uint32_t>(text.size());
-    nodes.append(reinterpret_cast<const char*>(&node), sizeof(node));
-    nodes.append(text);
-    nodes.resize(RoundedUp(nodes.size()));
-  }
-
-  uint32_t LayOutList(const Candidates& candidates) {
-    const std::vector<uint32_t>& items = candidates.items;
-    if (items.empty()) return kEmptyList;
-    if (items.size() == 1) return items.front() | kInPlace;
-    const auto at = static_cast<uint32_t>(table_->lists_.size());
-    table_->lists_.push_back(static_cast<uint32_t>(items.size()));
-    table_->lists_.insert(table_->lists_.end(), items.begin(), items.end());
-    return at;
-  }
-
-  static size_t RoundedUp(size_t bytes) { return (bytes + 3) / 4 * 4; }
 
   const std::span<const RouteMatch> rules_;
   const RouteOptions& options_;
