@@ -291,8 +291,9 @@ routes:
           "f.yaml:28:22: routes.shop[3].redirect.to: \"shop.example\": expected https://HOST/PATH, or /PATH",
           "f.yaml:28:46: routes.shop[3].redirect.status: \"200\": expected 301, 302, 303, 307 or 308",
           HasSubstr("f.yaml:29:22: routes.shop[4].redirect.to: \"${nobody}\": expected one of ${host}"),
-          "f.yaml:31:7: routes.shop[6]: expected one of upstream, redirect, respond",
-          "f.yaml:31:7: routes.shop[6].mirror: not available yet"));
+          "f.yaml:30:17: routes.shop[5].redirect: the key to is missing",
+          "f.yaml:31:7: routes.shop[6].mirror: not available yet",
+          "f.yaml:31:7: routes.shop[6]: expected one of upstream, redirect, respond"));
 }
 
 TEST_F(File, WhatIsNoFileAtAll) {
