@@ -656,7 +656,8 @@ def parse_metrics(text):
 
 
 class Weir(Process):
-    """The binary under test. `listen`: schemes; their ports are in `addresses`."""
+    """The binary under test. `listen`: schemes; their ports are in `addresses`. `config`: the text of a configuration
+    file instead, in which LISTEN0, LISTEN1 ... stand for these addresses."""
 
     def __init__(
         self,
@@ -670,19 +671,28 @@ class Weir(Process):
         preexec=None,
         ports=None,
         stdout=None,
+        config=None,
     ):
         hosts = hosts or ["127.0.0.1"] * len(listen)
         ports = ports or [free_port(host) for host in hosts]
         self.addresses = list(zip(hosts, ports))
         self.admin = ("127.0.0.1", free_port()) if admin else None
         argv = [*wrapper, binary()]
-        argv.append(
-            "--listen="
-            + ",".join(f"{scheme}://{address_text(at)}" for scheme, at in zip(listen, self.addresses))
-        )
-        if isinstance(backends, (list, tuple)):
-            backends = ",".join(str(backend) for backend in backends)
-        argv.append(f"--backends={backends}")
+        if config is not None:
+            for i, at in enumerate(self.addresses):
+                config = config.replace(f"LISTEN{i}", f'"{address_text(at)}"')
+            self.config = os.path.join(scratch("config"), "weir.yaml")
+            with open(self.config, "w", encoding="utf-8") as file:
+                file.write(config)
+            argv.append(f"--config={self.config}")
+        else:
+            argv.append(
+                "--listen="
+                + ",".join(f"{scheme}://{address_text(at)}" for scheme, at in zip(listen, self.addresses))
+            )
+            if isinstance(backends, (list, tuple)):
+                backends = ",".join(str(backend) for backend in backends)
+            argv.append(f"--backends={backends}")
         if self.admin:
             argv.append(f"--admin={address_text(self.admin)}")
         argv.append(f"--shards={shards}")

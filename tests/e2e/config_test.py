@@ -1,0 +1,244 @@
+"""A configuration file: several sites on one address, what their routes do, and what is said of bad files."""
+
+import json
+import os
+import re
+import unittest
+
+import weir_harness
+from weir_harness import WeirTest, address_text, need, ok, run, scratch
+
+SITES = r"""
+listeners:
+  - {address: LISTEN0, routes: sites}
+  - {address: LISTEN1, upstream: static, protocol: tcp}
+upstreams:
+  static: {endpoints: [STATIC]}
+  api:
+    endpoints: [API]
+    timeouts: {response: 300ms}
+routes:
+  sites:
+    - {match: {host: [static.example, "*.static.example"]}, upstream: static}
+    - {match: {host: static.example, path_prefix: /api}, upstream: api}
+    - {match: {host: static.example, path_prefix: /api/slow}, upstream: api, timeouts: {response: 0}}
+    - {match: {path_prefix: /api/admin, client: 10.0.0.0/8}, upstream: api}
+    - {match: {path_prefix: /api/admin}, respond: {status: 403, body: "not for you\n"}}
+    - {match: {host: old.example}, redirect: {to: "https://static.example${uri}", status: 308}}
+    - {match: {host: old.example, path_regex: "/user/([0-9]+)(/.*)?"}, redirect: {to: "/people/${1}${query}"}}
+    - {match: {host: down.example}, respond: {status: 503, body: "<p>soon</p>", content_type: text/html}}
+    - {match: {path: /canary, headers: {X-Canary: "1"}}, upstream: api}
+    - {match: {path: /canary, query: {beta: {present: true}}, method: [GET, HEAD]}, upstream: api}
+    - {match: {path: /canary}, respond: {status: 204}}
+"""
+
+
+class Sites(WeirTest):
+    def setUp(self):
+        self.nginx_origin = self.nginx("static", extra='location /files/ { return 200 "$request_uri $host\\n"; }')
+        self.api = self.origin(self.answer)
+        config = SITES.replace("STATIC", address_text(self.nginx_origin.addresses[0])).replace("API", str(self.api))
+        self.front = self.weir(None, config=config, listen=("http", "tcp"))
+
+    @staticmethod
+    def answer(connection, origin):
+        while (request := connection.request()) is not None:
+            with origin.lock:
+                origin.requests.append(request)
+            connection.send(ok(b"api " + request.target.encode()))
+
+    def ask(self, host, path, *more, method="GET"):
+        client = self.client(self.front)
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *more, "", ""]
+        client.send("\r\n".join(lines).encode())
+        return client.response(method)
+
+    def test_hosts_and_paths(self):
+        for host, path, body in (
+            ("static.example", "/", b"static\n"),
+            ("a.b.static.example", "/", b"static\n"),
+            ("STATIC.example.:8080", "/", b"static\n"),
+            ("static.example", "/api", b"api /api"),
+            ("static.example", "/api/x?y=1", b"api /api/x?y=1"),
+            ("static.example", "/files/../api/x", b"api /api/x"),
+            ("static.example", "/%61pi//x", b"api /api/x"),
+            ("www.static.example", "/files/a%2fb/./c", b"/files/a%2Fb/c www.static.example\n"),
+        ):
+            with self.subTest(host=host, path=path):
+                response = self.ask(host, path)
+                self.assertEqual((response.status, response.body), (200, body))
+
+    def test_the_origin_gets_what_was_matched(self):
+        self.ask("Static.EXAMPLE.:81", "/%7Ea/../api/%7ex")
+        request = self.api.requests[-1]
+        self.assertEqual(request.target, "/api/~x")
+        self.assertEqual(request.header("Host"), "static.example:81")
+
+    def test_nobody_walks_around_a_rule(self):
+        for path in ("/api/admin", "/api//admin", "/api/%61dmin", "/api/./admin/", "/x/../api/admin", "/api/admin/%2e/x",
+                     "/%2fapi/../api/admin"):
+            with self.subTest(path):
+                response = self.ask("any.example", path)
+                self.assertEqual((response.status, response.body), (403, b"not for you\n"))
+        for path in ("/api/..%2fadmin", "/api;/..;/admin", "/../api/admin", "/api/%00admin", "/api/%zz"):
+            with self.subTest(path):
+                self.assertEqual(self.ask("any.example", path).status, 400)
+        self.assertEqual(self.api.requests, [])
+
+    def test_redirects(self):
+        for path, status, location in (
+            ("/a//b?c=d&e", 308, "https://static.example/a/b?c=d&e"),
+            ("/", 308, "https://static.example/"),
+            ("/user/17/x?y", 302, "/people/17?y"),
+            ("/user/x", 308, "https://static.example/user/x"),
+        ):
+            with self.subTest(path):
+                response = self.ask("old.example", path)
+                self.assertEqual((response.status, response.header("Location")), (status, location))
+                self.assertIsNone(response.header("Connection"), "the connection goes on")
+        self.assertEqual(self.ask("old.example", "/x", method="HEAD").status, 308)
+
+    def test_a_redirected_upload(self):
+        client = self.client(self.front)
+        client.send(b"POST /x HTTP/1.1\r\nHost: old.example\r\nContent-Length: 5\r\n\r\nhello"
+                    b"GET / HTTP/1.1\r\nHost: static.example\r\n\r\n")
+        self.assertEqual(client.response("POST").status, 308)
+        self.assertEqual(client.response().body, b"static\n")
+
+    def test_fixed_responses(self):
+        response = self.ask("down.example", "/whatever")
+        self.assertEqual((response.status, response.body), (503, b"<p>soon</p>"))
+        self.assertEqual(response.header("Content-Type"), "text/html")
+        self.assertEqual(self.ask("down.example", "/", method="HEAD").header("Content-Length"), "11")
+        response = self.ask("x.example", "/canary")
+        self.assertEqual(response.status, 204)
+        self.assertIsNone(response.header("Content-Length"))
+
+    def test_conditions(self):
+        for more, path, method, status in (
+            (["X-Canary: 1"], "/canary", "GET", 200),
+            (["x-canary: 0", "X-CANARY: 1"], "/canary", "GET", 200),
+            (["X-Canary: 2"], "/canary", "GET", 204),
+            ([], "/canary?a&beta", "GET", 200),
+            ([], "/canary?b%65ta=1", "HEAD", 200),
+            ([], "/canary?beta", "DELETE", 204),
+            ([], "/canary?betamax", "GET", 204),
+        ):
+            with self.subTest(more=more, path=path):
+                self.assertEqual(self.ask("x.example", path, *more, method=method).status, status)
+
+    def test_nobodys_request(self):
+        self.assertEqual(self.ask("x.example", "/").status, 404)
+        self.assertEqual(self.front.metric("weir_no_route_total"), 1)
+
+    def test_curl(self):
+        port = self.front.addresses[0][1]
+        at = ["--resolve", f"static.example:{port}:127.0.0.1", "--resolve", f"old.example:{port}:127.0.0.1"]
+        done = run([need("curl"), "-sS", *at, f"http://static.example:{port}/api/z"])
+        self.assertEqual(done.stdout, "api /api/z", done.stderr)
+        done = run([need("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", *at,
+                    f"http://old.example:{port}/q?r"])
+        self.assertEqual(done.stdout, "308 https://static.example/q?r", done.stderr)
+
+    def test_the_tcp_listener_beside_it(self):
+        response = self.get(self.front, listener=1)
+        self.assertEqual(response.body, b"static\n")
+
+    def test_upstreams_are_counted_apart(self):
+        self.ask("static.example", "/api")
+        self.ask("static.example", "/")
+        self.ask("static.example", "/api")
+        stats = {upstream["name"]: upstream["endpoints"][0]["requests"] for upstream in self.front.stats()["upstreams"]}
+        self.assertEqual(stats, {"static": 1, "api": 2})
+        self.assertEqual(self.front.metric("weir_endpoint_requests_total", upstream="api"), 2)
+
+
+class TimesOfTheirOwn(WeirTest):
+    def test_a_route_without_a_limit(self):
+        release = weir_harness.threading.Event()
+
+        def handle(connection, origin):
+            while (request := connection.request()) is not None:
+                if "slow" in request.target:
+                    release.wait(weir_harness.DEADLINE)
+                    connection.send(ok(b"late"))
+                # The others are never answered.
+
+        api = self.origin(handle)
+        self.addCleanup(release.set)
+        config = SITES.replace("STATIC", str(api)).replace("API", str(api))
+        front = self.weir(None, config=config, listen=("http", "tcp"))
+        slow = self.client(front)
+        slow.send(b"GET /api/slow HTTP/1.1\r\nHost: static.example\r\n\r\n")
+        quick = self.client(front)
+        quick.send(b"GET /api/quick HTTP/1.1\r\nHost: static.example\r\n\r\n")
+        self.assertEqual(quick.response().status, 504)  # after three times 300 ms
+        release.set()
+        self.assertEqual(slow.response().body, b"late")
+
+
+class Logs(WeirTest):
+    def test_what_weir_answers_itself_is_logged(self):
+        log = os.path.join(scratch("log"), "access")
+        config = f"""
+access_log: {log}
+listeners: [{{address: LISTEN0, routes: r}}]
+upstreams: {{web: {{endpoints: [127.0.0.1:9]}}}}
+routes:
+  r:
+    - {{match: {{path: /gone}}, redirect: {{to: /}}}}
+    - {{match: {{path: /web}}, upstream: web}}
+"""
+        front = self.weir(None, config=config)
+        self.assertEqual(self.get(front, "/x/../gone?q").status, 302)
+        self.assertEqual(self.get(front, "/nobody").status, 404)
+        front.stop()
+        with open(log, encoding="utf-8") as file:
+            lines = {line["status"]: line for line in map(json.loads, file)}
+        self.assertEqual((lines[302]["path"], lines[302]["method"], lines[302]["end"]), ("/gone?q", "GET", "answered_here"))
+        self.assertEqual((lines[404]["path"], lines[404]["host"], lines[404]["end"]), ("/nobody", "test", "no_route"))
+
+
+class BadFiles(WeirTest):
+    def check(self, text, *flags, command=("check",)):
+        path = os.path.join(scratch("config"), "weir.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        done = run([weir_harness.binary(), *command, f"--config={path}", *flags])
+        return done.returncode, done.stdout, done.stderr.replace(path, "weir.yaml").splitlines()
+
+    def test_every_mistake_has_its_place_and_nothing_is_bound(self):
+        port = weir_harness.free_port()
+        text = f"listeners:\n  - {{address: 127.0.0.1:{port}, upstram: web}}\nupstreams:\n  web: {{endpoints: [nowhere]}}\n"
+        for command in (("check",), ()):
+            code, out, lines = self.check(text, command=command)
+            self.assertEqual((code, out), (1, ""))
+            self.assertEqual(len(lines), 3, lines)
+            for line in lines:
+                self.assertRegex(line, r"^weir\.yaml:\d+:\d+: [a-z]")
+            self.assertIn("did you mean upstream?", "".join(lines))
+
+    def test_warnings_let_it_run(self):
+        text = "listeners: [{address: 127.0.0.1:1, upstream: a}]\nupstreams: {a: {endpoints: [127.0.0.1:2]}, b: {endpoints: [127.0.0.1:3]}}\n"
+        code, out, lines = self.check(text)
+        self.assertEqual(code, 0)
+        self.assertIn("listeners:", out)
+        self.assertEqual(len(lines), 1)
+        self.assertRegex(lines[0], r"^weir\.yaml:2:\d+: warning: upstreams\.b: ")
+
+    def test_ten_thousand_hosts(self):
+        routes = "".join(
+            f"    - {{match: {{host: h{i}.example, path_prefix: [{', '.join(f'/p{j}/' for j in range(10))}]}}, upstream: web}}\n"
+            for i in range(10_000)
+        )
+        text = f"listeners: [{{address: 127.0.0.1:1, routes: r}}]\nupstreams: {{web: {{endpoints: [127.0.0.1:2]}}}}\nroutes:\n  r:\n{routes}"
+        code, _, lines = self.check(text)
+        self.assertEqual((code, lines), (0, []))
+
+    def test_the_schema_says_the_same_of_good_files(self):
+        schema = json.loads(run([weir_harness.binary(), "help", "--schema"]).stdout)
+        self.assertEqual(set(re.findall(r'"#/\$defs/([a-z_]+)"', json.dumps(schema))) - set(schema["$defs"]), set())
+
+
+if __name__ == "__main__":
+    unittest.main()
