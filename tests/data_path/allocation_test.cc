@@ -109,7 +109,21 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
   const auto listener = [](Protocol protocol, uint16_t port) {
     return ListenerSettings{protocol, *SocketAddress::Parse("127.0.0.1:" + std::to_string(port)), "test"};
   };
-  settings.listeners = {listener(Protocol::kHttp, http_port), listener(Protocol::kTcp, tcp_port)};
+  const uint16_t routed_port = FreePort();
+  settings.listeners = {listener(Protocol::kHttp, http_port), listener(Protocol::kTcp, tcp_port),
+                        listener(Protocol::kHttp, routed_port)};
+  RouteList& routes = settings.routes.emplace_back();
+  routes.matches = {{.hosts = {"*.example.org"}, .path_prefixes = {"/some"}, .headers = {{.name = "Accept"}}},
+                    {.hosts = {"old.example.org"}}};
+  routes.routes.resize(2);
+  routes.routes[1].action = RouteSettings::Action::kRedirect;
+  routes.routes[1].status = 308;
+  std::string error;
+  ASSERT_TRUE(Template::Parse("https://example.org${uri}", &routes.routes[1].location, &error));
+  std::vector<RouteProblem> problems;
+  routes.table = RouteTable::Build(routes.matches, {}, problems);
+  ASSERT_NE(routes.table, nullptr);
+  settings.listeners[2].routes = 0;
   settings.upstreams.resize(1);
   settings.upstreams[0].endpoints = {
       {*SocketAddress::Parse("127.0.0.1:" + std::to_string(origin_port)), 1, "origin"}};
@@ -122,6 +136,8 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
 
   uint64_t http_allocations = UINT64_MAX;
   uint64_t tcp_allocations = UINT64_MAX;
+  uint64_t routed_allocations = UINT64_MAX;
+  uint64_t redirect_allocations = UINT64_MAX;
   bool all_answered = true;
   std::thread client([&] {
     static constexpr std::string_view kRequest =
@@ -135,6 +151,12 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
       return Allocations() - before;
     };
     http_allocations = measure(http_port, kRequest, "hello");
+    routed_allocations = measure(
+        routed_port,
+        "GET /x/..//s%6fme/path?with=query HTTP/1.1\r\nHost: A.Example.org.:80\r\nAccept: */*\r\n\r\n",
+        "hello");
+    redirect_allocations =
+        measure(routed_port, "GET /x HTTP/1.1\r\nHost: old.example.org\r\n\r\n", "Content-Length: 0\r\n\r\n");
     tcp_allocations = measure(tcp_port, "some bytes that come back\n", "come back\n");
     kill(getpid(), SIGTERM);
   });
@@ -146,6 +168,8 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
   EXPECT_TRUE(all_answered);
   EXPECT_EQ(http_allocations, 0u);
   EXPECT_EQ(tcp_allocations, 0u);
+  EXPECT_EQ(routed_allocations, 0u);
+  EXPECT_EQ(redirect_allocations, 0u);
 
   // The counter counts: else the zeros above would mean nothing.
   const uint64_t before = Allocations();
