@@ -22,7 +22,7 @@ Proxy::Proxy(Shard& shard, const Settings& settings, std::span<const ProxyCounte
       request_head_(settings.limits, via_name_),
       response_head_(settings.limits),
       trailers_(settings.limits),
-      target_scratch_(std::make_unique<char[]>(settings.limits.target_bytes + 1)),
+      route_scratch_(settings.limits.target_bytes),
       house_keeper_(this) {
   shard_.tenant = this;
   for (const ListenerSettings& listener : settings.listeners)
@@ -39,17 +39,6 @@ Proxy::~Proxy() {
   shard_.ClearTimer(house_timer_);
   shard_.Forget(house_keeper_);
   if (reserve_fd_ >= 0) shard_.backend().Close(reserve_fd_);
-}
-
-std::string_view Proxy::HostScratch::WithPortOf(std::string_view from, std::string_view name) {
-  const size_t colon = from.rfind(':');
-  std::string_view port;
-  if (colon != std::string_view::npos && from.find(']', colon) == std::string_view::npos)
-    port = from.substr(colon);
-  if (port.size() > sizeof(authority) - kHostBytes) return from;  // more zeros than digits
-  std::memcpy(authority, name.data(), name.size());
-  if (!port.empty()) std::memcpy(authority + name.size(), port.data(), port.size());
-  return {authority, name.size() + port.size()};
 }
 
 std::string_view Proxy::date() {

@@ -23,7 +23,7 @@
 #include "lb/http/response.h"
 #include "lb/http/trailers.h"
 #include "lb/log/access_log.h"
-#include "lb/route/host.h"
+#include "lb/route/route_head.h"
 #include "lb/stats.h"
 #include "lb/upstream/upstream.h"
 
@@ -65,15 +65,7 @@ class Proxy {
   http::RequestHead& request_head() { return request_head_; }
   http::ResponseHead& response_head() { return response_head_; }
   http::Trailers& trailers() { return trailers_; }
-  // Room for a target in another spelling.
-  char* target_scratch() { return target_scratch_.get(); }
-  struct HostScratch {
-    // `name` with the port that the authority `from` has.
-    std::string_view WithPortOf(std::string_view from, std::string_view name);
-    char host[kHostBytes];
-    char authority[kHostBytes + 8];
-  };
-  HostScratch& host_scratch() { return host_scratch_; }
+  RouteScratch& route_scratch() { return route_scratch_; }
   uint32_t client_count() const { return clients_.size(); }
   std::string_view date();
   // Host for an HTTP/1.0 request that names none.
@@ -120,8 +112,7 @@ class Proxy {
   http::RequestHead request_head_;
   http::ResponseHead response_head_;
   http::Trailers trailers_;
-  const std::unique_ptr<char[]> target_scratch_;
-  HostScratch host_scratch_;
+  RouteScratch route_scratch_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   int reserve_fd_ = -1;  // given up for a moment when descriptors run out, to tell a waiting client
   bool draining_ = false;

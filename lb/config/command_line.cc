@@ -9,6 +9,7 @@
 #include "lb/config/arguments.h"
 #include "lb/config/describe.h"
 #include "lb/config/document.h"
+#include "lb/config/explain.h"
 #include "lb/config/file_reader.h"
 #include "lb/config/reference.h"
 #include "lb/config/resolve.h"
@@ -25,6 +26,7 @@ struct NamedCommand {
 };
 constexpr NamedCommand kCommands[] = {{"demo", Command::kDemo},
                                       {"check", Command::kCheck},
+                                      {"explain", Command::kExplain},
                                       {"version", Command::kVersion},
                                       {"help", Command::kHelp}};
 
@@ -43,7 +45,7 @@ Command FindCommand(const Arguments& arguments, std::vector<std::string>& errors
     errors.push_back("\"" + arguments.words[1] +
                      "\": expected at most one word that is not a flag, a command");
   } else {
-    errors.push_back("unknown command \"" + word + "\": expected demo, check, version or help" +
+    errors.push_back("unknown command \"" + word + "\": expected demo, check, explain, version or help" +
                      (nearest.empty() ? "" : "; did you mean " + std::string(nearest) + "?"));
   }
   return Command::kRun;
@@ -131,10 +133,15 @@ std::string ConfigPath(const Arguments& arguments) {
 
 }  // namespace
 
-CommandLine ParseCommandLine(std::span<const std::string_view> arguments, const Machine& machine) {
+CommandLine ParseCommandLine(std::span<const std::string_view> all_arguments, const Machine& machine) {
+  std::vector<std::string_view> arguments(all_arguments.begin(), all_arguments.end());
+  ExplainQuestion question;
+  std::vector<std::string> question_errors;
+  const bool explain = TakeExplainArguments(arguments, &question, question_errors);
   Arguments given = WalkArguments(arguments);
   std::vector<std::string> errors = std::move(given.errors);
-  const Command command = FindCommand(given, errors);
+  errors.insert(errors.end(), question_errors.begin(), question_errors.end());
+  const Command command = explain && !given.help ? Command::kExplain : FindCommand(given, errors);
   if (command == Command::kHelp && given.configuration) return Print(command, ConfigurationMarkdown());
   if (command == Command::kHelp && given.schema) return Print(command, ConfigurationSchema());
   if (command == Command::kHelp) return Print(command, given.markdown ? FlagsMarkdown() : HelpText());
@@ -153,6 +160,14 @@ CommandLine ParseCommandLine(std::span<const std::string_view> arguments, const 
   Settings settings = Resolve(machine, command == Command::kDemo, documents, problems, said);
   if (!problems.ok()) return Refuse(command, problems);
   CommandLine result;
+  if (command == Command::kExplain) {
+    std::string text;
+    if (!ExplainRequest(settings, question, &text)) {
+      problems.Error({}, "", text);
+      return Refuse(command, problems);
+    }
+    return Print(command, text);
+  }
   if (command == Command::kCheck) {
     result = Print(command, DescribeSettings(settings, said, problems));
   } else {

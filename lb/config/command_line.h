@@ -21,7 +21,7 @@
 namespace weir::lb {
 
 struct CommandLine {
-  enum class Command : uint8_t { kRun, kDemo, kCheck, kVersion, kHelp };
+  enum class Command : uint8_t { kRun, kDemo, kCheck, kExplain, kVersion, kHelp };
 
   Command command = Command::kRun;
   // True: print `out` and `err`, and exit with `exit_code`. False (kRun and kDemo only): go on with

@@ -154,6 +154,7 @@ constexpr std::string_view kUsage = R"(Weir, a load balancer and reverse proxy f
   weir            serves until SIGTERM or SIGINT
   weir demo       serves in front of three small origins of its own, on loopback
   weir check      names every mistake in the flags, or prints the resolved configuration and memory budget
+  weir explain    [METHOD] URL [-H 'Name: value'] [--client=ADDRESS]: what would become of a request, and why
   weir version    prints the version
   weir help       prints this, as does --help
 

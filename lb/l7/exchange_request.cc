@@ -7,7 +7,6 @@
 #include "lb/l7/body_encoder.h"
 #include "lb/l7/exchange.h"
 #include "lb/proxy.h"
-#include "lb/route/host.h"
 
 namespace weir::lb {
 namespace {
@@ -114,55 +113,25 @@ bool Exchange::Route() {
     return true;
   }
   const RouteList& list = proxy_.settings().routes[listener.routes];
-  http::RequestHead& head = proxy_.request_head();
-  const std::string_view authority =
-      head.authority.empty() ? proxy_.HostOf(client_.listener) : head.authority;
-  const NormalTarget target = NormaliseTarget(head.target, proxy_.settings().paths, proxy_.target_scratch());
-  if (!target.ok()) {
+  const RoutedHead routed = RouteHead(*list.table, proxy_.settings().paths, proxy_.request_head(),
+                                      proxy_.HostOf(client_.listener), client_.peer, proxy_.route_scratch());
+  if (!routed.target.ok()) {
     proxy_.counters().bad_requests.Add();
-    Respond(400, target.error, "bad_request");
+    Respond(400, routed.target.error, "bad_request");
     return false;
   }
-  head.target = target.text;
-  head.target_lacks_slash = false;
-  RouteRequest request;
-  request.host = NormaliseHost(authority, proxy_.host_scratch().host);
-  if (!request.host.empty()) head.authority = proxy_.host_scratch().WithPortOf(authority, request.host);
-  request.path = target.path();
-  request.query = target.query();
-  request.method = head.method;
-  request.fields = &head;
-  request.client = client_.peer;
-  const RouteHit hit = list.table->Match(request);
-  if (!hit.found()) {
+  if (!routed.hit.found()) {
     proxy_.counters().no_route.Add();
     Respond(404, "no route is for this request", "no_route");
     return false;
   }
-  route_ = &list.routes[hit.rule];
+  route_ = &list.routes[routed.hit.rule];
   if (route_->action == RouteSettings::Action::kUpstream) {
     pool_ = &proxy_.upstreams().pool(route_->upstream);
     return true;
   }
-  TemplateValues values;
   char ip[SocketAddress::kMaxIpText + 1];
-  if (route_->action == RouteSettings::Action::kRedirect) {
-    values.Set(Variable::kHost, request.host);
-    values.Set(Variable::kPath, request.path);
-    values.Set(Variable::kQuery, target.text.substr(target.path_bytes));
-    values.Set(Variable::kUri, target.text);
-    values.Set(Variable::kScheme, "http");
-    values.Set(Variable::kMethod, request.method);
-    values.Set(Variable::kClient, {ip, client_.peer.WriteIp(ip)});
-    if (route_->location.UsesCaptures()) {
-      const RouteCaptures captures = list.table->Capture(hit, request.path);
-      values.Set(Variable::kRemainder, captures.remainder);
-      for (uint32_t i = 0; i < captures.count; ++i) {
-        values.Set(static_cast<Variable>(static_cast<uint32_t>(Variable::kGroup0) + i), captures.groups[i]);
-      }
-    }
-  }
-  RespondByRoute(values);
+  RespondByRoute(ValuesFor(route_->location, *list.table, routed, "http", {ip, client_.peer.WriteIp(ip)}));
   return false;
 }
 

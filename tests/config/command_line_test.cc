@@ -127,7 +127,8 @@ TEST(CommandLine, Commands) {
   EXPECT_EQ(ParseWith({"check", "--retries=x"}).exit_code, 1);
   EXPECT_EQ(
       ParseWith({"chekc"}).err,
-      OneError("unknown command \"chekc\": expected demo, check, version or help; did you mean check?"));
+      OneError(
+          "unknown command \"chekc\": expected demo, check, explain, version or help; did you mean check?"));
   EXPECT_EQ(ParseWith({"check", "demo"}).err,
             OneError("\"demo\": expected at most one word that is not a flag, a command"));
 }

@@ -140,6 +140,15 @@ class Sites(WeirTest):
                     f"http://old.example:{port}/q?r"])
         self.assertEqual(done.stdout, "308 https://static.example/q?r", done.stderr)
 
+    def test_explain_says_what_happens(self):
+        self.ask("Static.Example", "/api//x?y", "Cookie: a=b", "X-Forwarded-For: 9.9.9.9")
+        done = run([weir_harness.binary(), "explain", f"--config={self.front.config}", "--via_name=weir", "GET",
+                    "http://Static.Example/api//x?y", "-H", "Cookie: a=b", "-H", "X-Forwarded-For: 9.9.9.9"])
+        self.assertEqual(done.returncode, 0, done.stderr)
+        said = [line.strip() for line in done.stdout.split("request\n")[1].splitlines()]
+        got = self.api.requests[-1].raw.decode().split("\r\n\r\n")[0].split("\r\n")
+        self.assertEqual([line for line in said if "Request-ID" not in line], [line for line in got if "Request-ID" not in line])
+
     def test_the_tcp_listener_beside_it(self):
         response = self.get(self.front, listener=1)
         self.assertEqual(response.body, b"static\n")

@@ -1,0 +1,277 @@
+#include "lb/config/explain.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "lb/http/request.h"
+#include "lb/http/serialize_request.h"
+#include "lb/route/route_head.h"
+
+namespace weir::lb {
+namespace {
+
+absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
+
+struct Url {
+  std::string authority;
+  std::string port;
+  std::string target;
+};
+
+// False: it is neither http(s)://… nor /….
+bool Split(std::string_view url, Url* out) {
+  if (url.starts_with('/') || url == "*") {
+    out->target = url;
+    return true;
+  }
+  const size_t scheme = url.find("://");
+  if (scheme == std::string_view::npos) return false;
+  const std::string_view name = url.substr(0, scheme);
+  if (name != "http" && name != "https") return false;
+  url.remove_prefix(scheme + 3);
+  const size_t end = std::min(url.find_first_of("/?"), url.size());
+  out->authority = url.substr(0, end);
+  out->target = absl::StrCat(end < url.size() && url[end] == '/' ? "" : "/", Absl(url.substr(end)));
+  const size_t colon = out->authority.rfind(':');
+  if (colon != std::string::npos && out->authority.find(']', colon) == std::string::npos) {
+    out->port = out->authority.substr(colon + 1);
+  }
+  return !out->authority.empty();
+}
+
+const ListenerSettings* FindListener(const Settings& settings, const ExplainQuestion& question,
+                                     const Url& url) {
+  const ListenerSettings* first = nullptr;
+  for (const ListenerSettings& listener : settings.listeners) {
+    if (listener.protocol != Protocol::kHttp) continue;
+    if (!question.listener.empty()) {
+      if (listener.address.ToString() == question.listener) return &listener;
+    } else if (std::to_string(listener.address.port) == url.port) {
+      return &listener;
+    } else if (first == nullptr) {
+      first = &listener;
+    }
+  }
+  return question.listener.empty() ? first : nullptr;
+}
+
+std::string ElementText(const RouteMatch& match, RoutePart part, uint32_t element) {
+  const auto condition = [element](const std::vector<ValueCondition>& conditions) -> std::string {
+    return element < conditions.size() ? conditions[element].name : "";
+  };
+  switch (part) {
+    case RoutePart::kHeader:
+      return condition(match.headers);
+    case RoutePart::kQuery:
+      return condition(match.query);
+    case RoutePart::kPathRegex:
+      return element < match.path_regexes.size() ? match.path_regexes[element] : "";
+    default:
+      return "";
+  }
+}
+
+const char* HostWords(HostKind kind) {
+  switch (kind) {
+    case HostKind::kExact:
+      return "its host";
+    case HostKind::kWildcard:
+      return "a wildcard of its host";
+    case HostKind::kAny:
+      return "any host";
+  }
+  return "";
+}
+
+std::string PathWords(const RouteStep& step, std::string_view path) {
+  switch (step.path) {
+    case PathKind::kExact:
+      return "its path";
+    case PathKind::kRegex:
+      return "a path regex";
+    case PathKind::kPrefix:
+      return absl::StrCat("the prefix ", Absl(path.substr(0, step.path_bytes)));
+    case PathKind::kAny:
+      return "any path";
+  }
+  return "";
+}
+
+std::string Indented(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find("\r\n"), text.size());
+    if (end > 0) absl::StrAppend(&out, "    ", Absl(text.substr(0, end)), "\n");
+    text.remove_prefix(std::min(end + 2, text.size()));
+  }
+  return out;
+}
+
+std::string Times(const Timeouts& timeouts, uint32_t retries) {
+  const auto time = [](uint32_t ms) { return ms == 0 ? std::string("none") : absl::StrCat(ms, " ms"); };
+  return absl::StrCat("connect ", time(timeouts.connect_ms), ", response ", time(timeouts.response_ms),
+                      ", body ", time(timeouts.upstream_body_ms), ", request ", time(timeouts.request_ms),
+                      "; ", retries, retries == 1 ? " retry" : " retries");
+}
+
+// What the upstream would get, and where it is.
+std::string Forwarded(const Settings& settings, const RouteSettings& route, http::RequestHead& head,
+                      std::string_view client_ip) {
+  const UpstreamSettings& upstream = settings.upstreams[route.upstream];
+  std::string endpoints;
+  for (const EndpointSettings& endpoint : upstream.endpoints) {
+    absl::StrAppend(&endpoints, endpoints.empty() ? "" : ", ", endpoint.address.ToString());
+    if (endpoint.weight != 1) absl::StrAppend(&endpoints, " (weight ", endpoint.weight, ")");
+  }
+  http::RequestContext context;
+  context.body = head.facts.body;
+  context.client_ip = client_ip;
+  context.request_id = "(made for each request)";
+  context.via_name = settings.via_name.empty() ? "weir-..." : settings.via_name;
+  std::string wire(http::MaxSerializedBytes(head, context), '\0');
+  wire.resize(http::SerializeRequest(head, context, wire.data()));
+  return absl::StrCat("upstream   ", upstream.name, ", ",
+                      upstream.balance == Balance::kLeastConn ? "least_conn" : "round_robin", " among ",
+                      endpoints, "\ntimes      ", Times(route.timeouts, route.retries), "\nrequest\n",
+                      Indented(wire));
+}
+
+}  // namespace
+
+bool TakeExplainArguments(std::vector<std::string_view>& arguments, ExplainQuestion* question,
+                          std::vector<std::string>& errors) {
+  // The command is the first word; flags with a value in a word of their own stand behind it.
+  const auto command = std::find_if(arguments.begin(), arguments.end(),
+                                    [](std::string_view word) { return !word.starts_with('-'); });
+  if (command == arguments.end() || *command != "explain") return false;
+  std::vector<std::string_view> rest(arguments.begin(), command);
+  std::vector<std::string> words;
+  for (auto at = command + 1; at != arguments.end(); ++at) {
+    std::string_view argument = *at;
+    const auto value_of = [&](std::string_view name, std::string* value) {
+      if (argument.starts_with(std::string(name) + "=")) {
+        *value = argument.substr(name.size() + 1);
+        return true;
+      }
+      if (argument != name) return false;
+      if (at + 1 == arguments.end()) {
+        errors.push_back(absl::StrCat(Absl(name), ": the value is missing"));
+      } else {
+        *value = *++at;
+      }
+      return true;
+    };
+    std::string header;
+    if (value_of("-H", &header) || value_of("--header", &header)) {
+      question->headers.push_back(header);
+    } else if (value_of("--client", &question->client) || value_of("--listener", &question->listener)) {
+      continue;
+    } else if (argument == "--config" && at + 1 != arguments.end()) {
+      rest.push_back(argument);
+      rest.push_back(*++at);
+    } else if (argument.starts_with('-')) {
+      rest.push_back(argument);
+    } else {
+      words.emplace_back(argument);
+    }
+  }
+  if (words.empty() || words.size() > 2) {
+    errors.push_back(
+        "explain: expected [METHOD] URL, such as: weir explain --config=weir.yaml GET http://shop.example/");
+  } else {
+    if (words.size() == 2) question->method = words[0];
+    question->url = words.back();
+  }
+  arguments = std::move(rest);
+  return true;
+}
+
+bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, std::string* text) {
+  Url url;
+  if (!Split(question.url, &url)) {
+    *text = absl::StrCat("explain: \"", question.url,
+                         "\": expected http://HOST/PATH, or /PATH and -H 'Host: ...'");
+    return false;
+  }
+  const std::optional<SocketAddress> client =
+      SocketAddress::Parse(question.client.find(':') == std::string::npos ? question.client + ":0"
+                                                                          : "[" + question.client + "]:0");
+  if (!client) {
+    *text = absl::StrCat("--client: \"", question.client, "\": expected an IPv4 or IPv6 address");
+    return false;
+  }
+  const ListenerSettings* listener = FindListener(settings, question, url);
+  if (listener == nullptr) {
+    *text = question.listener.empty() ? "explain: no listener speaks HTTP"
+                                      : absl::StrCat("--listener: \"", question.listener,
+                                                     "\": expected the address of an http listener");
+    return false;
+  }
+
+  std::string wire = absl::StrCat(question.method, " ", url.target, " HTTP/1.1\r\n");
+  if (!url.authority.empty()) absl::StrAppend(&wire, "Host: ", url.authority, "\r\n");
+  for (const std::string& header : question.headers) absl::StrAppend(&wire, header, "\r\n");
+  wire += "\r\n";
+  http::RequestHead head(settings.limits, settings.via_name);
+  const http::ParseResult parsed = http::ParseRequest(wire, head);
+  *text = absl::StrCat("listener   ", listener->text, "\n");
+  if (!parsed.done()) {
+    absl::StrAppend(text, "answer     ", parsed.failed() ? parsed.error.status : 400, ": ",
+                    parsed.failed() ? parsed.error.reason : "the head is incomplete", "\n");
+    return true;
+  }
+  char ip_text[SocketAddress::kMaxIpText + 1];
+  const std::string_view ip{ip_text, client->WriteIp(ip_text)};
+  if (listener->routes == ListenerSettings::kNone) {
+    *text += Forwarded(settings, listener->direct, head, ip);
+    return true;
+  }
+
+  const RouteList& list = settings.routes[listener->routes];
+  RouteScratch scratch(settings.limits.target_bytes);
+  std::vector<RouteStep> steps;
+  const RoutedHead routed =
+      RouteHead(*list.table, settings.paths, head, listener->address.ToString(), *client, scratch, &steps);
+  if (!routed.target.ok()) {
+    absl::StrAppend(text, "answer     400: ", routed.target.error, "\n");
+    return true;
+  }
+  absl::StrAppend(text, "routes     ", list.name, "\nhost       ", Absl(routed.asked.host), "\npath       ",
+                  Absl(routed.asked.path), "\n");
+  for (const RouteStep& step : steps) {
+    absl::StrAppend(text, step.failed == RoutePart::kNone ? "met        " : "not met    ",
+                    list.routes[step.rule].where, ": for ", HostWords(step.host), " and ",
+                    PathWords(step, routed.asked.path));
+    if (step.failed != RoutePart::kNone) {
+      const std::string element = ElementText(list.matches[step.rule], step.failed, step.failed_element);
+      absl::StrAppend(text, ", but not this ", Name(step.failed), element.empty() ? "" : " (", element,
+                      element.empty() ? "" : ")");
+    }
+    *text += "\n";
+  }
+  if (!routed.hit.found()) {
+    *text += "answer     404: no route is for this request\n";
+    return true;
+  }
+  const RouteSettings& route = list.routes[routed.hit.rule];
+  switch (route.action) {
+    case RouteSettings::Action::kUpstream:
+      *text += Forwarded(settings, route, head, ip);
+      break;
+    case RouteSettings::Action::kRedirect: {
+      const TemplateValues values = ValuesFor(route.location, *list.table, routed, "http", ip);
+      std::string location(route.location.Bytes(values), '\0');
+      route.location.Write(values, location.data());
+      absl::StrAppend(text, "answer     ", route.status, ", Location: ", location, "\n");
+      break;
+    }
+    case RouteSettings::Action::kRespond:
+      absl::StrAppend(text, "answer     ", route.status, ", ", route.body.size(), " bytes",
+                      route.content_type.empty() ? "" : " of ", route.content_type, "\n");
+      break;
+  }
+  return true;
+}
+
+}  // namespace weir::lb

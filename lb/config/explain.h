@@ -1,0 +1,30 @@
+// ExplainRequest: what would become of a request, in words, as `weir explain` prints it: the listener, each
+// route that was considered and why it was not met, what the upstream would get. The parser, the matching and
+// the serialiser are those that serve requests; nothing is sent.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lb/config/settings.h"
+
+namespace weir::lb {
+
+struct ExplainQuestion {
+  std::string method = "GET";
+  std::string url;                   // http://host[:port]/path?query, or /path with a Host among the headers
+  std::vector<std::string> headers;  // "Name: value"
+  std::string client = "127.0.0.1";
+  std::string listener;  // ADDRESS:PORT; empty: the URL's port tells, else the first one for HTTP
+};
+
+// Takes explain's own arguments out of a command line: METHOD, URL, -H, --header, --client, --listener. False
+// if the command is another one. What is wrong with them is appended to `errors`.
+bool TakeExplainArguments(std::vector<std::string_view>& arguments, ExplainQuestion* question,
+                          std::vector<std::string>& errors);
+
+// False: `text` says what is wrong with the question.
+bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, std::string* text);
+
+}  // namespace weir::lb

@@ -1,0 +1,63 @@
+#include "lb/route/route_head.h"
+
+#include <cstring>
+
+namespace weir::lb {
+namespace {
+
+// `host` with the port that `authority` has.
+std::string_view WithPortOf(std::string_view authority, std::string_view host, RouteScratch& scratch) {
+  const size_t colon = authority.rfind(':');
+  std::string_view port;
+  if (colon != std::string_view::npos && authority.find(']', colon) == std::string_view::npos) {
+    port = authority.substr(colon);
+  }
+  if (port.size() > sizeof(scratch.authority) - kHostBytes) return authority;  // more zeros than digits
+  std::memcpy(scratch.authority, host.data(), host.size());
+  if (!port.empty()) std::memcpy(scratch.authority + host.size(), port.data(), port.size());
+  return {scratch.authority, host.size() + port.size()};
+}
+
+}  // namespace
+
+RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::RequestHead& head,
+                     std::string_view default_authority, const SocketAddress& client, RouteScratch& scratch,
+                     std::vector<RouteStep>* steps) {
+  RoutedHead routed;
+  routed.target = NormaliseTarget(head.target, options, scratch.target.get());
+  if (!routed.target.ok()) return routed;
+  const std::string_view authority = head.authority.empty() ? default_authority : head.authority;
+  head.target = routed.target.text;
+  head.target_lacks_slash = false;
+  RouteRequest& asked = routed.asked;
+  asked.host = NormaliseHost(authority, scratch.host);
+  if (!asked.host.empty()) head.authority = WithPortOf(authority, asked.host, scratch);
+  asked.path = routed.target.path();
+  asked.query = routed.target.query();
+  asked.method = head.method;
+  asked.fields = &head;
+  asked.client = client;
+  routed.hit = steps == nullptr ? table.Match(asked) : table.Explain(asked, *steps);
+  return routed;
+}
+
+TemplateValues ValuesFor(const Template& text, const RouteTable& table, const RoutedHead& routed,
+                         std::string_view scheme, std::string_view client_ip) {
+  TemplateValues values;
+  values.Set(Variable::kHost, routed.asked.host);
+  values.Set(Variable::kPath, routed.asked.path);
+  values.Set(Variable::kQuery, routed.target.text.substr(routed.target.path_bytes));
+  values.Set(Variable::kUri, routed.target.text);
+  values.Set(Variable::kScheme, scheme);
+  values.Set(Variable::kMethod, routed.asked.method);
+  values.Set(Variable::kClient, client_ip);
+  if (!text.UsesCaptures()) return values;
+  const RouteCaptures captures = table.Capture(routed.hit, routed.asked.path);
+  values.Set(Variable::kRemainder, captures.remainder);
+  for (uint32_t i = 0; i < captures.count; ++i) {
+    values.Set(static_cast<Variable>(static_cast<uint32_t>(Variable::kGroup0) + i), captures.groups[i]);
+  }
+  return values;
+}
+
+}  // namespace weir::lb

@@ -1,0 +1,46 @@
+// RouteHead: a parsed request → the rule it meets, and its target and host in the one spelling that rules are
+// matched against and that the origin gets. One function for those who serve requests and those who explain
+// them. No allocation; not thread-safe as to the scratch.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "core/address.h"
+#include "lb/http/request.h"
+#include "lb/route/host.h"
+#include "lb/route/path.h"
+#include "lb/route/table.h"
+#include "lb/route/template.h"
+
+namespace weir::lb {
+
+// Where other spellings are written; reused for every request.
+struct RouteScratch {
+  explicit RouteScratch(uint32_t most_target_bytes)
+      : target(std::make_unique<char[]>(most_target_bytes + 1)) {}  // MaxNormalBytes
+  const std::unique_ptr<char[]> target;
+  char host[kHostBytes];
+  char authority[kHostBytes + 8];  // with a port
+};
+
+struct RoutedHead {
+  NormalTarget target;  // not ok(): refuse with 400, nothing was matched
+  RouteRequest asked;
+  RouteHit hit;
+};
+
+// `head` is given the new spelling, which lives as long as the scratch and `head`'s own bytes.
+// `default_authority`: for an HTTP/1.0 request that names none. `steps`: if not null, gets what was
+// considered.
+RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::RequestHead& head,
+                     std::string_view default_authority, const SocketAddress& client, RouteScratch& scratch,
+                     std::vector<RouteStep>* steps = nullptr);
+
+// What `text` wants of the request. `client_ip` and `routed` are viewed.
+TemplateValues ValuesFor(const Template& text, const RouteTable& table, const RoutedHead& routed,
+                         std::string_view scheme, std::string_view client_ip);
+
+}  // namespace weir::lb

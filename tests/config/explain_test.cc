@@ -1,0 +1,135 @@
+// `weir explain`: what would become of a request.
+#include <filesystem>
+#include <fstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/config/made_up_machine.h"
+
+namespace weir::lb {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr const char* kFile = R"yaml(listeners:
+  - {address: 0.0.0.0:80, routes: site}
+  - {address: 0.0.0.0:81, upstream: web}
+  - {address: 0.0.0.0:82, upstream: web, protocol: tcp}
+upstreams:
+  web: {endpoints: [10.0.0.1:80, {address: 10.0.0.2:80, weight: 3}]}
+  api: {endpoints: [10.0.1.1:80], balance: least_conn, timeouts: {response: 0}, retries: 1}
+routes:
+  site:
+    - {match: {host: a.example, path_prefix: /api, method: POST}, upstream: api}
+    - {match: {host: a.example, path_prefix: /api, headers: {X-Key: {present: true}}}, upstream: api}
+    - {match: {host: a.example, path_prefix: /api, client: 10.0.0.0/8}, upstream: api}
+    - {match: {host: "*.example", path_regex: "/u/(.*)"}, redirect: {to: "https://x/${1}", status: 308}}
+    - {match: {path: /gone}, respond: {status: 410, body: gone}}
+    - {match: {path_prefix: /api}, upstream: web}
+)yaml";
+
+class Explain : public testing::Test {
+ protected:
+  Explain() : path_(testing::TempDir() + "/explain_test." + std::to_string(getpid()) + ".yaml") {
+    std::ofstream(path_) << kFile;
+  }
+  ~Explain() override { std::filesystem::remove(path_); }
+
+  CommandLine Ask(std::vector<std::string_view> arguments) {
+    const std::string config = "--config=" + path_;
+    arguments.insert(arguments.begin(), {"explain", config});
+    CommandLine line = Parse(arguments);
+    for (size_t at; (at = line.out.find(path_)) != std::string::npos;)
+      line.out.replace(at, path_.size(), "f.yaml");
+    return line;
+  }
+  std::string Answer(std::vector<std::string_view> arguments) {
+    const CommandLine line = Ask(std::move(arguments));
+    EXPECT_TRUE(line.exit);
+    EXPECT_EQ(line.exit_code, 0) << line.err;
+    return line.out;
+  }
+
+  const std::string path_;
+};
+
+TEST_F(Explain, TellsTheWholeStory) {
+  EXPECT_EQ(Answer({"GET", "http://A.example.//api/./x?q=%20", "-H", "Cookie: a=b", "-H",
+                    "X-Forwarded-For: forged", "--client", "203.0.113.7"}),
+            R"text(listener   http://0.0.0.0:80
+routes     site
+host       a.example
+path       /api/x
+not met    f.yaml:10:7: for its host and the prefix /api, but not this method
+not met    f.yaml:11:7: for its host and the prefix /api, but not this header (X-Key)
+not met    f.yaml:12:7: for its host and the prefix /api, but not this client
+not met    f.yaml:13:7: for a wildcard of its host and a path regex, but not this path regex (/u/(.*))
+met        f.yaml:15:7: for any host and the prefix /api
+upstream   web, round_robin among 10.0.0.1:80, 10.0.0.2:80 (weight 3)
+times      connect 3000 ms, response 60000 ms, body 30000 ms, request none; 2 retries
+request
+    GET /api/x?q=%20 HTTP/1.1
+    Host: a.example
+    Cookie: a=b
+    X-Forwarded-For: 203.0.113.7
+    X-Forwarded-Proto: http
+    X-Forwarded-Host: a.example
+    X-Request-ID: (made for each request)
+    Via: 1.1 weir-...
+)text");
+}
+
+TEST_F(Explain, EveryEnd) {
+  EXPECT_THAT(
+      Answer({"POST", "http://a.example/api"}),
+      HasSubstr("met        f.yaml:10:7: for its host and the prefix /api\nupstream   api, least_conn among "
+                "10.0.1.1:80\ntimes      connect 3000 ms, response none, body 30000 ms, request none; 1 "
+                "retry\n"));
+  EXPECT_THAT(Answer({"http://b.example/u/7"}), HasSubstr("answer     308, Location: https://x/7\n"));
+  EXPECT_THAT(Answer({"http://b.example/gone"}), HasSubstr("answer     410, 4 bytes of text/plain"));
+  EXPECT_THAT(Answer({"http://b.example/"}), HasSubstr("answer     404: no route is for this request\n"));
+  EXPECT_THAT(Answer({"http://b.example/../x"}),
+              HasSubstr("answer     400: the path climbs above its root\n"));
+  EXPECT_THAT(Answer({"/gone"}), HasSubstr("answer     400: missing Host\n"));
+  EXPECT_THAT(Answer({"/gone", "--header=Host: b"}), HasSubstr("answer     410"));
+  EXPECT_THAT(Answer({"GET", "http://b/", "-H", "Transfer-Encoding: x"}), HasSubstr("answer     "));
+}
+
+TEST_F(Explain, WhichListener) {
+  EXPECT_THAT(Answer({"http://a.example:81/api"}), HasSubstr("listener   http://0.0.0.0:81\nupstream   web"));
+  EXPECT_THAT(Answer({"http://a.example/api", "--listener=0.0.0.0:81"}),
+              HasSubstr("listener   http://0.0.0.0:81\n"));
+  EXPECT_THAT(Answer({"http://a.example/api", "--client=10.9.9.9"}), HasSubstr("met        f.yaml:12:7"));
+  EXPECT_THAT(Answer({"http://a.example/api", "--client=2001:db8::1"}),
+              HasSubstr("X-Forwarded-For: 2001:db8::1"));
+}
+
+TEST_F(Explain, BadQuestions) {
+  const auto refusal = [&](std::vector<std::string_view> arguments) {
+    const CommandLine line = Ask(std::move(arguments));
+    EXPECT_EQ(line.exit_code, 1);
+    EXPECT_EQ(line.out, "");
+    return line.err;
+  };
+  EXPECT_THAT(refusal({}), HasSubstr("explain: expected [METHOD] URL"));
+  EXPECT_THAT(refusal({"GET", "http://a/", "more"}), HasSubstr("explain: expected [METHOD] URL"));
+  EXPECT_THAT(refusal({"ftp://a/"}), HasSubstr("expected http://HOST/PATH"));
+  EXPECT_THAT(refusal({"http://a/", "--client=x"}),
+              HasSubstr("--client: \"x\": expected an IPv4 or IPv6 address"));
+  EXPECT_THAT(refusal({"http://a/", "--listener=0.0.0.0:82"}),
+              HasSubstr("expected the address of an http listener"));
+  EXPECT_THAT(refusal({"http://a/", "-H"}), HasSubstr("-H: the value is missing"));
+  EXPECT_THAT(refusal({"http://a/", "--shardz=1"}), HasSubstr("unknown flag --shardz"));
+}
+
+TEST(ExplainFlags, WithoutAFile) {
+  const CommandLine line =
+      Parse({"--listen=http://0.0.0.0:80", "explain", "http://a/x", "--backends=10.0.0.1:80"});
+  EXPECT_EQ(line.exit_code, 0) << line.err;
+  EXPECT_THAT(line.out, HasSubstr("upstream   default, round_robin among 10.0.0.1:80\n"));
+  EXPECT_THAT(line.out, Not(HasSubstr("routes")));
+}
+
+}  // namespace
+}  // namespace weir::lb
