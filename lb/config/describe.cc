@@ -205,6 +205,27 @@ class FileForm {
       }
     }
   }
+  // What is set is both dropped and added.
+  void Changes(const char* key, const HeaderChanges& changes) {
+    if (changes.empty()) return;
+    std::string set;
+    std::string append;
+    std::vector<std::string> removed = changes.dropped;
+    for (const HeaderChanges::Line& line : changes.added) {
+      const auto at = std::find(removed.begin(), removed.end(), line.name);
+      std::string& list = at == removed.end() ? append : set;
+      absl::StrAppend(&list, list.empty() ? "" : ", ", Yaml(line.name), ": ", Yaml(line.value.text()));
+      if (at != removed.end()) removed.erase(at);
+    }
+    std::string text;
+    const auto part = [&text](const char* name, const std::string& value) {
+      absl::StrAppend(&text, text.empty() ? "" : ", ", name, ": ", value);
+    };
+    if (!set.empty()) part("set", "{" + set + "}");
+    if (!append.empty()) part("append", "{" + append + "}");
+    if (!removed.empty()) part("remove", YamlList(removed));
+    absl::StrAppend(&out_, "      ", key, ": {", text, "}\n");
+  }
   void Route(const RouteMatch& match, const RouteSettings& route, const std::string& key) {
     absl::StrAppend(&out_, "    - match: {");
     const char* comma = "";
@@ -225,6 +246,16 @@ class FileForm {
       part("client", YamlList(clients));
     }
     absl::StrAppend(&out_, "}  # ", route.where, "\n");
+    if (!route.request.path.empty() || !route.request.host.empty()) {
+      std::string changes;
+      if (!route.request.path.empty()) absl::StrAppend(&changes, "path: ", Yaml(route.request.path.text()));
+      if (!route.request.host.empty()) {
+        absl::StrAppend(&changes, changes.empty() ? "" : ", ", "host: ", Yaml(route.request.host));
+      }
+      absl::StrAppend(&out_, "      rewrite: {", changes, "}\n");
+    }
+    Changes("request_headers", route.request.headers);
+    Changes("response_headers", route.response);
     switch (route.action) {
       case RouteSettings::Action::kUpstream: {
         const std::string& upstream = settings_.upstreams[route.upstream].name;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "lb/http/request.h"
 #include "lb/http/serialize_request.h"
+#include "lb/route/changes.h"
 #include "lb/route/route_head.h"
 
 namespace weir::lb {
@@ -117,14 +118,13 @@ std::string Times(const Timeouts& timeouts, uint32_t retries) {
 
 // What the upstream would get, and where it is.
 std::string Forwarded(const Settings& settings, const RouteSettings& route, http::RequestHead& head,
-                      std::string_view client_ip) {
+                      std::string_view client_ip, http::RequestContext context = {}) {
   const UpstreamSettings& upstream = settings.upstreams[route.upstream];
   std::string endpoints;
   for (const EndpointSettings& endpoint : upstream.endpoints) {
     absl::StrAppend(&endpoints, endpoints.empty() ? "" : ", ", endpoint.address.ToString());
     if (endpoint.weight != 1) absl::StrAppend(&endpoints, " (weight ", endpoint.weight, ")");
   }
-  http::RequestContext context;
   context.body = head.facts.body;
   context.client_ip = client_ip;
   context.request_id = "(made for each request)";
@@ -255,12 +255,20 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     return true;
   }
   const RouteSettings& route = list.routes[routed.hit.rule];
+  const TemplateValues values = ValuesFor(route.captures, *list.table, routed, "http", ip);
   switch (route.action) {
-    case RouteSettings::Action::kUpstream:
-      *text += Forwarded(settings, route, head, ip);
+    case RouteSettings::Action::kUpstream: {
+      http::RequestContext context;
+      const char* const refused =
+          ChangeRequest(route.request, settings.paths, values, head, scratch, context);
+      if (refused != nullptr) {
+        absl::StrAppend(text, "answer     400: ", refused, "\n");
+      } else {
+        *text += Forwarded(settings, route, head, ip, context);
+      }
       break;
+    }
     case RouteSettings::Action::kRedirect: {
-      const TemplateValues values = ValuesFor(route.location, *list.table, routed, "http", ip);
       std::string location(route.location.Bytes(values), '\0');
       route.location.Write(values, location.data());
       absl::StrAppend(text, "answer     ", route.status, ", Location: ", location, "\n");

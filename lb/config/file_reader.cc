@@ -8,11 +8,13 @@
 #include "absl/strings/str_cat.h"
 #include "lb/config/arguments.h"
 #include "lb/http/chars.h"
+#include "lb/route/host.h"
 
 namespace weir::lb {
 namespace {
 
 constexpr size_t kMaxBodyBytes = 16 * 1024;
+constexpr size_t kMaxHeaderValue = 1024;
 
 absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
@@ -165,6 +167,7 @@ class Reader {
     bool said_timeouts[16] = {};
     const ConfigNode* timeouts = nullptr;
     const ConfigNode* retries = nullptr;
+    Place rewrites;  // of something that changes the request
     Place place;
   };
   void ReadRoutes(const ConfigNode& node, RouteList& list);
@@ -172,6 +175,8 @@ class Reader {
   void BuildTable(RouteList& list, std::vector<RouteDraft>& drafts);
   void ReadConditions(const ConfigNode& node, std::vector<ValueCondition>& out, std::vector<Place>& places);
   void ReadClients(const ConfigNode& node, RouteDraft& draft);
+  bool IsChangeable(const std::string& name, const Place& place);
+  void ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& changes);
 
   Settings& settings() { return settings_; }
 
@@ -650,6 +655,97 @@ std::span<const Key<RouteSettings>> RespondKeys() {
   return kKeys;
 }
 
+std::span<const Key<HeaderChanges>> HeaderKeys() {
+  using T = HeaderChanges;
+  static const char* const kValues = R"({"type": "object", "additionalProperties": {"type": "string"}})";
+  static const Key<T> kKeys[] = {
+      {"set", "keys", "none", "Headers with the one value that they shall have.", kValues,
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadHeaders(value, true, out); }},
+      {"append", "keys", "none", "Headers that are added to those that are there.", kValues,
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadHeaders(value, false, out); }},
+      {"remove", "text or list", "none", "Headers that are not forwarded.", ListOrOne(kTextSchema),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         std::vector<std::string> names;
+         std::vector<Place> places;
+         reader.Texts(value, names, places);
+         for (size_t i = 0; i < names.size(); ++i) {
+           if (reader.IsChangeable(names[i], places[i])) out.dropped.push_back(names[i]);
+         }
+       }},
+  };
+  return kKeys;
+}
+
+bool Reader::IsChangeable(const std::string& name, const Place& place) {
+  const char* const why_not = WhyNotChangeable(name);
+  if (why_not != nullptr) Error(place, absl::StrCat("\"", name, "\": ", why_not));
+  return why_not == nullptr;
+}
+
+void Reader::ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& changes) {
+  if (!node.is_map()) {
+    return Error(node.place,
+                 absl::StrCat("expected names and values, such as {X-Tier: gold}, found ", KindName(node)));
+  }
+  for (size_t i = 0; i < node.items.size(); ++i) {
+    Within(node.key_text[i], [&] {
+      HeaderChanges::Line line;
+      line.name = node.key_text[i];
+      std::string text;
+      std::string expected;
+      if (!IsChangeable(line.name, node.key_place[i]) || !Text(node.items[i], text)) return;
+      const bool printable =
+          std::all_of(text.begin(), text.end(), [](char c) { return c == '\t' || (c >= 0x20 && c < 0x7f); });
+      if (!printable || text.size() > kMaxHeaderValue) {
+        return Error(node.items[i].place, absl::StrCat("expected at most ", kMaxHeaderValue,
+                                                       " printable ASCII characters in a line"));
+      }
+      if (!Template::Parse(text, &line.value, &expected)) return Error(node.items[i].place, expected);
+      if (set) changes.dropped.push_back(line.name);
+      changes.added.push_back(std::move(line));
+    });
+  }
+}
+
+std::span<const Key<RequestChanges>> RewriteKeys() {
+  using T = RequestChanges;
+  static const Key<T> kKeys[] = {
+      {"path", "text", "as it came",
+       "The path that the upstream gets, with the variables of redirect: to; the query stays. 400 if it "
+       "would not be "
+       "in its normal form.",
+       kTextSchema,
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         std::string text;
+         std::string expected;
+         if (!reader.Text(value, text)) return;
+         const bool visible = std::all_of(text.begin(), text.end(), [](char c) {
+           return c > 0x20 && c < 0x7f && c != '"' && c != '?' && c != '#' && c != '<' && c != '>' &&
+                  c != '\\';
+         });
+         if (!visible || text.empty() || !(text.front() == '/' || text.front() == '$')) {
+           return reader.Error(value.place,
+                               absl::StrCat("\"", text, "\": expected a path that begins with /"));
+         }
+         if (!Template::Parse(text, &out.path, &expected)) reader.Error(value.place, expected);
+       }},
+      {"host", "text", "as it came", "The Host that the upstream gets; X-Forwarded-Host has the client's.",
+       kTextSchema,
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         if (!reader.Text(value, out.host)) return;
+         char normal[kHostBytes];
+         const bool is_host = !out.host.empty() && std::all_of(out.host.begin(), out.host.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+                  c == '.' || c == '_' || c == ':' || c == '[' || c == ']';
+         });
+         if (!is_host || NormaliseHost(out.host, normal).empty()) {
+           reader.Error(value.place, absl::StrCat("\"", out.host, "\": expected HOST or HOST:PORT"));
+         }
+       }},
+  };
+  return kKeys;
+}
+
 std::span<const Key<RouteDraft>> RouteKeys() {
   using T = RouteDraft;
   static const Key<T> kKeys[] = {
@@ -680,11 +776,33 @@ std::span<const Key<RouteDraft>> RouteKeys() {
        [](Reader&, const ConfigNode& value, T& out) { out.timeouts = &value; }},
       {"retries", "COUNT", "the upstream's", "Further attempts after the first.", SchemaOf<RetryCount>(),
        [](Reader&, const ConfigNode& value, T& out) { out.retries = &value; }},
+      {"rewrite", "keys", "none", "Another path or host for the upstream.", Reference("rewrite"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.rewrites = value.place;
+         reader.Map(value, RewriteKeys(), out.settings.request);
+       }},
+      {"request_headers", "keys", "none",
+       "What changes on the way up; values with the variables of redirect: to.", Reference("headers"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.rewrites = value.place;
+         reader.Map(value, HeaderKeys(), out.settings.request.headers);
+       }},
+      {"response_headers", "keys", "none",
+       "What changes on the way down, in responses of the upstream and of this route; values without "
+       "variables.",
+       Reference("headers"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         if (!reader.Map(value, HeaderKeys(), out.settings.response)) return;
+         for (const HeaderChanges::Line& line : out.settings.response.added) {
+           if (line.value.HasVariables()) {
+             reader.Error(value.place,
+                          absl::StrCat("\"", line.value.text(), "\": variables are not available here yet"));
+           }
+         }
+         out.settings.response.WriteLines({}, &out.settings.response_fields);
+       }},
       Later<T>("split", "A weighted split between upstreams."),
       Later<T>("mirror", "A copy to another upstream."),
-      Later<T>("rewrite", "Another path or host for the upstream."),
-      Later<T>("request_headers", "Headers to set, append or remove on the way up."),
-      Later<T>("response_headers", "Headers to set, append or remove on the way down."),
       Later<T>("client_max_body", "The largest request body."),
       Later<T>("buffer", "A small request is read whole before connecting."),
       Later<T>("allow", "Networks that may come."),
@@ -748,6 +866,13 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
     }
     if (route.content_type.empty() && !route.body.empty()) route.content_type = "text/plain; charset=utf-8";
   }
+  if (draft.rewrites.line > 0 && route.action != RouteSettings::Action::kUpstream) {
+    Error(draft.rewrites, "only a request that goes to an upstream can be changed");
+  }
+  const std::vector<HeaderChanges::Line>& lines = route.request.headers.added;
+  route.captures = route.location.UsesCaptures() || route.request.path.UsesCaptures() ||
+                   std::any_of(lines.begin(), lines.end(),
+                               [](const HeaderChanges::Line& line) { return line.value.UsesCaptures(); });
   route.where = problems_.Where(node.place);
 }
 
@@ -1118,6 +1243,11 @@ std::vector<SectionDoc> DescribeSections() {
       {"condition", "A header or query parameter in `match:`", "A text stands for `exact`.",
        DocsOf(ConditionKeys())},
       {"redirect", "`redirect:`", "", DocsOf(RedirectKeys())},
+      {"rewrite", "`rewrite:`", "", DocsOf(RewriteKeys())},
+      {"headers", "`request_headers:` and `response_headers:`",
+       "Those that frame messages or that Weir writes itself (Host, Via, X-Forwarded-For and the like) "
+       "cannot be changed.",
+       DocsOf(HeaderKeys())},
       {"respond", "`respond:`", "", DocsOf(RespondKeys())},
       {"route_timeouts", "`timeouts:` of a route", "", DocsOf(RouteTimeoutKeys())},
       {"paths", "`paths:`", "Paths are spelled one way before they are matched and forwarded.",

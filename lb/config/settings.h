@@ -11,6 +11,7 @@
 
 #include "core/address.h"
 #include "lb/http/limits.h"
+#include "lb/route/changes.h"
 #include "lb/route/path.h"
 #include "lb/route/table.h"
 #include "lb/route/template.h"
@@ -64,7 +65,11 @@ struct RouteSettings {
   std::string body;
   Timeouts timeouts;  // the upstream's, but for what it says itself
   uint32_t retries = 2;
-  std::string where;  // "weir.yaml:12:7"
+  RequestChanges request;
+  HeaderChanges response;       // without variables: `response_fields` is all they add
+  std::string response_fields;  // as lines
+  bool captures = false;        // a template wants them
+  std::string where;            // "weir.yaml:12:7"
 };
 
 // `routes: NAME:` of the file.

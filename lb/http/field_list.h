@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
+#include "lb/http/chars.h"
 #include "lb/http/field.h"
 #include "lb/http/limits.h"
 
@@ -24,6 +26,8 @@ class FieldList {
   bool Has(FieldId id) const { return (seen_ & Bit(id)) != 0; }  // also if dropped
   const Field* Find(FieldId id) const;                           // the first, or null; also if dropped
   const Limits& limits() const { return limits_; }
+  // Fields of this name, whatever their letters' case, are not forwarded.
+  void Drop(std::string_view name);
 
  protected:
   explicit FieldList(const Limits& limits)
@@ -48,6 +52,12 @@ class FieldList {
 
   uint64_t seen_ = 0;  // a bit for each FieldId
 };
+
+inline void FieldList::Drop(std::string_view name) {
+  for (Field& field : mutable_fields()) {
+    if (EqualsIgnoreCase(field.name(), name)) field.flags |= Field::kDrop;
+  }
+}
 
 inline const Field* FieldList::Find(FieldId id) const {
   if (!Has(id)) return nullptr;

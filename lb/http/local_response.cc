@@ -86,7 +86,8 @@ size_t SerializeError(uint16_t status, std::string_view reason, uint32_t retry_a
 }
 
 size_t MaxFixedBytes(const FixedResponse& response) {
-  return kOwnBytes + response.location.size() + response.content_type.size() + response.body.size();
+  return kOwnBytes + response.location.size() + response.content_type.size() + response.body.size() +
+         response.extra_fields.size();
 }
 
 size_t SerializeFixed(const FixedResponse& response, const LocalContext& context, char* memory) {
@@ -94,6 +95,7 @@ size_t SerializeFixed(const FixedResponse& response, const LocalContext& context
   Writer out(memory);
   WriteStatusLine(response.status, out);
   if (!response.location.empty()) out.FieldLine("Location", response.location);
+  out.Text(response.extra_fields);
   WriteFields(response.content_type, response.body.size(), context, out, has_body);
   if (has_body && !context.head_request) out.Text(response.body);
   return out.size();

@@ -32,6 +32,7 @@ struct FixedResponse {
   std::string_view location = {};      // Location; empty: none
   std::string_view content_type = {};  // empty: none
   std::string_view body = {};
+  std::string_view extra_fields = {};  // whole lines
 };
 size_t MaxFixedBytes(const FixedResponse& response);
 // `out` has MaxFixedBytes(response).

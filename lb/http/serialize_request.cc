@@ -46,7 +46,8 @@ size_t MaxSerializedBytes(const RequestHead& head, const RequestContext& context
   // Each forwarded line may grow by the space behind its colon; the authority is written twice.
   return head.head_bytes + head.fields().size() + head.authority.size() * 2 + context.client_ip.size() +
          context.proto.size() + context.request_id.size() + context.via_name.size() +
-         context.default_host.size() + kOwnBytes;
+         context.default_host.size() + context.forwarded_host.size() + context.extra_fields.size() +
+         kOwnBytes;
 }
 
 size_t SerializeRequest(const RequestHead& head, const RequestContext& context, char* memory) {
@@ -60,6 +61,7 @@ size_t SerializeRequest(const RequestHead& head, const RequestContext& context, 
   out.Text("\r\n");
 
   out.Fields(head.fields());
+  out.Text(context.extra_fields);
 
   WriteBodyFraming(context.body, out);
   if (facts.expect_continue && !context.body.Empty()) out.Text("Expect: 100-continue\r\n");
@@ -71,7 +73,8 @@ size_t SerializeRequest(const RequestHead& head, const RequestContext& context, 
   WriteHopFields(facts, out);
   if (!context.client_ip.empty()) out.FieldLine("X-Forwarded-For", context.client_ip);
   out.FieldLine("X-Forwarded-Proto", context.proto);
-  if (!head.authority.empty()) out.FieldLine("X-Forwarded-Host", head.authority);
+  const std::string_view forwarded = context.forwarded_host.empty() ? head.authority : context.forwarded_host;
+  if (!forwarded.empty()) out.FieldLine("X-Forwarded-Host", forwarded);
   const std::string_view request_id = head.request_id.empty() ? context.request_id : head.request_id;
   if (!request_id.empty()) out.FieldLine("X-Request-ID", request_id);
   if (!context.via_name.empty()) {

@@ -22,6 +22,8 @@ struct RequestContext {
   std::string_view request_id;      // X-Request-ID when the client's is absent or invalid
   std::string_view via_name;        // our pseudonym
   std::string_view default_host;    // Host of an HTTP/1.0 request that has none
+  std::string_view forwarded_host;  // X-Forwarded-Host; empty: the authority
+  std::string_view extra_fields;    // whole lines, behind the client's
 };
 
 // An upper bound for what SerializeRequest writes.

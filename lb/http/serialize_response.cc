@@ -54,7 +54,8 @@ BodyFraming DownstreamFraming(const ResponseFacts& response, const RequestFacts&
 }
 
 size_t MaxSerializedBytes(const ResponseHead& head, const ResponseContext& context) {
-  return head.head_bytes + head.fields().size() + context.date.size() + context.via_name.size() + kOwnBytes;
+  return head.head_bytes + head.fields().size() + context.date.size() + context.via_name.size() +
+         context.extra_fields.size() + kOwnBytes;
 }
 
 size_t SerializeResponse(const ResponseHead& head, const ResponseContext& context, char* memory) {
@@ -67,6 +68,7 @@ size_t SerializeResponse(const ResponseHead& head, const ResponseContext& contex
   out.Text("\r\n");
 
   out.Fields(head.fields());
+  out.Text(context.extra_fields);
 
   if (!facts.interim()) {
     if (!head.Has(FieldId::kDate) && !context.date.empty()) out.FieldLine("Date", context.date);

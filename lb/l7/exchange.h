@@ -21,6 +21,7 @@
 #include "lb/http/local_response.h"
 #include "lb/http/request.h"
 #include "lb/http/response.h"
+#include "lb/http/serialize_request.h"
 #include "lb/l7/collector.h"
 #include "lb/upstream/upstream.h"
 
@@ -59,9 +60,10 @@ class Exchange {
   void StepHead();
   void TakeHead(Slice in);
   void OnHead(Slice rest);
-  bool Route();
+  bool Route(http::RequestContext& context);
   void RespondByRoute(const TemplateValues& values);
-  bool SerializeHead(const Slice& rest, const http::BodyPiece& piece, bool last);
+  bool SerializeHead(http::RequestContext& context, const Slice& rest, const http::BodyPiece& piece,
+                     bool last);
   void AnswerHere();
   void StepForward();
   void StepUpload();

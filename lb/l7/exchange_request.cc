@@ -95,9 +95,10 @@ void Exchange::OnHead(Slice rest) {
     }
   }
   phase_ = Phase::kConnect;  // the head is dealt with: an answer of our own no longer ends the connection
-  const bool forward = Route();
+  http::RequestContext context;
+  const bool forward = Route(context);
   const bool serialized =
-      (!forward && proxy_.log() == nullptr) || SerializeHead(rest, piece, request_body_.done());
+      (!forward && proxy_.log() == nullptr) || SerializeHead(context, rest, piece, request_body_.done());
   from_client_.Clear();
   rest.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   client_.stream.PutBack(std::move(rest));
@@ -106,7 +107,7 @@ void Exchange::OnHead(Slice rest) {
 
 // Finds the request's route, and rewrites its target and host to the spelling that routes are matched
 // against, so that the origin cannot read them another way. False: it was answered here.
-bool Exchange::Route() {
+bool Exchange::Route(http::RequestContext& context) {
   const ListenerSettings& listener = proxy_.ListenerOf(client_);
   if (listener.routes == ListenerSettings::kNone) {
     pool_ = &proxy_.upstreams().pool(route_->upstream);
@@ -126,12 +127,21 @@ bool Exchange::Route() {
     return false;
   }
   route_ = &list.routes[routed.hit.rule];
-  if (route_->action == RouteSettings::Action::kUpstream) {
-    pool_ = &proxy_.upstreams().pool(route_->upstream);
-    return true;
-  }
+  const bool forward = route_->action == RouteSettings::Action::kUpstream;
+  if (forward) pool_ = &proxy_.upstreams().pool(route_->upstream);
+  if (forward && route_->request.empty()) return true;
   char ip[SocketAddress::kMaxIpText + 1];
-  RespondByRoute(ValuesFor(route_->location, *list.table, routed, "http", {ip, client_.peer.WriteIp(ip)}));
+  const TemplateValues values =
+      ValuesFor(route_->captures, *list.table, routed, "http", {ip, client_.peer.WriteIp(ip)});
+  if (!forward) {
+    RespondByRoute(values);
+    return false;
+  }
+  const char* const refused = ChangeRequest(route_->request, proxy_.settings().paths, values,
+                                            proxy_.request_head(), proxy_.route_scratch(), context);
+  if (refused == nullptr) return true;
+  proxy_.counters().bad_requests.Add();
+  Respond(400, refused, "bad_request");
   return false;
 }
 
@@ -140,6 +150,7 @@ void Exchange::RespondByRoute(const TemplateValues& values) {
   fixed.status = route_->status;
   fixed.content_type = route_->content_type;
   fixed.body = route_->body;
+  fixed.extra_fields = route_->response_fields;
   const size_t location_bytes = route_->location.Bytes(values);
   const size_t most = http::MaxFixedBytes(fixed) + location_bytes;
   if (most + location_bytes > BufferPool::kLargestChunk) {
@@ -157,11 +168,11 @@ void Exchange::RespondByRoute(const TemplateValues& values) {
              fixed.status, "answered_here");
 }
 
-bool Exchange::SerializeHead(const Slice& rest, const http::BodyPiece& piece, bool last) {
+bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, const http::BodyPiece& piece,
+                             bool last) {
   const http::RequestHead& head = proxy_.request_head();
   char ip[SocketAddress::kMaxIpText + 1];
   char id[32];
-  http::RequestContext context;
   context.body = request_.body;
   context.client_ip = {ip, client_.peer.WriteIp(ip)};
   if (head.request_id.empty()) {

@@ -120,8 +120,11 @@ void Exchange::OnInterim(Slice rest) {
   if (head.facts.status == 100) saw_continue_ = true;
   const bool forward = request_.minor >= 1;  // HTTP/1.0 knows no interim responses
   if (forward) {
-    const http::ResponseContext context{
-        .body = {}, .client_minor = request_.minor, .date = {}, .via_name = proxy_.via_name()};
+    const http::ResponseContext context{.body = {},
+                                        .client_minor = request_.minor,
+                                        .date = {},
+                                        .via_name = proxy_.via_name(),
+                                        .extra_fields = {}};
     const size_t most = http::MaxSerializedBytes(head, context);
     Buffer* chunk = most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;
     if (chunk == nullptr) {
@@ -146,8 +149,11 @@ void Exchange::OnSwitch(Slice rest) {
   response_ = head.facts;
   status_ = response_.status;
   response_ns_ = shard_.now_ns();
-  const http::ResponseContext context{
-      .body = {}, .client_minor = request_.minor, .date = proxy_.date(), .via_name = proxy_.via_name()};
+  const http::ResponseContext context{.body = {},
+                                      .client_minor = request_.minor,
+                                      .date = proxy_.date(),
+                                      .via_name = proxy_.via_name(),
+                                      .extra_fields = {}};
   const size_t most = http::MaxSerializedBytes(head, context);
   Buffer* chunk = most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;
   if (chunk == nullptr) {
@@ -172,7 +178,7 @@ bool Exchange::KeepAfterEarlyAnswer() const {
 }
 
 void Exchange::OnFinal(Slice rest) {
-  const http::ResponseHead& head = proxy_.response_head();
+  http::ResponseHead& head = proxy_.response_head();
   response_ = head.facts;
   if (reused_ && response_.status == 408 && !response_.keep_alive && interims_ == 0 && MayRetry()) {
     // The origin's way to close an idle connection, crossed by our request. Another one begins to answer.
@@ -196,11 +202,13 @@ void Exchange::OnFinal(Slice rest) {
   const http::BodyFraming framing = http::DownstreamFraming(response_, request_);
   down_framing_ = framing.kind;
   keep_ = keep_ && framing.kind != http::Framing::kUntilClose && !proxy_.draining() && KeepAfterEarlyAnswer();
+  if (!route_->response.empty()) route_->response.Drop(head);
   const http::ResponseContext context{.body = framing,
                                       .client_minor = request_.minor,
                                       .keep_alive = keep_,
                                       .date = proxy_.date(),
-                                      .via_name = proxy_.via_name()};
+                                      .via_name = proxy_.via_name(),
+                                      .extra_fields = route_->response_fields};
   const size_t most = http::MaxSerializedBytes(head, context);
   const bool copy =
       piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;

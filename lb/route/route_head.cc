@@ -41,7 +41,7 @@ RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::
   return routed;
 }
 
-TemplateValues ValuesFor(const Template& text, const RouteTable& table, const RoutedHead& routed,
+TemplateValues ValuesFor(bool captures_wanted, const RouteTable& table, const RoutedHead& routed,
                          std::string_view scheme, std::string_view client_ip) {
   TemplateValues values;
   values.Set(Variable::kHost, routed.asked.host);
@@ -51,7 +51,7 @@ TemplateValues ValuesFor(const Template& text, const RouteTable& table, const Ro
   values.Set(Variable::kScheme, scheme);
   values.Set(Variable::kMethod, routed.asked.method);
   values.Set(Variable::kClient, client_ip);
-  if (!text.UsesCaptures()) return values;
+  if (!captures_wanted) return values;
   const RouteCaptures captures = table.Capture(routed.hit, routed.asked.path);
   values.Set(Variable::kRemainder, captures.remainder);
   for (uint32_t i = 0; i < captures.count; ++i) {

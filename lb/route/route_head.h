@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct RouteScratch {
   const std::unique_ptr<char[]> target;
   char host[kHostBytes];
   char authority[kHostBytes + 8];  // with a port
+  std::string lines;               // ChangeRequest: field lines, the target, and its check
+  std::string rewritten;
+  std::string check;
 };
 
 struct RoutedHead {
@@ -39,8 +43,8 @@ RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::
                      std::string_view default_authority, const SocketAddress& client, RouteScratch& scratch,
                      std::vector<RouteStep>* steps = nullptr);
 
-// What `text` wants of the request. `client_ip` and `routed` are viewed.
-TemplateValues ValuesFor(const Template& text, const RouteTable& table, const RoutedHead& routed,
+// What templates want of the request; the captures only if `captures`. `client_ip` and `routed` are viewed.
+TemplateValues ValuesFor(bool captures, const RouteTable& table, const RoutedHead& routed,
                          std::string_view scheme, std::string_view client_ip);
 
 }  // namespace weir::lb

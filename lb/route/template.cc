@@ -63,6 +63,11 @@ bool Template::Parse(std::string_view text, Template* out, std::string* error) {
   return true;
 }
 
+bool Template::HasVariables() const {
+  return std::any_of(pieces_.begin(), pieces_.end(),
+                     [](const Piece& piece) { return piece.variable != Variable::kNone; });
+}
+
 bool Template::UsesCaptures() const {
   return std::any_of(pieces_.begin(), pieces_.end(),
                      [](const Piece& piece) { return piece.variable >= Variable::kRemainder; });

@@ -48,6 +48,7 @@ class Template {
   std::string_view beginning() const {
     return pieces_.empty() ? std::string_view() : pieces_.front().literal;
   }
+  bool HasVariables() const;
   // Whether it asks for a path regex's groups, or for the remainder behind a prefix.
   bool UsesCaptures() const;
   size_t Bytes(const TemplateValues& values) const;

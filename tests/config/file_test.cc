@@ -296,6 +296,69 @@ routes:
           "f.yaml:31:7: routes.shop[6]: expected one of upstream, redirect, respond"));
 }
 
+TEST_F(File, WhatARouteChanges) {
+  const Settings settings = Good(R"(
+listeners: [{address: 0.0.0.0:1, routes: r}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes:
+  r:
+    - match: {path_prefix: /api}
+      upstream: web
+      rewrite: {path: "/v2${remainder}", host: internal.example:81}
+      request_headers: {set: {X-Client: "${client}"}, append: {X-Path: "${path}"}, remove: [Cookie, X-Debug]}
+      response_headers: {set: {Strict-Transport-Security: max-age=1}, remove: Server}
+    - upstream: web
+)");
+  const RouteSettings& route = settings.routes[0].routes[0];
+  EXPECT_TRUE(route.captures);
+  EXPECT_EQ(route.request.path.text(), "/v2${remainder}");
+  EXPECT_EQ(route.request.host, "internal.example:81");
+  EXPECT_THAT(route.request.headers.dropped, ElementsAre("X-Client", "Cookie", "X-Debug"));
+  ASSERT_EQ(route.request.headers.added.size(), 2u);
+  EXPECT_EQ(route.request.headers.added[1].name, "X-Path");
+  EXPECT_THAT(route.response.dropped, ElementsAre("Strict-Transport-Security", "Server"));
+  EXPECT_EQ(route.response_fields, "Strict-Transport-Security: max-age=1\r\n");
+  EXPECT_TRUE(settings.routes[0].routes[1].request.empty());
+  EXPECT_FALSE(settings.routes[0].routes[1].captures);
+}
+
+TEST_F(File, WhatARouteMayNotChange) {
+  EXPECT_THAT(
+      Bad(R"(listeners: [{address: 0.0.0.0:1, routes: r}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes:
+  r:
+    - upstream: web
+      rewrite: {path: "v2?x", host: "a b"}
+      request_headers:
+        set: {Content-Length: "1", "X Y": z, X-A: "a\nb", X-B: "${cookie}", x-forwarded-for: me}
+        append: [X-C]
+        remove: [Host, transfer-encoding]
+      response_headers: {set: {X-Path: "${path}"}, delete: X}
+    - {redirect: {to: /}, request_headers: {remove: X}}
+)"),
+      ElementsAre(
+          "f.yaml:6:23: routes.r[0].rewrite.path: \"v2?x\": expected a path that begins with /",
+          "f.yaml:6:37: routes.r[0].rewrite.host: \"a b\": expected HOST or HOST:PORT",
+          "f.yaml:8:15: routes.r[0].request_headers.set.Content-Length: \"Content-Length\": Weir writes "
+          "this header itself",
+          "f.yaml:8:36: routes.r[0].request_headers.set.X Y: \"X Y\": expected a header's name",
+          "f.yaml:8:51: routes.r[0].request_headers.set.X-A: expected at most 1024 printable ASCII "
+          "characters in a line",
+          HasSubstr("f.yaml:8:64: routes.r[0].request_headers.set.X-B: \"${cookie}\": expected one of "
+                    "${host}"),
+          "f.yaml:8:77: routes.r[0].request_headers.set.x-forwarded-for: \"x-forwarded-for\": Weir "
+          "writes this header itself",
+          HasSubstr("f.yaml:9:17: routes.r[0].request_headers.append: expected names and values"),
+          "f.yaml:10:18: routes.r[0].request_headers.remove: \"Host\": Weir writes this header itself",
+          "f.yaml:10:24: routes.r[0].request_headers.remove: \"transfer-encoding\": Weir writes this "
+          "header itself",
+          "f.yaml:11:25: routes.r[0].response_headers: \"${path}\": variables are not available here "
+          "yet",
+          HasSubstr("f.yaml:11:52: routes.r[0].response_headers.delete: unknown key"),
+          "f.yaml:12:44: routes.r[1]: only a request that goes to an upstream can be changed"));
+}
+
 TEST_F(File, WhatIsNoFileAtAll) {
   EXPECT_THAT(Bad("a: [b\n"), ElementsAre(HasSubstr("f.yaml:2:1: this is not YAML: ")));
   EXPECT_THAT(Bad(""), ElementsAre(HasSubstr("\"f.yaml\" has no listeners")));
@@ -340,6 +403,8 @@ routes:
   r:
     - {match: {host: "*.a.example", path_regex: "/\"x\".*", headers: {a: {prefix: "${b}"}}}, upstream: web}
     - {match: {client: 10.0.0.0/8}, redirect: {to: "https://a${uri}"}}
+    - {match: {path: /c}, upstream: web, rewrite: {path: "/d", host: e}, request_headers: {set: {a: b}, append: {c: d},
+       remove: [e, f]}, response_headers: {set: {g: "h: \"i\""}}}
     - respond: {status: 404, body: "{\"a\": \"b\"}\n"}
 )";
   const std::string once = Check(text, {"check"}).out;

@@ -120,6 +120,15 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
   routes.routes[1].status = 308;
   std::string error;
   ASSERT_TRUE(Template::Parse("https://example.org${uri}", &routes.routes[1].location, &error));
+  HeaderChanges& changes = routes.routes[0].request.headers;
+  changes.dropped = {"Cookie"};
+  changes.added.resize(1);
+  changes.added[0].name = "X-Client";
+  ASSERT_TRUE(Template::Parse("${client} ${uri}", &changes.added[0].value, &error));
+  ASSERT_TRUE(Template::Parse("/v2${remainder}", &routes.routes[0].request.path, &error));
+  routes.routes[0].captures = true;
+  routes.routes[0].response.dropped = {"Server"};
+  routes.routes[0].response_fields = "X-Edge: yes\r\n";
   std::vector<RouteProblem> problems;
   routes.table = RouteTable::Build(routes.matches, {}, problems);
   ASSERT_NE(routes.table, nullptr);

@@ -26,7 +26,12 @@ routes:
     - {match: {path_prefix: /api/admin}, respond: {status: 403, body: "not for you\n"}}
     - {match: {host: old.example}, redirect: {to: "https://static.example${uri}", status: 308}}
     - {match: {host: old.example, path_regex: "/user/([0-9]+)(/.*)?"}, redirect: {to: "/people/${1}${query}"}}
-    - {match: {host: down.example}, respond: {status: 503, body: "<p>soon</p>", content_type: text/html}}
+    - {match: {host: app.example, path_prefix: /app}, upstream: api,
+       rewrite: {path: "/v2${remainder}", host: "internal.example:81"},
+       request_headers: {set: {X-Client: "${client}", X-Asked: "${host}${uri}"}, append: {X-Trail: edge}, remove: [Cookie]},
+       response_headers: {set: {Strict-Transport-Security: max-age=60}, append: {Vary: X}, remove: [Server, X-Secret]}}
+    - {match: {host: app.example, path_regex: "/file(.*)"}, upstream: api, rewrite: {path: "/static/${1}"}}
+    - {match: {host: down.example}, response_headers: {set: {Retry-After: "60"}}, respond: {status: 503, body: "<p>soon</p>", content_type: text/html}}
     - {match: {path: /canary, headers: {X-Canary: "1"}}, upstream: api}
     - {match: {path: /canary, query: {beta: {present: true}}, method: [GET, HEAD]}, upstream: api}
     - {match: {path: /canary}, respond: {status: 204}}
@@ -45,7 +50,7 @@ class Sites(WeirTest):
         while (request := connection.request()) is not None:
             with origin.lock:
                 origin.requests.append(request)
-            connection.send(ok(b"api " + request.target.encode()))
+            connection.send(ok(b"api " + request.target.encode(), b"Server: x\r\nx-secret: y\r\nVary: Origin\r\n"))
 
     def ask(self, host, path, *more, method="GET"):
         client = self.client(self.front)
@@ -113,6 +118,34 @@ class Sites(WeirTest):
         response = self.ask("x.example", "/canary")
         self.assertEqual(response.status, 204)
         self.assertIsNone(response.header("Content-Length"))
+
+    def test_what_a_route_changes(self):
+        response = self.ask("app.example", "/app/x?y=z", "Cookie: a=b", "x-client: forged", "X-Trail: client", "X-Other: stays",
+                            "COOKIE: c=d")
+        request = self.api.requests[-1]
+        self.assertEqual(request.target, "/v2/x?y=z")
+        self.assertEqual(request.header("Host"), "internal.example:81")
+        self.assertEqual(request.header("X-Forwarded-Host"), "app.example")
+        self.assertEqual(request.all("Cookie"), [])
+        self.assertEqual(request.header("X-Client"), "127.0.0.1")
+        self.assertEqual(request.header("X-Asked"), "app.example/app/x?y=z")
+        self.assertEqual(request.all("X-Trail"), ["client", "edge"])
+        self.assertEqual(request.header("X-Other"), "stays")
+        self.assertEqual(response.header("Strict-Transport-Security"), "max-age=60")
+        self.assertEqual(response.all("Vary"), ["Origin", "X"])
+        self.assertEqual(response.all("Server") + response.all("X-Secret"), [])
+        self.assertEqual(response.body, b"api /v2/x?y=z")
+        self.ask("app.example", "/app")
+        self.assertEqual(self.api.requests[-1].target, "/v2")
+        self.assertEqual(self.ask("down.example", "/").header("Retry-After"), "60")
+
+    def test_a_rewritten_path_stays_where_it_is(self):
+        self.assertEqual(self.ask("app.example", "/files").body, b"api /static/s")
+        before = len(self.api.requests)
+        for path in ("/file..", "/file../x", "/file/x", "/file%2e%2e/etc"):
+            with self.subTest(path):
+                self.assertEqual(self.ask("app.example", path).status, 400)
+        self.assertEqual(len(self.api.requests), before)
 
     def test_conditions(self):
         for more, path, method, status in (

@@ -1,0 +1,57 @@
+#include "lb/route/changes.h"
+
+#include <algorithm>
+
+#include "lb/http/chars.h"
+
+namespace weir::lb {
+
+void HeaderChanges::WriteLines(const TemplateValues& values, std::string* out) const {
+  for (const Line& line : added) {
+    out->append(line.name).append(": ");
+    const size_t at = out->size();
+    out->resize(at + line.value.Bytes(values));
+    line.value.Write(values, out->data() + at);
+    out->append("\r\n");
+  }
+}
+
+const char* ChangeRequest(const RequestChanges& changes, const PathOptions& paths,
+                          const TemplateValues& values, http::RequestHead& head, RouteScratch& scratch,
+                          http::RequestContext& context) {
+  changes.headers.Drop(head);
+  scratch.lines.clear();
+  changes.headers.WriteLines(values, &scratch.lines);
+  context.extra_fields = scratch.lines;
+  if (!changes.host.empty()) {
+    context.forwarded_host = head.authority;
+    head.authority = changes.host;
+  }
+  if (changes.path.empty()) return nullptr;
+  const std::string_view query = values.values[static_cast<size_t>(Variable::kQuery)];
+  const size_t path_bytes = changes.path.Bytes(values);
+  std::string& target = scratch.rewritten;
+  target.resize(path_bytes + query.size());
+  changes.path.Write(values, target.data());
+  std::copy(query.begin(), query.end(), target.begin() + static_cast<ptrdiff_t>(path_bytes));
+  if (target.size() > head.limits().target_bytes) return "the rewritten target is too long";
+  scratch.check.resize(MaxNormalBytes(target));
+  const NormalTarget normal = NormaliseTarget(target, paths, scratch.check.data());
+  if (!normal.ok() || normal.text != target) return "the rewritten path is not in its normal form";
+  head.target = target;
+  return nullptr;
+}
+
+const char* WhyNotChangeable(std::string_view name) {
+  if (name.size() > 256 || !http::IsToken(name)) {
+    return "expected a header's name";
+  }
+  const http::FieldId id = http::FieldIdOf(name);
+  if ((http::TraitsOf(id) & (http::kHopByHop | http::kOursInRequest)) != 0 ||
+      id == http::FieldId::kContentLength || id == http::FieldId::kHost || id == http::FieldId::kVia) {
+    return "Weir writes this header itself";
+  }
+  return nullptr;
+}
+
+}  // namespace weir::lb

@@ -1,0 +1,52 @@
+// What a route changes in a request on its way up and in the response on its way down. Plain values made by
+// the configuration; applied per request without allocation (beyond the first growth of the scratch).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lb/http/field_list.h"
+#include "lb/http/request.h"
+#include "lb/http/serialize_request.h"
+#include "lb/route/route_head.h"
+#include "lb/route/template.h"
+
+namespace weir::lb {
+
+struct HeaderChanges {
+  struct Line {
+    std::string name;
+    Template value;
+  };
+
+  std::vector<std::string> dropped;  // names of what the other side sent: those that are set or removed
+  std::vector<Line> added;           // those that are set or appended
+
+  bool empty() const { return dropped.empty() && added.empty(); }
+  void Drop(http::FieldList& fields) const {
+    for (const std::string& name : dropped) fields.Drop(name);
+  }
+  // `added` as field lines; values that no header may have (RFC 9110 5.5) cannot come of what requests are
+  // made of.
+  void WriteLines(const TemplateValues& values, std::string* out) const;
+};
+
+struct RequestChanges {
+  HeaderChanges headers;
+  Template path;     // empty: as it came
+  std::string host;  // empty: as it came; the client's stays in X-Forwarded-Host
+
+  bool empty() const { return headers.empty() && path.empty() && host.empty(); }
+};
+
+// Rewrites `head` and completes `context`. Null, or why the request is refused (400): a path that would not
+// be in its one spelling, such as /static/.. from ${1} being "..". Views `scratch` and `changes`.
+const char* ChangeRequest(const RequestChanges& changes, const PathOptions& paths,
+                          const TemplateValues& values, http::RequestHead& head, RouteScratch& scratch,
+                          http::RequestContext& context);
+
+// Whether a route may set, append or remove a field of this name, or why not.
+const char* WhyNotChangeable(std::string_view name);
+
+}  // namespace weir::lb
