@@ -22,6 +22,7 @@ struct alignas(64) ProxyCounters {
   Counter client_timeouts;  // 408, or closed for want of a head or body
   Counter client_aborts;    // the client reset or left in the middle of a request
   Counter bad_requests;     // refused by the parser
+  Counter denied;           // 403, or a TCP connection closed: not allowed here
   Counter no_route;         // 404: no route is for it
   Counter upgrades;         // tunnels begun
   Histogram latency_us;     // first byte of the request to last byte of the response handed to the kernel

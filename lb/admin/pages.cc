@@ -39,6 +39,7 @@ constexpr Row<P> kProxyRows[] = {
     {"client_timeouts", kCounter, &P::client_timeouts, "Clients that took too long to send a head or body."},
     {"client_aborts", kCounter, &P::client_aborts, "Clients that left in the middle of a request."},
     {"bad_requests", kCounter, &P::bad_requests, "Requests refused for breaking a rule of HTTP or a limit."},
+    {"denied", kCounter, &P::denied, "Requests and TCP connections from networks that are not allowed."},
     {"no_route", kCounter, &P::no_route, "Requests that no route is for (404)."},
     {"upgrades", kCounter, &P::upgrades, "Connections that became a tunnel (101)."},
     {"upstream_connects", kCounter, &P::upstream_connects, "Connections begun to endpoints."},

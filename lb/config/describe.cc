@@ -169,6 +169,7 @@ class FileForm {
       } else {
         Line(4, "routes", Yaml(settings_.routes[listener.routes].name), key + "routes");
       }
+      Access(4, listener.access);
     }
   }
   void Values(size_t indent, const std::vector<KeyValue>& values, const std::string& key,
@@ -204,6 +205,11 @@ class FileForm {
         Route(list.matches[i], list.routes[i], absl::StrCat("routes.", list.name, "[", i, "]."));
       }
     }
+  }
+  void Access(size_t indent, const AccessSettings& access) {
+    const std::string spaces(indent, ' ');
+    if (!access.allow.empty()) absl::StrAppend(&out_, spaces, "allow: ", YamlList(access.allow), "\n");
+    if (!access.deny.empty()) absl::StrAppend(&out_, spaces, "deny: ", YamlList(access.deny), "\n");
   }
   // What is set is both dropped and added.
   void Changes(const char* key, const HeaderChanges& changes) {
@@ -254,6 +260,7 @@ class FileForm {
       }
       absl::StrAppend(&out_, "      rewrite: {", changes, "}\n");
     }
+    Access(6, route.access);
     Changes("request_headers", route.request.headers);
     Changes("response_headers", route.response);
     switch (route.action) {

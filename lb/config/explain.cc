@@ -221,6 +221,10 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
                     parsed.failed() ? parsed.error.reason : "the head is incomplete", "\n");
     return true;
   }
+  if (!listener->access.Allows(*client)) {
+    *text += "answer     403: the listener does not allow this client\n";
+    return true;
+  }
   char ip_text[SocketAddress::kMaxIpText + 1];
   const std::string_view ip{ip_text, client->WriteIp(ip_text)};
   if (listener->routes == ListenerSettings::kNone) {
@@ -255,6 +259,10 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     return true;
   }
   const RouteSettings& route = list.routes[routed.hit.rule];
+  if (!route.access.Allows(*client)) {
+    *text += "answer     403: the route does not allow this client\n";
+    return true;
+  }
   const TemplateValues values = ValuesFor(route.captures, *list.table, routed, "http", ip);
   switch (route.action) {
     case RouteSettings::Action::kUpstream: {

@@ -1,12 +1,15 @@
 #include "lb/config/file_reader.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <functional>
 
 #include "absl/flags/marshalling.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "lb/config/arguments.h"
+#include "lb/config/read_file.h"
 #include "lb/http/chars.h"
 #include "lb/route/host.h"
 
@@ -158,6 +161,11 @@ class Reader {
   void ReadEndpoints(const ConfigNode& node, FileUpstream& upstream);
   void ReadEndpoint(const ConfigNode& node, FileUpstream& upstream);
 
+  // Networks and addresses, or file:PATH with one a line.
+  struct NetworkDraft {
+    std::vector<std::string> texts;
+    std::vector<Network> networks;
+  };
   // A route as it is read: what its match said where, for what the table says of it.
   struct RouteDraft {
     RouteSettings settings;
@@ -167,6 +175,8 @@ class Reader {
     bool said_timeouts[16] = {};
     const ConfigNode* timeouts = nullptr;
     const ConfigNode* retries = nullptr;
+    NetworkDraft allow;
+    NetworkDraft deny;
     Place rewrites;  // of something that changes the request
     Place place;
   };
@@ -175,6 +185,9 @@ class Reader {
   void BuildTable(RouteList& list, std::vector<RouteDraft>& drafts);
   void ReadConditions(const ConfigNode& node, std::vector<ValueCondition>& out, std::vector<Place>& places);
   void ReadClients(const ConfigNode& node, RouteDraft& draft);
+  void ReadNetworks(const ConfigNode& node, NetworkDraft& draft);
+  void ReadNetworkFile(const std::string& path, const Place& place, NetworkDraft& draft);
+  AccessSettings Access(NetworkDraft allow, NetworkDraft deny);
   bool IsChangeable(const std::string& name, const Place& place);
   void ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& changes);
 
@@ -600,6 +613,83 @@ void Reader::ReadClients(const ConfigNode& node, RouteDraft& draft) {
   }
 }
 
+void Reader::ReadNetworks(const ConfigNode& node, NetworkDraft& draft) {
+  std::vector<Place> places;
+  Texts(node, draft.texts, places);
+  for (size_t i = 0; i < draft.texts.size(); ++i) {
+    const std::string& text = draft.texts[i];
+    Network network;
+    std::string expected;
+    if (absl::StartsWith(text, "file:")) {
+      ReadNetworkFile(text.substr(5), places[i], draft);
+    } else if (ParseNetwork(text, &network, &expected)) {
+      draft.networks.push_back(network);
+    } else {
+      Error(places[i], absl::StrCat("\"", text, "\": ", expected, ", or file:PATH"));
+    }
+  }
+}
+
+void Reader::ReadNetworkFile(const std::string& path, const Place& place, NetworkDraft& draft) {
+  const std::string& from = problems_.files[place.file];
+  const size_t slash = from.rfind('/');
+  const std::string whole =
+      absl::StartsWith(path, "/") || slash == std::string::npos ? path : from.substr(0, slash + 1) + path;
+  const std::optional<std::string> text = ReadWholeFile(whole);
+  if (!text) return Error(place, absl::StrCat("\"", whole, "\": cannot be read: ", std::strerror(errno)));
+  Place line{static_cast<uint32_t>(problems_.files.size()), 0, 1};
+  problems_.files.push_back(whole);
+  for (std::string_view rest = *text; !rest.empty();) {
+    const size_t end = std::min(rest.find('\n'), rest.size());
+    std::string_view entry = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    ++line.line;
+    entry = entry.substr(0, entry.find('#'));
+    const size_t begin = entry.find_first_not_of(" \t\r");
+    if (begin == std::string_view::npos) continue;
+    entry = entry.substr(begin, entry.find_last_not_of(" \t\r") + 1 - begin);
+    Network network;
+    std::string expected;
+    if (ParseNetwork(entry, &network, &expected)) {
+      draft.networks.push_back(network);
+    } else {
+      Error(line, absl::StrCat("\"", Absl(entry), "\": ", expected));
+    }
+  }
+}
+
+AccessSettings Reader::Access(NetworkDraft allow, NetworkDraft deny) {
+  AccessSettings access;
+  if (!allow.texts.empty() || !deny.texts.empty()) {
+    access.list = std::make_shared<const AccessList>(allow.networks, deny.networks);
+  }
+  access.allow = std::move(allow.texts);
+  access.deny = std::move(deny.texts);
+  return access;
+}
+
+// For everybody who has a NetworkDraft `allow` and `deny`.
+template <class T>
+Key<T> AllowKey() {
+  return {"allow",
+          "text or list",
+          "everybody",
+          "Networks, addresses, or file:PATH with one a line. Who is named may come, nobody else; of several "
+          "networks "
+          "the longest decides.",
+          ListOrOne(kTextSchema),
+          [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadNetworks(value, out.allow); }};
+}
+template <class T>
+Key<T> DenyKey() {
+  return {"deny",
+          "text or list",
+          "nobody",
+          "Likewise: who is named gets 403 (TCP: is closed).",
+          ListOrOne(kTextSchema),
+          [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadNetworks(value, out.deny); }};
+}
+
 std::span<const Key<RouteSettings>> RedirectKeys() {
   using T = RouteSettings;
   static const Key<T> kKeys[] = {
@@ -805,8 +895,8 @@ std::span<const Key<RouteDraft>> RouteKeys() {
       Later<T>("mirror", "A copy to another upstream."),
       Later<T>("client_max_body", "The largest request body."),
       Later<T>("buffer", "A small request is read whole before connecting."),
-      Later<T>("allow", "Networks that may come."),
-      Later<T>("deny", "Networks that may not."),
+      AllowKey<T>(),
+      DenyKey<T>(),
       Later<T>("basic_auth", "Name and password."),
       Later<T>("auth_request", "A subrequest that decides."),
       Later<T>("error_pages", "Bodies for our own errors."),
@@ -866,6 +956,7 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
     }
     if (route.content_type.empty() && !route.body.empty()) route.content_type = "text/plain; charset=utf-8";
   }
+  route.access = Access(std::move(draft.allow), std::move(draft.deny));
   if (draft.rewrites.line > 0 && route.action != RouteSettings::Action::kUpstream) {
     Error(draft.rewrites, "only a request that goes to an upstream can be changed");
   }
@@ -930,6 +1021,8 @@ void Reader::BuildTable(RouteList& list, std::vector<RouteDraft>& drafts) {
 
 struct ListenerDraft {
   ListenerSettings settings;
+  Reader::NetworkDraft allow;
+  Reader::NetworkDraft deny;
   const ConfigNode* address = nullptr;
   const ConfigNode* upstream = nullptr;
   const ConfigNode* routes = nullptr;
@@ -949,8 +1042,8 @@ std::span<const Key<ListenerDraft>> ListenerKeys() {
       {"routes", "NAME", "", "Requests go where these routes say (http only).", kTextSchema,
        [](Reader&, const ConfigNode& value, T& out) { out.routes = &value; }},
       Later<T>("tls", "Certificates, and what clients must prove."),
-      Later<T>("allow", "Networks that may connect."),
-      Later<T>("deny", "Networks that may not."),
+      AllowKey<T>(),
+      DenyKey<T>(),
       Later<T>("trusted_proxies", "Whose X-Forwarded-For is believed."),
       Later<T>("proxy_protocol", "The PROXY protocol's header comes first."),
   };
@@ -1112,6 +1205,7 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
           settings.direct.timeouts = upstream.timeouts;
           settings.direct.retries = upstream.retries;
         }
+        settings.access = Access(std::move(draft.allow), std::move(draft.deny));
         listener.settings = std::move(settings);
       });
     }

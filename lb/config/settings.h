@@ -11,6 +11,7 @@
 
 #include "core/address.h"
 #include "lb/http/limits.h"
+#include "lb/route/access_list.h"
 #include "lb/route/changes.h"
 #include "lb/route/path.h"
 #include "lb/route/table.h"
@@ -53,6 +54,15 @@ struct UpstreamSettings {
       1'000;  // an endpoint that refuses is not tried for so long (doubling up to 16 times)
 };
 
+// Who may come, as it was said and as it is asked.
+struct AccessSettings {
+  std::vector<std::string> allow;
+  std::vector<std::string> deny;
+  std::shared_ptr<const AccessList> list;  // null: everybody
+
+  bool Allows(const SocketAddress& client) const { return list == nullptr || list->Allows(client); }
+};
+
 // What becomes of a request that a rule is for.
 struct RouteSettings {
   enum class Action : uint8_t { kUpstream, kRedirect, kRespond };
@@ -68,8 +78,9 @@ struct RouteSettings {
   RequestChanges request;
   HeaderChanges response;       // without variables: `response_fields` is all they add
   std::string response_fields;  // as lines
-  bool captures = false;        // a template wants them
-  std::string where;            // "weir.yaml:12:7"
+  AccessSettings access;
+  bool captures = false;  // a template wants them
+  std::string where;      // "weir.yaml:12:7"
 };
 
 // `routes: NAME:` of the file.
@@ -88,6 +99,7 @@ struct ListenerSettings {
   std::string text;         // as written
   uint32_t routes = kNone;  // index in Settings::routes; kNone: all goes to `direct`
   RouteSettings direct = {};
+  AccessSettings access = {};
 };
 
 // The one upstream that the flags make.

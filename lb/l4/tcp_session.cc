@@ -63,13 +63,15 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
   client->stream.ArmReceive(shard, kRelayReceive);
 
   Attempts attempts;
-  UpstreamConnection* upstream = co_await Connect(proxy, *client, attempts);
+  const bool denied = !proxy.ListenerOf(*client).access.Allows(client->peer);
+  if (denied) proxy.counters().denied.Add();
+  UpstreamConnection* upstream = denied ? nullptr : co_await Connect(proxy, *client, attempts);
   const int64_t connected_ns = shard.now_ns();
   RelayResult result;
   if (upstream == nullptr) {
     const bool client_left = client->cut || ClientReset(client->stream);
-    if (!client_left) proxy.counters().tcp_failures.Add();
-    result.end = client_left ? "client_reset" : "upstream_unreachable";
+    if (!client_left && !denied) proxy.counters().tcp_failures.Add();
+    result.end = denied ? "denied" : client_left ? "client_reset" : "upstream_unreachable";
     result.reset = true;
   } else {
     result = co_await Relay(proxy, *client, *upstream, proxy.ListenerOf(*client).direct.timeouts.tcp_idle_ms);

@@ -61,6 +61,7 @@ class Exchange {
   void TakeHead(Slice in);
   void OnHead(Slice rest);
   bool Route(http::RequestContext& context);
+  bool Deny();
   void RespondByRoute(const TemplateValues& values);
   bool SerializeHead(http::RequestContext& context, const Slice& rest, const http::BodyPiece& piece,
                      bool last);

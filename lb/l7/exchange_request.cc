@@ -109,6 +109,7 @@ void Exchange::OnHead(Slice rest) {
 // against, so that the origin cannot read them another way. False: it was answered here.
 bool Exchange::Route(http::RequestContext& context) {
   const ListenerSettings& listener = proxy_.ListenerOf(client_);
+  if (!listener.access.Allows(client_.peer)) return Deny();
   if (listener.routes == ListenerSettings::kNone) {
     pool_ = &proxy_.upstreams().pool(route_->upstream);
     return true;
@@ -127,6 +128,7 @@ bool Exchange::Route(http::RequestContext& context) {
     return false;
   }
   route_ = &list.routes[routed.hit.rule];
+  if (!route_->access.Allows(client_.peer)) return Deny();
   const bool forward = route_->action == RouteSettings::Action::kUpstream;
   if (forward) pool_ = &proxy_.upstreams().pool(route_->upstream);
   if (forward && route_->request.empty()) return true;
@@ -142,6 +144,12 @@ bool Exchange::Route(http::RequestContext& context) {
   if (refused == nullptr) return true;
   proxy_.counters().bad_requests.Add();
   Respond(400, refused, "bad_request");
+  return false;
+}
+
+bool Exchange::Deny() {
+  proxy_.counters().denied.Add();
+  Respond(403, "not allowed from your address", "denied");
   return false;
 }
 

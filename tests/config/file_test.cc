@@ -359,6 +359,44 @@ routes:
           "f.yaml:12:44: routes.r[1]: only a request that goes to an upstream can be changed"));
 }
 
+TEST_F(File, WhoMayCome) {
+  const std::string list = path_ + ".networks";
+  std::ofstream(list) << "# an office\n198.51.100.0/24  # all of it\n\n  2001:db8::1\r\n";
+  const Settings settings = Good(R"(
+listeners:
+  - {address: 0.0.0.0:1, routes: r, deny: [203.0.113.0/24, "file:)" +
+                                 list + R"("], allow: 203.0.113.7}
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes: {r: [{upstream: web, allow: [10.0.0.0/8, "::1"], deny: 10.1.0.0/16}]}
+)");
+  const auto allows = [](const AccessSettings& access, const char* address) {
+    return access.Allows(*SocketAddress::Parse(address));
+  };
+  const AccessSettings& listener = settings.listeners[0].access;
+  EXPECT_TRUE(allows(listener, "203.0.113.7:1"));
+  EXPECT_FALSE(allows(listener, "203.0.113.8:1"));
+  EXPECT_FALSE(allows(listener, "198.51.100.9:1"));
+  EXPECT_FALSE(allows(listener, "[2001:db8::1]:1"));
+  EXPECT_FALSE(allows(listener, "192.0.2.1:1")) << "somebody is named: nobody else comes";
+  const AccessSettings& route = settings.routes[0].routes[0].access;
+  EXPECT_TRUE(allows(route, "10.2.0.1:1"));
+  EXPECT_TRUE(allows(route, "[::1]:1"));
+  EXPECT_FALSE(allows(route, "10.1.0.1:1"));
+  EXPECT_TRUE(allows(settings.listeners[0].direct.access, "10.1.0.1:1"));
+  std::ofstream(list) << "10.0.0.1\n10.0.0.1/8\nx\n";
+  const std::vector<std::string> said =
+      Bad("listeners: [{address: 0.0.0.0:1, upstream: web, deny: [\"file:" + list +
+          "\", \"file:/nobody\", x, 1.2.3.4/33]}]\nupstreams: {web: {endpoints: "
+          "[10.0.0.1:80]}}\n");
+  std::filesystem::remove(list);
+  ASSERT_EQ(said.size(), 5u);
+  EXPECT_THAT(said[0], HasSubstr("listeners[0].deny: \"/nobody\": cannot be read: No such file"));
+  EXPECT_THAT(said[1], HasSubstr("listeners[0].deny: \"x\": expected"));
+  EXPECT_THAT(said[2], HasSubstr("listeners[0].deny: \"1.2.3.4/33\": expected"));
+  EXPECT_THAT(said[3], HasSubstr(".networks:2:1: listeners[0].deny: \"10.0.0.1/8\": has bits set"));
+  EXPECT_THAT(said[4], HasSubstr(".networks:3:1: listeners[0].deny: \"x\": expected"));
+}
+
 TEST_F(File, WhatIsNoFileAtAll) {
   EXPECT_THAT(Bad("a: [b\n"), ElementsAre(HasSubstr("f.yaml:2:1: this is not YAML: ")));
   EXPECT_THAT(Bad(""), ElementsAre(HasSubstr("\"f.yaml\" has no listeners")));

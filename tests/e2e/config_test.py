@@ -195,6 +195,33 @@ class Sites(WeirTest):
         self.assertEqual(self.front.metric("weir_endpoint_requests_total", upstream="api"), 2)
 
 
+class WhoMayCome(WeirTest):
+    def test_networks_of_listeners_and_routes(self):
+        api = self.origin()
+        config = f"""
+listeners:
+  - {{address: LISTEN0, routes: r, deny: 127.0.0.2}}
+  - {{address: LISTEN1, upstream: web, protocol: tcp, deny: [127.0.0.0/8], allow: 127.0.0.3}}
+upstreams: {{web: {{endpoints: [{api}]}}}}
+routes: {{r: [{{upstream: web}}, {{match: {{path: /admin}}, upstream: web, allow: 127.0.0.3/32}}]}}
+"""
+        front = self.weir(None, config=config, listen=("http", "tcp"))
+
+        def ask(source, path="/", listener=0):
+            client = self.client(front, listener, source=source)
+            client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            return client.response().status
+
+        self.assertEqual(ask("127.0.0.1"), 200)
+        self.assertEqual(ask("127.0.0.2"), 403)
+        self.assertEqual(ask("127.0.0.1", "/admin"), 403)
+        self.assertEqual(ask("127.0.0.3", "/admin"), 200)
+        self.assertEqual(ask("127.0.0.3", listener=1), 200)
+        with self.assertRaises((OSError, weir_harness.Ended)):
+            ask("127.0.0.1", listener=1)
+        self.assertEqual(front.metric("weir_denied_total"), 3)
+
+
 class TimesOfTheirOwn(WeirTest):
     def test_a_route_without_a_limit(self):
         release = weir_harness.threading.Event()

@@ -1,0 +1,14 @@
+#include "lb/route/access_list.h"
+
+namespace weir::lb {
+
+AccessList::AccessList(std::span<const Network> allow, std::span<const Network> deny)
+    : named_(!allow.empty()) {
+  std::vector<NetworkSet::Entry> entries;  // of the same network the first counts
+  entries.reserve(allow.size() + deny.size());
+  for (const Network& network : deny) entries.push_back({network, kDeny});
+  for (const Network& network : allow) entries.push_back({network, kAllow});
+  networks_ = NetworkSet::Build(entries);
+}
+
+}  // namespace weir::lb

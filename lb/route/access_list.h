@@ -1,0 +1,34 @@
+// AccessList: who may come, by network. Of the networks that have an address the longest decides; if none has
+// it, it may come unless somebody is named in `allow`. Built once, then immutable. What a look-up costs:
+// network_set.h.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/address.h"
+#include "lb/route/network_set.h"
+
+namespace weir::lb {
+
+class AccessList {
+ public:
+  AccessList() = default;  // everybody
+  // REQUIRES: what NetworkSet::Build does. A network in both is denied.
+  AccessList(std::span<const Network> allow, std::span<const Network> deny);
+
+  bool Allows(const SocketAddress& address) const {
+    const uint32_t found = networks_.Find(address);
+    return found == NetworkSet::kNone ? !named_ : found == kAllow;
+  }
+
+ private:
+  static constexpr uint32_t kAllow = 1;
+  static constexpr uint32_t kDeny = 0;
+
+  NetworkSet networks_;
+  bool named_ = false;  // somebody is allowed by name
+};
+
+}  // namespace weir::lb
