@@ -1,0 +1,291 @@
+// The tables of the configuration file's keys, and what reads a file by them: the inside of file_reader.h,
+// shared by the files that each have some sections. A section is read into a draft of its own type; a key
+// says by a function how.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/flags/marshalling.h"
+#include "absl/strings/str_cat.h"
+#include "lb/config/arguments.h"
+#include "lb/config/file_reader.h"
+
+namespace weir::lb::file {
+
+inline absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
+
+struct Switch {
+  static constexpr const char* kPlaceholder = "true \\| false";
+  bool value = false;
+};
+inline bool AbslParseFlag(absl::string_view text, Switch* flag, std::string* error) {
+  flag->value = text == "true";
+  if (text == "true" || text == "false") return true;
+  *error = "expected true or false";
+  return false;
+}
+inline std::string AbslUnparseFlag(const Switch& flag) { return flag.value ? "true" : "false"; }
+
+// The JSON Schema of a plain value.
+template <class Type>
+std::string SchemaOf() {
+  const std::string_view placeholder = Type::kPlaceholder;
+  if (placeholder == "DURATION") {
+    return R"({"type": ["string", "integer"], "pattern": "^(0|[0-9]+(ms|s|m|h))$"})";
+  }
+  if (placeholder == "SIZE") {
+    return R"({"type": ["string", "integer"], "pattern": "^[0-9]+(B|k|K|KiB|M|MiB|G|GiB)?$"})";
+  }
+  if (placeholder.starts_with("true")) return R"({"type": "boolean"})";
+  if (placeholder == "COUNT" || placeholder == "200 to 599") return R"({"type": "integer"})";
+  if (placeholder.find(" \\| ") != std::string_view::npos) {
+    std::string choices;
+    for (std::string_view rest = placeholder;;) {
+      const size_t end = rest.find(" \\| ");
+      const std::string_view choice = rest.substr(0, end);
+      const bool number = choice.find_first_not_of("0123456789") == std::string_view::npos;
+      absl::StrAppend(&choices, choices.empty() ? "" : ", ", number ? "" : "\"", Absl(choice),
+                      number ? "" : "\"");
+      if (end == std::string_view::npos) break;
+      rest.remove_prefix(end + 4);
+    }
+    return absl::StrCat("{\"enum\": [", choices, "]}");
+  }
+  return R"({"type": "string"})";
+}
+
+class Reader;
+
+// One key of a section that is read into a T.
+template <class T>
+struct Key {
+  std::string_view name;
+  std::string_view type;
+  std::string_view fallback;  // the default in words; empty: what `write` says of a T that says nothing
+  std::string_view sentence;
+  std::string schema;
+  void (*read)(Reader& reader, const ConfigNode& value, T& out) = nullptr;  // null: not available yet
+  std::string (*write)(const T& from) = nullptr;
+  bool required = false;
+};
+
+// Reads the sections; keeps where it is, for messages.
+class Reader {
+ public:
+  Reader(Settings& settings, Problems& problems, SaidKeys& said)
+      : settings_(settings), problems_(problems), said_(said) {}
+
+  FileSections Read(std::span<const ConfigNode> documents);
+
+  // A map's keys by their table. False if the node is no map.
+  template <class T>
+  bool Map(const ConfigNode& node, std::span<const Key<T>> keys, T& out);
+  template <class Type, class Value>
+  void Scalar(const ConfigNode& node, Value& out);
+  void Texts(const ConfigNode& node, std::vector<std::string>& out, std::vector<Place>& places);
+  bool Text(const ConfigNode& node, std::string& out);
+
+  void Error(const Place& place, std::string_view sentence) { problems_.Error(place, key_, sentence); }
+  void Within(const std::string& name, const std::function<void()>& read) {
+    const std::string outer = key_;
+    key_ += name.starts_with('[') || key_.empty() ? name : "." + name;
+    read();
+    key_ = outer;
+  }
+  uint32_t FindUpstream(const ConfigNode& name);
+  uint32_t FindRoutes(const ConfigNode& name);
+
+  void ReadEndpoints(const ConfigNode& node, FileUpstream& upstream);
+  void ReadEndpoint(const ConfigNode& node, FileUpstream& upstream);
+
+  // Networks and addresses, or file:PATH with one a line.
+  struct NetworkDraft {
+    std::vector<std::string> texts;
+    std::vector<Network> networks;
+  };
+  // A route as it is read: what its match said where, for what the table says of it.
+  struct RouteDraft {
+    RouteSettings settings;
+    RouteMatch match;
+    std::vector<Place> places[9];  // by RoutePart
+    uint32_t actions = 0;
+    bool said_timeouts[16] = {};
+    const ConfigNode* timeouts = nullptr;
+    const ConfigNode* retries = nullptr;
+    NetworkDraft allow;
+    NetworkDraft deny;
+    Place rewrites;  // of something that changes the request
+    Place place;
+  };
+  void ReadRoutes(const ConfigNode& node, RouteList& list);
+  void FinishRoute(RouteDraft& draft, const ConfigNode& node);
+  void BuildTable(RouteList& list, std::vector<RouteDraft>& drafts);
+  void ReadConditions(const ConfigNode& node, std::vector<ValueCondition>& out, std::vector<Place>& places);
+  void ReadClients(const ConfigNode& node, RouteDraft& draft);
+  void ReadNetworks(const ConfigNode& node, NetworkDraft& draft);
+  void ReadNetworkFile(const std::string& path, const Place& place, NetworkDraft& draft);
+  AccessSettings Access(NetworkDraft allow, NetworkDraft deny);
+  bool IsChangeable(const std::string& name, const Place& place);
+  void ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& changes);
+
+  Settings& settings() { return settings_; }
+
+ private:
+  template <class T>
+  static void SayNearest(std::string_view name, std::span<const Key<T>> keys, std::string& sentence);
+
+  Settings& settings_;
+  Problems& problems_;
+  SaidKeys& said_;
+  std::string key_;
+  FileSections sections_;
+  std::vector<const ConfigNode*> upstream_nodes_;
+};
+
+const char* KindName(const ConfigNode& node);
+// Where somebody wrote [..] or {..} for a text.
+std::string QuoteHint(const ConfigNode& node);
+
+template <class T>
+void Reader::SayNearest(std::string_view name, std::span<const Key<T>> keys, std::string& sentence) {
+  std::vector<std::string_view> names;
+  for (const Key<T>& key : keys) names.push_back(key.name);
+  const std::string_view nearest = Nearest(name, names);
+  if (!nearest.empty()) {
+    absl::StrAppend(&sentence, "; did you mean ", Absl(nearest), "?");
+    return;
+  }
+  sentence += "; accepted:";
+  for (const Key<T>& key : keys) {
+    if (key.read != nullptr) absl::StrAppend(&sentence, " ", Absl(key.name));
+  }
+}
+
+template <class T>
+bool Reader::Map(const ConfigNode& node, std::span<const Key<T>> keys, T& out) {
+  if (!node.is_map()) {
+    std::string names;
+    for (const Key<T>& key : keys) {
+      if (key.read != nullptr) absl::StrAppend(&names, " ", Absl(key.name));
+    }
+    Error(node.place, absl::StrCat("expected keys and values, found ", KindName(node), "; accepted:", names));
+    return false;
+  }
+  for (size_t i = 0; i < node.items.size(); ++i) {
+    const std::string& name = node.key_text[i];
+    const auto key =
+        std::find_if(keys.begin(), keys.end(), [&name](const Key<T>& known) { return known.name == name; });
+    Within(name, [&] {
+      if (key == keys.end()) {
+        std::string sentence = "unknown key";
+        SayNearest(name, keys, sentence);
+        Error(node.key_place[i], sentence);
+      } else if (key->read == nullptr) {
+        Error(node.key_place[i], "not available yet");
+      } else {
+        said_[key_] = node.items[i].place;
+        key->read(*this, node.items[i], out);
+      }
+    });
+  }
+  for (const Key<T>& key : keys) {
+    if (!key.required || node.Find(key.name) != nullptr) continue;
+    Error(node.place, absl::StrCat("the key ", Absl(key.name), " is missing"));
+  }
+  return true;
+}
+
+template <class Type, class Value>
+void Reader::Scalar(const ConfigNode& node, Value& out) {
+  Type value;
+  std::string expected;
+  if (!node.is_scalar()) {
+    absl::ParseFlag("", &value, &expected);
+    Error(node.place,
+          absl::StrCat("found ", KindName(node), expected.empty() ? "" : ": ", expected, QuoteHint(node)));
+  } else if (!absl::ParseFlag(Absl(node.text), &value, &expected)) {
+    Error(node.place, absl::StrCat("\"", node.text, "\": ", expected));
+  } else {
+    out = static_cast<Value>(value.value);
+  }
+}
+
+#define WEIR_PLAIN(T, name, Type, setting, sentence)                                                      \
+  Key<T> {                                                                                                \
+    #name, Type::kPlaceholder, "", sentence, SchemaOf<Type>(),                                            \
+        [](Reader& reader, const ConfigNode& value, T& out) { reader.Scalar<Type>(value, out.setting); }, \
+        [](const T& from) { return AbslUnparseFlag(Type{from.setting}); }                                 \
+  }
+
+template <class T>
+Key<T> Later(std::string_view name, std::string_view sentence) {
+  return {name, "", "", sentence, "", nullptr, nullptr};
+}
+
+inline std::string ListOrOne(std::string_view what) {
+  return absl::StrCat("{\"anyOf\": [", Absl(what), ", {\"type\": \"array\", \"items\": ", Absl(what),
+                      ", \"minItems\": 1}]}");
+}
+inline constexpr const char* kTextSchema = R"({"type": "string"})";
+inline std::string Reference(std::string_view name) {
+  return absl::StrCat(R"({"$ref": "#/$defs/)", Absl(name), "\"}");
+}
+
+// For everybody who has a NetworkDraft `allow` and `deny`.
+template <class T>
+Key<T> AllowKey() {
+  return {"allow",
+          "text or list",
+          "everybody",
+          "Networks, addresses, or file:PATH with one a line. Who is named may come, nobody else; of several "
+          "networks "
+          "the longest decides.",
+          ListOrOne(kTextSchema),
+          [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadNetworks(value, out.allow); }};
+}
+template <class T>
+Key<T> DenyKey() {
+  return {"deny",
+          "text or list",
+          "nobody",
+          "Likewise: who is named gets 403 (TCP: is closed).",
+          ListOrOne(kTextSchema),
+          [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadNetworks(value, out.deny); }};
+}
+
+// The sections. Each table is made once.
+struct EndpointDraft {
+  std::string address;
+  Place place;
+  uint32_t weight = 1;
+};
+struct ListenerDraft {
+  ListenerSettings settings;
+  Reader::NetworkDraft allow;
+  Reader::NetworkDraft deny;
+  const ConfigNode* address = nullptr;
+  const ConfigNode* upstream = nullptr;
+  const ConfigNode* routes = nullptr;
+};
+using RouteDraft = Reader::RouteDraft;
+
+std::span<const Key<ListenerDraft>> ListenerKeys();
+std::span<const Key<FileUpstream>> UpstreamKeys();
+std::span<const Key<UpstreamSettings>> UpstreamValueKeys();
+std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys();
+std::span<const Key<EndpointDraft>> EndpointKeys();
+std::span<const Key<RouteDraft>> RouteKeys();
+std::span<const Key<RouteDraft>> MatchKeys();
+std::span<const Key<ValueCondition>> ConditionKeys();
+std::span<const Key<RouteSettings>> RouteTimeoutKeys();
+std::span<const Key<RouteSettings>> RedirectKeys();
+std::span<const Key<RouteSettings>> RespondKeys();
+std::span<const Key<RequestChanges>> RewriteKeys();
+std::span<const Key<HeaderChanges>> HeaderKeys();
+
+}  // namespace weir::lb::file

@@ -1,0 +1,319 @@
+// The configuration file's routes: what they match, and what becomes of a request.
+#include <algorithm>
+
+#include "lb/config/file_keys.h"
+
+namespace weir::lb::file {
+namespace {
+
+template <RoutePart kPart>
+void ReadTexts(Reader& reader, const ConfigNode& value, RouteDraft& out) {
+  std::vector<std::string>* const list = kPart == RoutePart::kHost         ? &out.match.hosts
+                                         : kPart == RoutePart::kPath       ? &out.match.paths
+                                         : kPart == RoutePart::kPathPrefix ? &out.match.path_prefixes
+                                         : kPart == RoutePart::kPathRegex  ? &out.match.path_regexes
+                                                                           : &out.match.methods;
+  reader.Texts(value, *list, out.places[static_cast<size_t>(kPart)]);
+}
+
+std::string_view KeyOf(RoutePart part) {
+  static constexpr std::string_view kNames[] = {"",       "host",    "path",  "path_prefix", "path_regex",
+                                                "method", "headers", "query", "client"};
+  return kNames[static_cast<size_t>(part)];
+}
+
+}  // namespace
+
+// Routes
+
+std::span<const Key<RouteSettings>> RouteTimeoutKeys() {
+  using T = RouteSettings;
+  static const Key<T> kKeys[] = {
+      WEIR_PLAIN(T, client_body, OptionalPatience, timeouts.client_body_ms,
+                 "Between two reads of a request body; 0 is no limit."),
+      WEIR_PLAIN(T, client_send, OptionalPatience, timeouts.client_send_ms,
+                 "A client that acknowledges nothing of what is sent to it; 0 is no limit."),
+      WEIR_PLAIN(T, connect, Patience, timeouts.connect_ms, "One attempt to connect to an endpoint."),
+      WEIR_PLAIN(T, response, OptionalPatience, timeouts.response_ms,
+                 "From the whole request sent to the head of the response; 0 is no limit."),
+      WEIR_PLAIN(T, upstream_body, OptionalPatience, timeouts.upstream_body_ms,
+                 "Between two reads of a response body, or a send of a request body that makes no progress; "
+                 "0 is no limit."),
+      WEIR_PLAIN(T, request, OptionalPatience, timeouts.request_ms,
+                 "A whole request with its response; 0 is no limit."),
+      WEIR_PLAIN(T, tcp_idle, Patience, timeouts.tcp_idle_ms,
+                 "An upgraded connection: no byte in either direction."),
+  };
+  return kKeys;
+}
+
+std::span<const Key<RouteDraft>> MatchKeys() {
+  using T = RouteDraft;
+  static const std::string kTexts = ListOrOne(kTextSchema);
+  static const std::string kConditions =
+      R"({"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/condition"}]}})";
+  static const Key<T> kKeys[] = {
+      {"host", "text or list", "any", "A host, or *.example.com for one or more labels before it.", kTexts,
+       ReadTexts<RoutePart::kHost>},
+      {"path", "text or list", "any", "The whole path.", kTexts, ReadTexts<RoutePart::kPath>},
+      {"path_prefix", "text or list", "any", "Whole segments: /api has /api and /api/x, not /apiary.", kTexts,
+       ReadTexts<RoutePart::kPathPrefix>},
+      {"path_regex", "text or list", "any", "An RE2 expression for the whole path.", kTexts,
+       ReadTexts<RoutePart::kPathRegex>},
+      {"method", "text or list", "any", "GET, POST ... GET does not stand for HEAD.", kTexts,
+       ReadTexts<RoutePart::kMethod>},
+      {"headers", "keys", "none",
+       "Header names with the value that one of their lines must have, or a condition.", kConditions,
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.ReadConditions(value, out.match.headers, out.places[static_cast<size_t>(RoutePart::kHeader)]);
+       }},
+      {"query", "keys", "none", "Query parameters, likewise.", kConditions,
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.ReadConditions(value, out.match.query, out.places[static_cast<size_t>(RoutePart::kQuery)]);
+       }},
+      {"client", "text or list", "any", "Networks or addresses, one of which has the client's.", kTexts,
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadClients(value, out); }},
+  };
+  return kKeys;
+}
+
+std::span<const Key<ValueCondition>> ConditionKeys() {
+  using T = ValueCondition;
+  static const auto kText = [](Reader& reader, const ConfigNode& value, T& out, ValueCondition::Test test) {
+    out.test = test;
+    reader.Text(value, out.value);
+  };
+  static const Key<T> kKeys[] = {
+      {"exact", "text", "", "The value.", kTextSchema,
+       [](Reader& reader, const ConfigNode& value, T& out) { kText(reader, value, out, T::Test::kExact); }},
+      {"prefix", "text", "", "How it begins.", kTextSchema,
+       [](Reader& reader, const ConfigNode& value, T& out) { kText(reader, value, out, T::Test::kPrefix); }},
+      {"regex", "text", "", "An RE2 expression for the whole value.", kTextSchema,
+       [](Reader& reader, const ConfigNode& value, T& out) { kText(reader, value, out, T::Test::kRegex); }},
+      {"present", "true \\| false", "", "Whether there is one at all.", SchemaOf<Switch>(),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         bool present = true;
+         reader.Scalar<Switch>(value, present);
+         out.test = present ? T::Test::kPresent : T::Test::kAbsent;
+       }},
+  };
+  return kKeys;
+}
+
+void Reader::ReadConditions(const ConfigNode& node, std::vector<ValueCondition>& out,
+                            std::vector<Place>& places) {
+  if (!node.is_map()) {
+    return Error(node.place, absl::StrCat("expected names and values, such as {X-Canary: \"1\"}, found ",
+                                          KindName(node)));
+  }
+  for (size_t i = 0; i < node.items.size(); ++i) {
+    const ConfigNode& value = node.items[i];
+    Within(node.key_text[i], [&] {
+      ValueCondition condition;
+      condition.name = node.key_text[i];
+      if (value.is_scalar()) {
+        condition.test = ValueCondition::Test::kExact;
+        condition.value = value.text;
+      } else if (value.is_map() && value.items.size() != 1) {
+        return Error(value.place, "expected one of exact, prefix, regex, present");
+      } else if (!Map(value, ConditionKeys(), condition)) {
+        return;
+      }
+      out.push_back(std::move(condition));
+      places.push_back(node.key_place[i]);
+    });
+  }
+}
+
+void Reader::ReadClients(const ConfigNode& node, RouteDraft& draft) {
+  std::vector<std::string> texts;
+  std::vector<Place> places;
+  Texts(node, texts, places);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    Network network;
+    std::string expected;
+    if (!ParseNetwork(texts[i], &network, &expected)) {
+      Error(places[i], absl::StrCat("\"", texts[i], "\": ", expected));
+      continue;
+    }
+    draft.match.clients.push_back(network);
+    draft.places[static_cast<size_t>(RoutePart::kClient)].push_back(places[i]);
+  }
+}
+
+std::span<const Key<RouteDraft>> RouteKeys() {
+  using T = RouteDraft;
+  static const Key<T> kKeys[] = {
+      {"match", "keys", "everything", "Which requests this is for: all that it says must hold.",
+       Reference("match"),
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.Map(value, MatchKeys(), out); }},
+      {"upstream", "NAME", "", "The request goes there.", kTextSchema,
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         ++out.actions;
+         out.settings.action = RouteSettings::Action::kUpstream;
+         out.settings.upstream = reader.FindUpstream(value);
+       }},
+      {"redirect", "keys", "", "The client is sent elsewhere.", Reference("redirect"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         ++out.actions;
+         out.settings.action = RouteSettings::Action::kRedirect;
+         out.settings.status = 302;
+         reader.Map(value, RedirectKeys(), out.settings);
+       }},
+      {"respond", "keys", "", "This very response.", Reference("respond"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         ++out.actions;
+         out.settings.action = RouteSettings::Action::kRespond;
+         out.settings.status = 200;
+         reader.Map(value, RespondKeys(), out.settings);
+       }},
+      {"timeouts", "keys", "the upstream's", "What this route has of its own.", Reference("route_timeouts"),
+       [](Reader&, const ConfigNode& value, T& out) { out.timeouts = &value; }},
+      {"retries", "COUNT", "the upstream's", "Further attempts after the first.", SchemaOf<RetryCount>(),
+       [](Reader&, const ConfigNode& value, T& out) { out.retries = &value; }},
+      {"rewrite", "keys", "none", "Another path or host for the upstream.", Reference("rewrite"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.rewrites = value.place;
+         reader.Map(value, RewriteKeys(), out.settings.request);
+       }},
+      {"request_headers", "keys", "none",
+       "What changes on the way up; values with the variables of redirect: to.", Reference("headers"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.rewrites = value.place;
+         reader.Map(value, HeaderKeys(), out.settings.request.headers);
+       }},
+      {"response_headers", "keys", "none",
+       "What changes on the way down, in responses of the upstream and of this route; values without "
+       "variables.",
+       Reference("headers"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         if (!reader.Map(value, HeaderKeys(), out.settings.response)) return;
+         for (const HeaderChanges::Line& line : out.settings.response.added) {
+           if (line.value.HasVariables()) {
+             reader.Error(value.place,
+                          absl::StrCat("\"", line.value.text(), "\": variables are not available here yet"));
+           }
+         }
+         out.settings.response.WriteLines({}, &out.settings.response_fields);
+       }},
+      Later<T>("split", "A weighted split between upstreams."),
+      Later<T>("mirror", "A copy to another upstream."),
+      Later<T>("client_max_body", "The largest request body."),
+      Later<T>("buffer", "A small request is read whole before connecting."),
+      AllowKey<T>(),
+      DenyKey<T>(),
+      Later<T>("basic_auth", "Name and password."),
+      Later<T>("auth_request", "A subrequest that decides."),
+      Later<T>("error_pages", "Bodies for our own errors."),
+  };
+  return kKeys;
+}
+
+uint32_t Reader::FindUpstream(const ConfigNode& name) {
+  std::vector<std::string_view> names;
+  for (uint32_t i = 0; i < sections_.upstreams.size(); ++i) {
+    FileUpstream& upstream = sections_.upstreams[i];
+    if (name.is_scalar() && upstream.settings.name == name.text) {
+      upstream.used = true;
+      return i;
+    }
+    names.push_back(upstream.settings.name);
+  }
+  const std::string_view nearest = Nearest(name.text, names);
+  Error(name.place,
+        absl::StrCat("\"", name.text, "\": expected the name of an upstream",
+                     nearest.empty() ? "" : "; did you mean ", Absl(nearest), nearest.empty() ? "" : "?"));
+  return 0;
+}
+
+uint32_t Reader::FindRoutes(const ConfigNode& name) {
+  std::vector<std::string_view> names;
+  for (uint32_t i = 0; i < sections_.routes.size(); ++i) {
+    if (name.is_scalar() && sections_.routes[i].name == name.text) return i;
+    names.push_back(sections_.routes[i].name);
+  }
+  const std::string_view nearest = Nearest(name.text, names);
+  Error(name.place,
+        absl::StrCat("\"", name.text, "\": expected a name under routes:",
+                     nearest.empty() ? "" : "; did you mean ", Absl(nearest), nearest.empty() ? "" : "?"));
+  return 0;
+}
+
+// Timeouts and retries are laid over the upstream's, which is known now.
+void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
+  RouteSettings& route = draft.settings;
+  if (draft.actions != 1) {
+    Error(node.place, draft.actions == 0 ? "expected one of upstream, redirect, respond"
+                                         : "expected only one of upstream, redirect, respond");
+  }
+  route.timeouts = settings_.timeouts;
+  if (route.action == RouteSettings::Action::kUpstream && route.upstream < sections_.upstreams.size()) {
+    route.timeouts = sections_.upstreams[route.upstream].settings.timeouts;
+    route.retries = sections_.upstreams[route.upstream].settings.retries;
+  }
+  if (draft.timeouts != nullptr) {
+    Within("timeouts", [&] { Map(*draft.timeouts, RouteTimeoutKeys(), route); });
+  }
+  if (draft.retries != nullptr) Within("retries", [&] { Scalar<RetryCount>(*draft.retries, route.retries); });
+  if (route.action == RouteSettings::Action::kRespond) {
+    if (!route.body.empty() && (route.status == 204 || route.status == 304)) {
+      Error(node.place, absl::StrCat("a response of status ", route.status, " has no body"));
+    }
+    if (route.content_type.empty() && !route.body.empty()) route.content_type = "text/plain; charset=utf-8";
+  }
+  route.access = Access(std::move(draft.allow), std::move(draft.deny));
+  if (draft.rewrites.line > 0 && route.action != RouteSettings::Action::kUpstream) {
+    Error(draft.rewrites, "only a request that goes to an upstream can be changed");
+  }
+  const std::vector<HeaderChanges::Line>& lines = route.request.headers.added;
+  route.captures = route.location.UsesCaptures() || route.request.path.UsesCaptures() ||
+                   std::any_of(lines.begin(), lines.end(),
+                               [](const HeaderChanges::Line& line) { return line.value.UsesCaptures(); });
+  route.where = problems_.Where(node.place);
+}
+
+void Reader::ReadRoutes(const ConfigNode& node, RouteList& list) {
+  if (!node.is_list()) {
+    return Error(node.place,
+                 absl::StrCat("expected a list of routes (- match: ...), found ", KindName(node)));
+  }
+  if (node.items.empty()) Error(node.place, "the list is empty: no request would find a route");
+  std::vector<RouteDraft> drafts;
+  for (size_t i = 0; i < node.items.size(); ++i) {
+    Within(absl::StrCat("[", i, "]"), [&] {
+      RouteDraft& draft = drafts.emplace_back();
+      draft.place = node.items[i].place;
+      if (Map(node.items[i], RouteKeys(), draft)) FinishRoute(draft, node.items[i]);
+    });
+  }
+  BuildTable(list, drafts);
+}
+
+void Reader::BuildTable(RouteList& list, std::vector<RouteDraft>& drafts) {
+  for (RouteDraft& draft : drafts) {
+    list.matches.push_back(draft.match);
+    list.routes.push_back(std::move(draft.settings));
+  }
+  std::vector<RouteProblem> found;
+  RouteOptions options;
+  options.path = settings_.paths;
+  list.table = RouteTable::Build(list.matches, options, found);
+  for (const RouteProblem& problem : found) {
+    const RouteDraft& draft = drafts[problem.rule];
+    const std::vector<Place>& places = draft.places[static_cast<size_t>(problem.part)];
+    const Place& place = problem.element < places.size() ? places[problem.element] : draft.place;
+    std::string key = absl::StrCat(key_, "[", problem.rule, "]");
+    if (problem.part != RoutePart::kNone) absl::StrAppend(&key, ".match.", Absl(KeyOf(problem.part)));
+    std::string text = problem.text;
+    if (problem.other_rule != UINT32_MAX) {
+      absl::StrAppend(&text, " (the route at ", problems_.Where(drafts[problem.other_rule].place), ")");
+    }
+    if (problem.is_error) {
+      problems_.Error(place, key, text);
+    } else {
+      problems_.Warning(place, key, text);
+    }
+  }
+}
+
+}  // namespace weir::lb::file

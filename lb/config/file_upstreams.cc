@@ -1,0 +1,154 @@
+// The configuration file's upstreams and their endpoints.
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "lb/config/file_keys.h"
+
+namespace weir::lb::file {
+
+// Endpoints
+
+std::span<const Key<EndpointDraft>> EndpointKeys() {
+  static const Key<EndpointDraft> kKeys[] = {
+      {"address", "HOST:PORT", "required",
+       "A name (resolved at start), an IPv4 address, or an IPv6 address in brackets.", kTextSchema,
+       [](Reader& reader, const ConfigNode& value, EndpointDraft& out) {
+         out.place = value.place;
+         reader.Text(value, out.address);
+       },
+       nullptr, true},
+      {"weight", "COUNT", "1", "Its share beside the others', 1 to 1000.",
+       R"({"type": "integer", "minimum": 1, "maximum": 1000})",
+       [](Reader& reader, const ConfigNode& value, EndpointDraft& out) {
+         reader.Scalar<CountIn<1, 1000>>(value, out.weight);
+       },
+       nullptr},
+      Later<EndpointDraft>("backup", "Only when no other endpoint is usable."),
+  };
+  return kKeys;
+}
+
+void Reader::ReadEndpoint(const ConfigNode& node, FileUpstream& upstream) {
+  EndpointDraft draft;
+  if (node.is_scalar()) {
+    draft.address = node.text;
+    draft.place = node.place;
+  } else if (!Map(node, EndpointKeys(), draft) || draft.place.line == 0) {
+    return;
+  }
+  if (absl::StartsWith(draft.address, "unix:"))
+    return Error(draft.place, "unix: addresses are not available yet");
+  BackendList list;
+  std::string expected;
+  if (draft.address.find('=') != std::string::npos || draft.address.find(',') != std::string::npos ||
+      !ParseElement(Absl(draft.address), &list, &expected)) {
+    return Error(
+        draft.place,
+        absl::StrCat(
+            "\"", draft.address,
+            "\": expected HOST:PORT (HOST: a name, an IPv4 address, or an IPv6 address in brackets)"));
+  }
+  list.items.front().weight = draft.weight;
+  upstream.endpoints.push_back({std::move(list.items.front()), draft.place});
+}
+
+void Reader::ReadEndpoints(const ConfigNode& node, FileUpstream& upstream) {
+  if (!node.is_list()) {
+    return Error(node.place,
+                 absl::StrCat("expected a list, such as [10.0.0.1:80, 10.0.0.2:80], found ", KindName(node)));
+  }
+  if (node.items.empty()) Error(node.place, "the list is empty: an upstream has at least one endpoint");
+  for (size_t i = 0; i < node.items.size(); ++i) {
+    Within(absl::StrCat("[", i, "]"), [&] { ReadEndpoint(node.items[i], upstream); });
+  }
+}
+
+// Upstreams
+
+std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys() {
+  using T = UpstreamSettings;
+  static const Key<T> kKeys[] = {
+      WEIR_PLAIN(T, connect, Patience, timeouts.connect_ms, "One attempt to connect to an endpoint."),
+      WEIR_PLAIN(T, response, OptionalPatience, timeouts.response_ms,
+                 "From the whole request sent to the head of the response; 0 is no limit."),
+      WEIR_PLAIN(T, upstream_body, OptionalPatience, timeouts.upstream_body_ms,
+                 "Between two reads of a response body, or a send of a request body that makes no progress; "
+                 "0 is no limit."),
+      WEIR_PLAIN(T, request, OptionalPatience, timeouts.request_ms,
+                 "A whole request with its response; 0 is no limit."),
+      WEIR_PLAIN(T, tcp_idle, Patience, timeouts.tcp_idle_ms,
+                 "TCP connections and tunnels: no byte in either direction."),
+      WEIR_PLAIN(T, upstream_idle, Patience, idle_ms, "An idle connection kept to an endpoint."),
+  };
+  return kKeys;
+}
+
+std::span<const Key<UpstreamSettings>> UpstreamValueKeys() {
+  using T = UpstreamSettings;
+  static const Key<T> kKeys[] = {
+      {"balance", BalanceName::kPlaceholder, "", "round_robin or least_conn, both by weight.",
+       R"({"enum": ["round_robin", "least_conn"]})",
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         static constexpr std::string_view kLater[] = {"random", "p2c",       "ewma",
+                                                       "maglev", "ring_hash", "first"};
+         if (std::find(std::begin(kLater), std::end(kLater), value.text) != std::end(kLater)) {
+           return reader.Error(
+               value.place,
+               absl::StrCat("\"", value.text, "\": not available yet; expected round_robin or least_conn"));
+         }
+         reader.Scalar<BalanceName>(value, out.balance);
+       },
+       [](const T& from) { return AbslUnparseFlag(BalanceName{from.balance}); }},
+      WEIR_PLAIN(T, retries, RetryCount, retries,
+                 "Further attempts after the first, each on another endpoint where there is one."),
+      WEIR_PLAIN(T, idle_connections, IdleCount, idle_connections,
+                 "Idle connections kept for reuse, per endpoint and shard."),
+      WEIR_PLAIN(T, set_aside, OptionalPatience, set_aside_ms,
+                 "An endpoint that refuses connections gets none for so long, and up to 16 times that if it "
+                 "goes on."),
+  };
+  return kKeys;
+}
+
+std::span<const Key<FileUpstream>> UpstreamKeys() {
+  using T = FileUpstream;
+  static const std::vector<Key<T>> kKeys = [] {
+    std::vector<Key<T>> keys = {
+        {"endpoints", "list", "required", "Where requests go: HOST:PORT, or keys and values each.",
+         absl::StrCat(R"({"type": "array", "minItems": 1, "items": {"anyOf": [)", kTextSchema, ", ",
+                      Reference("endpoint"), "]}}"),
+         [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadEndpoints(value, out); }, nullptr,
+         true},
+        {"timeouts", "keys", "those of the file", "What this upstream has of its own.",
+         Reference("upstream_timeouts"),
+         [](Reader& reader, const ConfigNode& value, T& out) {
+           reader.Map(value, UpstreamTimeoutKeys(), out.settings);
+         },
+         nullptr},
+    };
+    // The plain ones are read into the settings.
+    const auto plain = [&keys]<size_t kIndex>(std::integral_constant<size_t, kIndex>) {
+      const Key<UpstreamSettings>& key = UpstreamValueKeys()[kIndex];
+      keys.insert(keys.end() - 1,
+                  {key.name, key.type, key.fallback, key.sentence, key.schema,
+                   [](Reader& reader, const ConfigNode& value, T& out) {
+                     UpstreamValueKeys()[kIndex].read(reader, value, out.settings);
+                   },
+                   [](const T& from) { return UpstreamValueKeys()[kIndex].write(from.settings); }});
+    };
+    plain(std::integral_constant<size_t, 0>());
+    plain(std::integral_constant<size_t, 1>());
+    plain(std::integral_constant<size_t, 2>());
+    plain(std::integral_constant<size_t, 3>());
+    for (const auto& [name, sentence] : std::initializer_list<std::pair<std::string_view, std::string_view>>{
+             {"hash_on", "What consistent hashing looks at."},
+             {"health_check", "Active checks of the endpoints."},
+             {"tls", "TLS to the endpoints."}}) {
+      keys.push_back(Later<T>(name, sentence));
+    }
+    return keys;
+  }();
+  return kKeys;
+}
+
+}  // namespace weir::lb::file
