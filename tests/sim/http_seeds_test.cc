@@ -67,6 +67,7 @@ class Play {
     options.shards = scenario.shards;
     options.buffers = scenario.buffers;
     options.settings = scenario.settings;
+    options.routed = scenario.seed % 2 == 1;
     rig_ = std::make_unique<Rig>(std::move(options));
     for (uint32_t i = 0; i < scenario.settings.upstreams[0].endpoints.size(); ++i) {
       origins_.push_back(std::make_unique<Origin>(world(), story_, Rig::EndpointAddress(i)));

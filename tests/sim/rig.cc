@@ -34,6 +34,19 @@ Rig::Rig(Options options) : settings_(std::move(options.settings)) {
   settings_.shards = options.shards;
   settings_.listeners = {{Protocol::kHttp, *SocketAddress::Parse(kHttpAddress), kHttpAddress},
                          {Protocol::kTcp, *SocketAddress::Parse(kTcpAddress), kTcpAddress}};
+  if (options.routed) {
+    RouteList& routes = settings_.routes.emplace_back();
+    routes.matches.resize(2);
+    routes.matches[0].path_prefixes = {"/"};
+    routes.routes.resize(2);
+    for (RouteSettings& route : routes.routes) {
+      route.timeouts = settings_.timeouts;
+      route.retries = settings_.upstreams[0].retries;
+    }
+    std::vector<RouteProblem> problems;
+    routes.table = RouteTable::Build(routes.matches, {}, problems);
+    settings_.listeners[0].routes = 0;
+  }
   for (ListenerSettings& listener : settings_.listeners) {
     listener.direct.timeouts = settings_.timeouts;
     listener.direct.retries = settings_.upstreams[0].retries;

@@ -28,7 +28,8 @@ class Rig {
     uint32_t shards = 1;
     uint32_t buffers = 256;
     bool log = true;
-    Settings settings;  // endpoints and limits; listeners are made here
+    bool routed = false;  // requests find their upstream by routes
+    Settings settings;    // endpoints and limits; listeners are made here
   };
   // Settings with `endpoints` at 10.0.1.1:8000, 10.0.1.2:8000, ...
   static Settings Defaults(uint32_t endpoints);
