@@ -170,6 +170,9 @@ class FileForm {
         Line(4, "routes", Yaml(settings_.routes[listener.routes].name), key + "routes");
       }
       Access(4, listener.access);
+      if (!listener.trusted.allow.empty()) {
+        absl::StrAppend(&out_, "    trusted_proxies: ", YamlList(listener.trusted.allow), "\n");
+      }
     }
   }
   void Values(size_t indent, const std::vector<KeyValue>& values, const std::string& key,

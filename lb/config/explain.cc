@@ -7,6 +7,7 @@
 #include "lb/http/request.h"
 #include "lb/http/serialize_request.h"
 #include "lb/route/changes.h"
+#include "lb/route/forwarded.h"
 #include "lb/route/route_head.h"
 
 namespace weir::lb {
@@ -118,7 +119,7 @@ std::string Times(const Timeouts& timeouts, uint32_t retries) {
 
 // What the upstream would get, and where it is.
 std::string Forwarded(const Settings& settings, const RouteSettings& route, http::RequestHead& head,
-                      std::string_view client_ip, http::RequestContext context = {}) {
+                      http::RequestContext context) {
   const UpstreamSettings& upstream = settings.upstreams[route.upstream];
   std::string endpoints;
   for (const EndpointSettings& endpoint : upstream.endpoints) {
@@ -126,7 +127,6 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
     if (endpoint.weight != 1) absl::StrAppend(&endpoints, " (weight ", endpoint.weight, ")");
   }
   context.body = head.facts.body;
-  context.client_ip = client_ip;
   context.request_id = "(made for each request)";
   context.via_name = settings.via_name.empty() ? "weir-..." : settings.via_name;
   std::string wire(http::MaxSerializedBytes(head, context), '\0');
@@ -221,22 +221,30 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
                     parsed.failed() ? parsed.error.reason : "the head is incomplete", "\n");
     return true;
   }
-  if (!listener->access.Allows(*client)) {
+  char peer_text[SocketAddress::kMaxIpText + 1];
+  http::RequestContext context;
+  context.client_ip = {peer_text, client->WriteIp(peer_text)};
+  RouteScratch scratch(settings.limits.target_bytes);
+  SocketAddress address = *client;
+  char ip_text[SocketAddress::kMaxIpText + 1];
+  if (listener->trusted.list != nullptr) {
+    address = FindClient(*listener->trusted.list, *client, head, scratch, context);
+    absl::StrAppend(text, "client     ", Absl({ip_text, address.WriteIp(ip_text)}), "\n");
+  }
+  const std::string_view ip{ip_text, address.WriteIp(ip_text)};
+  if (!listener->access.Allows(address)) {
     *text += "answer     403: the listener does not allow this client\n";
     return true;
   }
-  char ip_text[SocketAddress::kMaxIpText + 1];
-  const std::string_view ip{ip_text, client->WriteIp(ip_text)};
   if (listener->routes == ListenerSettings::kNone) {
-    *text += Forwarded(settings, listener->direct, head, ip);
+    *text += Forwarded(settings, listener->direct, head, context);
     return true;
   }
 
   const RouteList& list = settings.routes[listener->routes];
-  RouteScratch scratch(settings.limits.target_bytes);
   std::vector<RouteStep> steps;
   const RoutedHead routed =
-      RouteHead(*list.table, settings.paths, head, listener->address.ToString(), *client, scratch, &steps);
+      RouteHead(*list.table, settings.paths, head, listener->address.ToString(), address, scratch, &steps);
   if (!routed.target.ok()) {
     absl::StrAppend(text, "answer     400: ", routed.target.error, "\n");
     return true;
@@ -259,20 +267,19 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     return true;
   }
   const RouteSettings& route = list.routes[routed.hit.rule];
-  if (!route.access.Allows(*client)) {
+  if (!route.access.Allows(address)) {
     *text += "answer     403: the route does not allow this client\n";
     return true;
   }
-  const TemplateValues values = ValuesFor(route.captures, *list.table, routed, "http", ip);
+  const TemplateValues values = ValuesFor(route.captures, *list.table, routed, context.proto, ip);
   switch (route.action) {
     case RouteSettings::Action::kUpstream: {
-      http::RequestContext context;
       const char* const refused =
           ChangeRequest(route.request, settings.paths, values, head, scratch, context);
       if (refused != nullptr) {
         absl::StrAppend(text, "answer     400: ", refused, "\n");
       } else {
-        *text += Forwarded(settings, route, head, ip, context);
+        *text += Forwarded(settings, route, head, context);
       }
       break;
     }

@@ -268,6 +268,7 @@ struct ListenerDraft {
   ListenerSettings settings;
   Reader::NetworkDraft allow;
   Reader::NetworkDraft deny;
+  Reader::NetworkDraft trusted;
   const ConfigNode* address = nullptr;
   const ConfigNode* upstream = nullptr;
   const ConfigNode* routes = nullptr;

@@ -191,7 +191,12 @@ std::span<const Key<ListenerDraft>> ListenerKeys() {
       Later<T>("tls", "Certificates, and what clients must prove."),
       AllowKey<T>(),
       DenyKey<T>(),
-      Later<T>("trusted_proxies", "Whose X-Forwarded-For is believed."),
+      {"trusted_proxies", "text or list", "nobody",
+       "Networks of proxies in front, whose X-Forwarded-For, -Proto and -Host are believed and passed on: "
+       "the client is "
+       "then the rightmost address that is none of theirs.",
+       ListOrOne(kTextSchema),
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadNetworks(value, out.trusted); }},
       Later<T>("proxy_protocol", "The PROXY protocol's header comes first."),
   };
   return kKeys;
@@ -294,6 +299,7 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
           settings.direct.retries = upstream.retries;
         }
         settings.access = Access(std::move(draft.allow), std::move(draft.deny));
+        settings.trusted = Access(std::move(draft.trusted), {});
         listener.settings = std::move(settings);
       });
     }

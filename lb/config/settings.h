@@ -100,6 +100,7 @@ struct ListenerSettings {
   uint32_t routes = kNone;  // index in Settings::routes; kNone: all goes to `direct`
   RouteSettings direct = {};
   AccessSettings access = {};
+  AccessSettings trusted = {};  // proxies whose X-Forwarded-* is believed; null: nobody's
 };
 
 // The one upstream that the flags make.

@@ -17,7 +17,7 @@ namespace weir::http {
 
 struct RequestContext {
   BodyFraming body;                 // usually head.facts.body
-  std::string_view client_ip;       // X-Forwarded-For; empty: omitted
+  std::string_view client_ip;       // X-Forwarded-For, whole; empty: omitted
   std::string_view proto = "http";  // X-Forwarded-Proto
   std::string_view request_id;      // X-Request-ID when the client's is absent or invalid
   std::string_view via_name;        // our pseudonym

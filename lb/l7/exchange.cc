@@ -17,6 +17,7 @@ Exchange::Exchange(Proxy& proxy, ClientConnection& client)
       client_(client),
       begin_ns_(proxy.shard().now_ns()),
       client_sent_before_(client.stream.sent_bytes()),
+      address_(client.peer),
       route_(&proxy.ListenerOf(client).direct) {
   // A new connection's first request must be there in time from the accept on: the session set that timer.
   if (client.requests > 0) shard_.SetTimer(client.timer, proxy.timeouts().client_header_ms);
@@ -356,7 +357,7 @@ void Exchange::ArmTimer() {
 
 void Exchange::Log() {
   AccessRecord record;
-  record.client = client_.peer;
+  record.client = address_;
   // What was asked stands in the head we serialised: "METHOD target HTTP/1.1\r\nHost: host\r\n…".
   std::string_view head{head_.data(), head_bytes_};
   if (const size_t method_end = head.find(' '); method_end != std::string_view::npos) {

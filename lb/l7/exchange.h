@@ -127,6 +127,7 @@ class Exchange {
   int64_t upstream_ns_ = 0;  // connection there
   int64_t response_ns_ = 0;  // response head there
   uint64_t client_sent_before_;
+  SocketAddress address_;       // the client's: its connection's, or what a trusted proxy says
   const RouteSettings* route_;  // the listener's own until the request met one
   uint64_t upstream_sent_before_ = 0;
   uint64_t body_received_ = 0;

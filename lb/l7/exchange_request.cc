@@ -7,6 +7,7 @@
 #include "lb/l7/body_encoder.h"
 #include "lb/l7/exchange.h"
 #include "lb/proxy.h"
+#include "lb/route/forwarded.h"
 
 namespace weir::lb {
 namespace {
@@ -109,14 +110,18 @@ void Exchange::OnHead(Slice rest) {
 // against, so that the origin cannot read them another way. False: it was answered here.
 bool Exchange::Route(http::RequestContext& context) {
   const ListenerSettings& listener = proxy_.ListenerOf(client_);
-  if (!listener.access.Allows(client_.peer)) return Deny();
+  if (listener.trusted.list != nullptr) {
+    address_ = FindClient(*listener.trusted.list, client_.peer, proxy_.request_head(), proxy_.route_scratch(),
+                          context);
+  }
+  if (!listener.access.Allows(address_)) return Deny();
   if (listener.routes == ListenerSettings::kNone) {
     pool_ = &proxy_.upstreams().pool(route_->upstream);
     return true;
   }
   const RouteList& list = proxy_.settings().routes[listener.routes];
   const RoutedHead routed = RouteHead(*list.table, proxy_.settings().paths, proxy_.request_head(),
-                                      proxy_.HostOf(client_.listener), client_.peer, proxy_.route_scratch());
+                                      proxy_.HostOf(client_.listener), address_, proxy_.route_scratch());
   if (!routed.target.ok()) {
     proxy_.counters().bad_requests.Add();
     Respond(400, routed.target.error, "bad_request");
@@ -128,13 +133,13 @@ bool Exchange::Route(http::RequestContext& context) {
     return false;
   }
   route_ = &list.routes[routed.hit.rule];
-  if (!route_->access.Allows(client_.peer)) return Deny();
+  if (!route_->access.Allows(address_)) return Deny();
   const bool forward = route_->action == RouteSettings::Action::kUpstream;
   if (forward) pool_ = &proxy_.upstreams().pool(route_->upstream);
   if (forward && route_->request.empty()) return true;
   char ip[SocketAddress::kMaxIpText + 1];
   const TemplateValues values =
-      ValuesFor(route_->captures, *list.table, routed, "http", {ip, client_.peer.WriteIp(ip)});
+      ValuesFor(route_->captures, *list.table, routed, context.proto, {ip, address_.WriteIp(ip)});
   if (!forward) {
     RespondByRoute(values);
     return false;
@@ -182,7 +187,7 @@ bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, c
   char ip[SocketAddress::kMaxIpText + 1];
   char id[32];
   context.body = request_.body;
-  context.client_ip = {ip, client_.peer.WriteIp(ip)};
+  if (context.client_ip.empty()) context.client_ip = {ip, client_.peer.WriteIp(ip)};
   if (head.request_id.empty()) {
     proxy_.MakeRequestId(id);
     context.request_id = {id, sizeof(id)};

@@ -28,6 +28,7 @@ struct RouteScratch {
   std::string lines;               // ChangeRequest: field lines, the target, and its check
   std::string rewritten;
   std::string check;
+  std::string forwarded;  // FindClient: X-Forwarded-For as it goes on
 };
 
 struct RoutedHead {

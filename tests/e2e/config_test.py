@@ -222,6 +222,52 @@ routes: {{r: [{{upstream: web}}, {{match: {{path: /admin}}, upstream: web, allow
         self.assertEqual(front.metric("weir_denied_total"), 3)
 
 
+class BehindAProxy(WeirTest):
+    def test_whose_word_counts(self):
+        api = self.origin()
+        log = os.path.join(scratch("log"), "access")
+        config = f"""
+access_log: {log}
+listeners:
+  - {{address: LISTEN0, routes: r, trusted_proxies: [127.0.0.2, 10.0.0.0/8], deny: 203.0.113.66}}
+upstreams: {{web: {{endpoints: [{api}]}}}}
+routes:
+  r:
+    - upstream: web
+    - {{match: {{client: 203.0.113.0/24, path: /vip}}, redirect: {{to: "${{scheme}}://${{client}}/"}}}}
+"""
+        front = self.weir(None, config=config)
+
+        def ask(source, *lines, path="/"):
+            client = self.client(front, source=source)
+            client.send("\r\n".join([f"GET {path} HTTP/1.1", "Host: a.example", *lines, "", ""]).encode())
+            return client.response()
+
+        def got(name):
+            return api.requests[-1].header(name)
+
+        self.assertEqual(ask("127.0.0.1", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Proto: https").status, 200)
+        self.assertEqual((got("X-Forwarded-For"), got("X-Forwarded-Proto")), ("127.0.0.1", "http"))
+        self.assertEqual(ask("127.0.0.2", "X-Forwarded-For: 6.6.6.6, 203.0.113.9:4444", "x-forwarded-for: 10.1.1.1",
+                             "X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example").status, 200)
+        self.assertEqual(got("X-Forwarded-For"), "6.6.6.6, 203.0.113.9:4444, 10.1.1.1, 127.0.0.2")
+        self.assertEqual((got("X-Forwarded-Proto"), got("X-Forwarded-Host"), got("Host")),
+                         ("https", "shop.example", "a.example"))
+        response = ask("127.0.0.2", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", path="/vip")
+        self.assertEqual(response.header("Location"), "https://203.0.113.9/")
+        self.assertEqual(ask("127.0.0.1", "X-Forwarded-For: 203.0.113.9", path="/vip").status, 200)
+        self.assertEqual(ask("127.0.0.2", "X-Forwarded-For: 203.0.113.66").status, 403)
+        self.assertEqual(ask("127.0.0.2", "X-Forwarded-For: 203.0.113.66, 8.8.8.8").status, 200)
+        self.assertEqual(ask("127.0.0.2", "X-Forwarded-For: nonsense", "X-Forwarded-Proto: gopher").status, 200)
+        self.assertEqual((got("X-Forwarded-For"), got("X-Forwarded-Proto")), ("nonsense, 127.0.0.2", "http"))
+        self.assertEqual(ask("127.0.0.2").status, 200)
+        self.assertEqual(got("X-Forwarded-For"), "127.0.0.2")
+        front.stop()
+        with open(log, encoding="utf-8") as file:
+            clients = [line["client"].rsplit(":", 1)[0] for line in map(json.loads, file)]
+        self.assertIn("203.0.113.9", clients)
+
+
 class TimesOfTheirOwn(WeirTest):
     def test_a_route_without_a_limit(self):
         release = weir_harness.threading.Event()
