@@ -16,14 +16,14 @@
 namespace weir::http {
 
 struct RequestContext {
-  BodyFraming body;                 // usually head.facts.body
-  std::string_view client_ip;       // X-Forwarded-For, whole; empty: omitted
-  std::string_view proto = "http";  // X-Forwarded-Proto
-  std::string_view request_id;      // X-Request-ID when the client's is absent or invalid
-  std::string_view via_name;        // our pseudonym
-  std::string_view default_host;    // Host of an HTTP/1.0 request that has none
-  std::string_view forwarded_host;  // X-Forwarded-Host; empty: the authority
-  std::string_view extra_fields;    // whole lines, behind the client's
+  BodyFraming body;                      // usually head.facts.body
+  std::string_view client_ip;            // X-Forwarded-For, whole; empty: omitted
+  std::string_view proto = "http";       // X-Forwarded-Proto
+  std::string_view request_id;           // X-Request-ID when the client's is absent or invalid
+  std::string_view via_name;             // our pseudonym
+  std::string_view default_host;         // Host of an HTTP/1.0 request that has none
+  std::string_view forwarded_host = {};  // X-Forwarded-Host; empty: the authority
+  std::string_view extra_fields = {};    // whole lines, behind the client's
 };
 
 // An upper bound for what SerializeRequest writes.

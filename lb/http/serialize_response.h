@@ -22,7 +22,7 @@ struct ResponseContext {
   bool keep_alive = true;    // the connection stays open after this response
   std::string_view date;     // IMF-fixdate, used if the upstream sent no Date
   std::string_view via_name;
-  std::string_view extra_fields;  // whole lines, behind the upstream's
+  std::string_view extra_fields = {};  // whole lines, behind the upstream's
 };
 
 // What frames the body downstream: a length stays one, chunked and close-delimited bodies become chunked for
