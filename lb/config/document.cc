@@ -13,6 +13,7 @@
 #include <optional>
 #include <sstream>
 #include <tuple>
+#include <unordered_map>
 
 #include "absl/strings/str_cat.h"
 #include "lb/config/read_file.h"
@@ -51,6 +52,7 @@ class Builder final : public YAML::EventHandler {
   void OnDocumentStart(const YAML::Mark& /*mark*/) override {}
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    Count(1, mark);
     ConfigNode node;
     node.place = PlaceOf(mark);
     Done(std::move(node), anchor);
@@ -68,6 +70,7 @@ class Builder final : public YAML::EventHandler {
   }
   void OnScalar(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t anchor,
                 const std::string& value) override {
+    Count(1, mark);
     ConfigNode node;
     node.kind = ConfigNode::Kind::kScalar;
     node.place = PlaceOf(mark);
@@ -92,16 +95,18 @@ class Builder final : public YAML::EventHandler {
   struct Frame {
     ConfigNode node;
     YAML::anchor_t anchor = 0;
-    bool has_key = false;  // a map's key was read, its value follows
+    bool has_key = false;                             // a map's key was read, its value follows
+    std::unordered_map<std::string, uint32_t> lines;  // of a map's keys
   };
 
   Place PlaceOf(const YAML::Mark& mark) const {
     return {file_, static_cast<uint32_t>(mark.line + 1), static_cast<uint32_t>(mark.column + 1)};
   }
-  void Count(size_t more, const YAML::Mark& mark) {
+  void Count(size_t more, const YAML::Mark& mark) { Count(more, PlaceOf(mark)); }
+  void Count(size_t more, const Place& place) {
     nodes_ += more;
     if (nodes_ <= kMaxNodes) return;
-    problems_.Error(PlaceOf(mark), "", absl::StrCat("more than ", kMaxNodes, " values"));
+    problems_.Error(place, "", absl::StrCat("more than ", kMaxNodes, " values"));
     throw Stop();
   }
   void Open(ConfigNode::Kind kind, const YAML::Mark& mark, YAML::anchor_t anchor) {
@@ -121,7 +126,10 @@ class Builder final : public YAML::EventHandler {
     Done(std::move(frame.node), frame.anchor);
   }
   void Done(ConfigNode node, YAML::anchor_t anchor) {
-    if (anchor != 0) anchors_[anchor] = node;
+    if (anchor != 0) {
+      Count(CountNodes(node), node.place);
+      anchors_[anchor] = node;
+    }
     if (open_.empty()) {
       root_ = std::move(node);
       return;
@@ -141,10 +149,9 @@ class Builder final : public YAML::EventHandler {
     if (!key.is_scalar()) {
       problems_.Error(key.place, "", "expected a key, found a list, a map or nothing");
     } else if (key.text != "<<") {
-      const auto at = std::find(map.key_text.begin(), map.key_text.end(), key.text);
-      if (at != map.key_text.end()) {
-        const Place& first = map.key_place[static_cast<size_t>(at - map.key_text.begin())];
-        problems_.Error(key.place, key.text, absl::StrCat("given twice; first on line ", first.line));
+      const auto [first, is_new] = open_.back().lines.emplace(key.text, key.place.line);
+      if (!is_new) {
+        problems_.Error(key.place, key.text, absl::StrCat("given twice; first on line ", first->second));
       }
     }
     map.key_text.push_back(key.text);

@@ -128,7 +128,8 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
   }
   context.body = head.facts.body;
   context.request_id = "(made for each request)";
-  context.via_name = settings.via_name.empty() ? "weir-..." : settings.via_name;
+  context.via_name = "weir-...";
+  if (!settings.via_name.empty()) context.via_name = settings.via_name;
   std::string wire(http::MaxSerializedBytes(head, context), '\0');
   wire.resize(http::SerializeRequest(head, context, wire.data()));
   return absl::StrCat("upstream   ", upstream.name, ", ",
@@ -234,6 +235,10 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   const std::string_view ip{ip_text, address.WriteIp(ip_text)};
   if (!listener->access.Allows(address)) {
     *text += "answer     403: the listener does not allow this client\n";
+    return true;
+  }
+  if (head.MustAnswerHere()) {
+    *text += "answer     200: Max-Forwards is 0\n";
     return true;
   }
   if (listener->routes == ListenerSettings::kNone) {

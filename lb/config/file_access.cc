@@ -11,6 +11,7 @@ namespace weir::lb::file {
 void Reader::ReadNetworks(const ConfigNode& node, NetworkDraft& draft) {
   std::vector<Place> places;
   Texts(node, draft.texts, places);
+  draft.place = node.place;
   for (size_t i = 0; i < draft.texts.size(); ++i) {
     const std::string& text = draft.texts[i];
     Network network;
@@ -32,6 +33,7 @@ void Reader::ReadNetworkFile(const std::string& path, const Place& place, Networ
       absl::StartsWith(path, "/") || slash == std::string::npos ? path : from.substr(0, slash + 1) + path;
   const std::optional<std::string> text = ReadWholeFile(whole);
   if (!text) return Error(place, absl::StrCat("\"", whole, "\": cannot be read: ", std::strerror(errno)));
+  const size_t before = draft.networks.size();
   Place line{static_cast<uint32_t>(problems_.files.size()), 0, 1};
   problems_.files.push_back(whole);
   for (std::string_view rest = *text; !rest.empty();) {
@@ -51,12 +53,19 @@ void Reader::ReadNetworkFile(const std::string& path, const Place& place, Networ
       Error(line, absl::StrCat("\"", Absl(entry), "\": ", expected));
     }
   }
+  // A list that was to be filled and was not would let everybody in, or nobody.
+  if (draft.networks.size() == before) Error(place, absl::StrCat("\"", whole, "\": has no networks"));
 }
 
 AccessSettings Reader::Access(NetworkDraft allow, NetworkDraft deny) {
   AccessSettings access;
+  if (allow.networks.size() + deny.networks.size() > NetworkSet::kMaxNetworks) {
+    Error(allow.networks.empty() ? deny.place : allow.place,
+          absl::StrCat("more than ", NetworkSet::kMaxNetworks, " networks"));
+    return access;
+  }
   if (!allow.texts.empty() || !deny.texts.empty()) {
-    access.list = std::make_shared<const AccessList>(allow.networks, deny.networks);
+    access.list = std::make_shared<const AccessList>(!allow.texts.empty(), allow.networks, deny.networks);
   }
   access.allow = std::move(allow.texts);
   access.deny = std::move(deny.texts);

@@ -3,6 +3,7 @@
 
 #include "absl/strings/match.h"
 #include "lb/config/file_keys.h"
+#include "lb/http/chars.h"
 #include "lb/route/host.h"
 
 namespace weir::lb::file {
@@ -55,12 +56,11 @@ std::span<const Key<RouteSettings>> RedirectKeys() {
          if (!reader.Text(value, text)) return;
          const bool visible =
              std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f && c != '"'; });
-         if (!visible || !(absl::StartsWith(text, "/") || absl::StrContains(text, "://") ||
-                           absl::StartsWith(text, "${path}") || absl::StartsWith(text, "${uri}"))) {
-           return reader.Error(value.place,
-                               absl::StrCat("\"", text, "\": expected https://HOST/PATH, or /PATH"));
+         if (!visible) return reader.Error(value.place, absl::StrCat("\"", text, "\": expected a URL"));
+         if (!Template::Parse(text, &out.location, &expected)) return reader.Error(value.place, expected);
+         if (const char* why = out.location.WhyNoRedirect()) {
+           reader.Error(value.place, absl::StrCat("\"", text, "\": ", why));
          }
-         if (!Template::Parse(text, &out.location, &expected)) reader.Error(value.place, expected);
        },
        nullptr, true},
       {"status", RedirectStatus::kPlaceholder, "302", "308 and 301 may be remembered for ever by browsers.",
@@ -118,7 +118,7 @@ std::span<const Key<HeaderChanges>> HeaderKeys() {
 }
 
 bool Reader::IsChangeable(const std::string& name, const Place& place) {
-  const char* const why_not = WhyNotChangeable(name);
+  const char* const why_not = WhyNotChangeable(name, in_response_);
   if (why_not != nullptr) Error(place, absl::StrCat("\"", name, "\": ", why_not));
   return why_not == nullptr;
 }
@@ -142,6 +142,12 @@ void Reader::ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& change
                                                        " printable ASCII characters in a line"));
       }
       if (!Template::Parse(text, &line.value, &expected)) return Error(node.items[i].place, expected);
+      const auto same = [&line](const std::string& other) {
+        return http::EqualsIgnoreCase(other, line.name);
+      };
+      if (set && std::any_of(changes.dropped.begin(), changes.dropped.end(), same)) {
+        return Error(node.key_place[i], "set or removed already, in other letters");
+      }
       if (set) changes.dropped.push_back(line.name);
       changes.added.push_back(std::move(line));
     });
@@ -168,7 +174,16 @@ std::span<const Key<RequestChanges>> RewriteKeys() {
            return reader.Error(value.place,
                                absl::StrCat("\"", text, "\": expected a path that begins with /"));
          }
-         if (!Template::Parse(text, &out.path, &expected)) reader.Error(value.place, expected);
+         if (!Template::Parse(text, &out.path, &expected)) return reader.Error(value.place, expected);
+         if (out.path.Uses(Variable::kQuery) || out.path.Uses(Variable::kUri)) {
+           return reader.Error(value.place,
+                               "the query stays by itself: expected ${path}, not ${uri} or ${query}");
+         }
+         std::string normal(MaxNormalBytes(text), '\0');
+         const PathOptions& paths = reader.settings().paths;
+         if (!out.path.HasVariables() && NormaliseTarget(text, paths, normal.data()).text != text) {
+           reader.Error(value.place, absl::StrCat("\"", text, "\": is not in its normal form"));
+         }
        }},
       {"host", "text", "as it came", "The Host that the upstream gets; X-Forwarded-Host has the client's.",
        kTextSchema,
@@ -179,7 +194,17 @@ std::span<const Key<RequestChanges>> RewriteKeys() {
            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
                   c == '.' || c == '_' || c == ':' || c == '[' || c == ']';
          });
-         if (!is_host || NormaliseHost(out.host, normal).empty()) {
+         const size_t colon = out.host.rfind(':');
+         const bool has_port = colon != std::string::npos && out.host.find(']', colon) == std::string::npos;
+         const std::string_view name =
+             std::string_view(out.host).substr(0, has_port ? colon : std::string::npos);
+         uint64_t port = 1;
+         std::string ignored;
+         if (has_port && (!ParseCount(Absl(out.host).substr(colon + 1), &port, &ignored) || port > 65535))
+           port = 0;
+         const bool brackets =
+             name.starts_with('[') ? name.ends_with(']') : name.find_first_of("[]:") == name.npos;
+         if (!is_host || port == 0 || !brackets || NormaliseHost(out.host, normal).empty()) {
            reader.Error(value.place, absl::StrCat("\"", out.host, "\": expected HOST or HOST:PORT"));
          }
        }},

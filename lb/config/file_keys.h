@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -107,6 +108,7 @@ class Reader {
   struct NetworkDraft {
     std::vector<std::string> texts;
     std::vector<Network> networks;
+    Place place;
   };
   // A route as it is read: what its match said where, for what the table says of it.
   struct RouteDraft {
@@ -114,7 +116,6 @@ class Reader {
     RouteMatch match;
     std::vector<Place> places[9];  // by RoutePart
     uint32_t actions = 0;
-    bool said_timeouts[16] = {};
     const ConfigNode* timeouts = nullptr;
     const ConfigNode* retries = nullptr;
     NetworkDraft allow;
@@ -134,6 +135,7 @@ class Reader {
   void ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& changes);
 
   Settings& settings() { return settings_; }
+  void set_in_response(bool in_response) { in_response_ = in_response; }
 
  private:
   template <class T>
@@ -144,7 +146,8 @@ class Reader {
   SaidKeys& said_;
   std::string key_;
   FileSections sections_;
-  std::vector<const ConfigNode*> upstream_nodes_;
+  std::map<std::string, uint32_t, std::less<>> upstream_indices_;
+  bool in_response_ = false;  // headers that are read are a response's
 };
 
 const char* KindName(const ConfigNode& node);

@@ -220,12 +220,22 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
           Within(node.key_text[i], [&] { read(node.key_text[i], node.key_place[i], node.items[i]); });
         }
       };
-  each("paths", [&](const ConfigNode& node) { Map(node, PathKeys(), settings_); });
+  each("paths", [&](const ConfigNode& node) {
+    for (size_t i = 0; i < node.key_text.size(); ++i) {
+      const auto first = said_.find("paths." + node.key_text[i]);
+      if (first == said_.end()) continue;
+      Error(node.key_place[i],
+            absl::StrCat(node.key_text[i], ": given twice; first at ", problems_.Where(first->second)));
+    }
+    Map(node, PathKeys(), settings_);
+  });
   each("upstreams", [&](const ConfigNode& node) {
     named(node, [&](const std::string& name, const Place& place, const ConfigNode& value) {
-      for (const FileUpstream& other : sections_.upstreams) {
-        if (other.settings.name != name) continue;
-        return Error(place, absl::StrCat("given twice; first at ", problems_.Where(other.place)));
+      const auto [first, is_new] =
+          upstream_indices_.emplace(name, static_cast<uint32_t>(sections_.upstreams.size()));
+      if (!is_new) {
+        const Place& other = sections_.upstreams[first->second].place;
+        return Error(place, absl::StrCat("given twice; first at ", problems_.Where(other)));
       }
       FileUpstream& upstream = sections_.upstreams.emplace_back();
       upstream.settings = settings_.upstream_defaults;
@@ -248,13 +258,14 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
     });
   });
   std::vector<bool> routes_used(sections_.routes.size());
+  size_t listeners = 0;  // of all files
   each("listeners", [&](const ConfigNode& node) {
     if (!node.is_list()) {
       return Error(node.place,
                    absl::StrCat("expected a list (- address: 0.0.0.0:8080), found ", KindName(node)));
     }
     for (size_t i = 0; i < node.items.size(); ++i) {
-      Within(absl::StrCat("[", i, "]"), [&] {
+      Within(absl::StrCat("[", listeners++, "]"), [&] {
         ListenerDraft draft;
         const ConfigNode& item = node.items[i];
         if (!Map(item, ListenerKeys(), draft)) return;
@@ -299,6 +310,9 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
           settings.direct.retries = upstream.retries;
         }
         settings.access = Access(std::move(draft.allow), std::move(draft.deny));
+        if (settings.protocol == Protocol::kTcp && !draft.trusted.texts.empty()) {
+          Error(draft.trusted.place, "trusted_proxies: a tcp connection says nothing of another client");
+        }
         settings.trusted = Access(std::move(draft.trusted), {});
         listener.settings = std::move(settings);
       });

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "lb/config/file_keys.h"
+#include "lb/http/chars.h"
 
 namespace weir::lb::file {
 namespace {
@@ -106,6 +107,7 @@ void Reader::ReadConditions(const ConfigNode& node, std::vector<ValueCondition>&
     return Error(node.place, absl::StrCat("expected names and values, such as {X-Canary: \"1\"}, found ",
                                           KindName(node)));
   }
+  if (node.items.empty()) Error(node.place, "nothing is asked for: leave the key out, or name something");
   for (size_t i = 0; i < node.items.size(); ++i) {
     const ConfigNode& value = node.items[i];
     Within(node.key_text[i], [&] {
@@ -187,7 +189,10 @@ std::span<const Key<RouteDraft>> RouteKeys() {
        "variables.",
        Reference("headers"),
        [](Reader& reader, const ConfigNode& value, T& out) {
-         if (!reader.Map(value, HeaderKeys(), out.settings.response)) return;
+         reader.set_in_response(true);
+         const bool is_map = reader.Map(value, HeaderKeys(), out.settings.response);
+         reader.set_in_response(false);
+         if (!is_map) return;
          for (const HeaderChanges::Line& line : out.settings.response.added) {
            if (line.value.HasVariables()) {
              reader.Error(value.place,
@@ -210,15 +215,13 @@ std::span<const Key<RouteDraft>> RouteKeys() {
 }
 
 uint32_t Reader::FindUpstream(const ConfigNode& name) {
-  std::vector<std::string_view> names;
-  for (uint32_t i = 0; i < sections_.upstreams.size(); ++i) {
-    FileUpstream& upstream = sections_.upstreams[i];
-    if (name.is_scalar() && upstream.settings.name == name.text) {
-      upstream.used = true;
-      return i;
-    }
-    names.push_back(upstream.settings.name);
+  const auto found = name.is_scalar() ? upstream_indices_.find(name.text) : upstream_indices_.end();
+  if (found != upstream_indices_.end()) {
+    sections_.upstreams[found->second].used = true;
+    return found->second;
   }
+  std::vector<std::string_view> names;
+  for (const FileUpstream& upstream : sections_.upstreams) names.push_back(upstream.settings.name);
   const std::string_view nearest = Nearest(name.text, names);
   Error(name.place,
         absl::StrCat("\"", name.text, "\": expected the name of an upstream",
@@ -262,13 +265,33 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
     if (route.content_type.empty() && !route.body.empty()) route.content_type = "text/plain; charset=utf-8";
   }
   route.access = Access(std::move(draft.allow), std::move(draft.deny));
+  if (route.action != RouteSettings::Action::kUpstream) {
+    for (const char* ours : {"Content-Type", "Location"}) {
+      const auto same = [ours](const std::string& name) { return http::EqualsIgnoreCase(name, ours); };
+      const bool added = std::any_of(route.response.added.begin(), route.response.added.end(),
+                                     [&](const HeaderChanges::Line& line) { return same(line.name); });
+      if (added || std::any_of(route.response.dropped.begin(), route.response.dropped.end(), same)) {
+        Error(node.place, absl::StrCat(ours, " of this answer is said by redirect or respond"));
+      }
+    }
+  }
   if (draft.rewrites.line > 0 && route.action != RouteSettings::Action::kUpstream) {
     Error(draft.rewrites, "only a request that goes to an upstream can be changed");
   }
-  const std::vector<HeaderChanges::Line>& lines = route.request.headers.added;
-  route.captures = route.location.UsesCaptures() || route.request.path.UsesCaptures() ||
-                   std::any_of(lines.begin(), lines.end(),
-                               [](const HeaderChanges::Line& line) { return line.value.UsesCaptures(); });
+  bool groups = false;
+  bool remainder = false;
+  const auto look = [&](const Template& text) {
+    groups = groups || text.UsesGroups();
+    remainder = remainder || text.Uses(Variable::kRemainder);
+  };
+  look(route.location);
+  look(route.request.path);
+  for (const HeaderChanges::Line& line : route.request.headers.added) look(line.value);
+  route.captures = groups || remainder;
+  if (groups && draft.match.path_regexes.empty())
+    Error(node.place, "${0} to ${9} want a path_regex in match");
+  if (remainder && draft.match.path_prefixes.empty())
+    Error(node.place, "${remainder} wants a path_prefix in match");
   route.where = problems_.Where(node.place);
 }
 

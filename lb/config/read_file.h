@@ -6,7 +6,7 @@
 
 namespace weir::lb {
 
-// The file's text, or nothing with errno.
+// The file's text, or nothing with errno (EFBIG above 64 MiB).
 std::optional<std::string> ReadWholeFile(const std::string& path);
 
 }  // namespace weir::lb

@@ -52,10 +52,13 @@ class Resolver {
   void Error(const Said& said, const Parts&... parts) {
     problems_.Error(said.place, said.key, absl::StrCat(parts...));
   }
-  // Of a flag.
+  // Of a flag, or of the key of the file that says the same.
   template <class... Parts>
   void Error(const char* flag, const Parts&... parts) {
-    problems_.Error({}, flag, absl::StrCat(parts...));
+    const FlagRow* const row = FindFlag(flag + 2);
+    const auto at = row == nullptr ? said_->end() : said_->find(std::string(row->file_key));
+    const bool in_file = at != said_->end() && at->second.line > 0;
+    problems_.Error(in_file ? at->second : Place(), in_file ? at->first : flag, absl::StrCat(parts...));
   }
   const ListenerSettings* ListenerOn(const SocketAddress& address) const {
     const auto found = std::find_if(settings_.listeners.begin(), settings_.listeners.end(),
@@ -66,10 +69,12 @@ class Resolver {
   const Machine& machine_;
   const bool demo_;
   Problems& problems_;
+  const SaidKeys* said_ = nullptr;
   Settings settings_;
 };
 
 Settings Resolver::Resolve(std::span<const ConfigNode> documents, SaidKeys& said) {
+  said_ = &said;
   for (const FlagRow& row : FlagTable()) {
     if (row.apply != nullptr) row.apply(settings_);
   }
@@ -151,6 +156,9 @@ void Resolver::FromFile(std::span<const ConfigNode> documents, SaidKeys& said) {
   if (!absl::GetFlag(FLAGS_listen).items.empty()) Error("--listen", "the file of --config has the listeners");
   if (!absl::GetFlag(FLAGS_backends).items.empty())
     Error("--backends", "the file of --config has the upstreams");
+  if (settings_.upstream_defaults.balance != UpstreamSettings().balance) {
+    Error("--balance", "the file of --config says it of each upstream");
+  }
   FileSections sections = ReadSections(documents, settings_, problems_, said);
   for (const FileListener& listener : sections.listeners) {
     // A listener whose address could not be read was told already.
@@ -189,6 +197,7 @@ void Resolver::AddAddress(UpstreamSettings& upstream, const SocketAddress& addre
   if (ListenerOn(address) != nullptr || (settings_.has_admin && settings_.admin == address)) {
     return Error(said, name, " is an address that Weir itself listens on");
   }
+  if (upstream.endpoints.size() > Balancer::kMaxEndpoints) return;  // too many already
   const bool twice = std::any_of(upstream.endpoints.begin(), upstream.endpoints.end(),
                                  [&](const EndpointSettings& other) { return other.address == address; });
   if (twice) {

@@ -123,6 +123,12 @@ FieldId FieldIdOf(std::string_view name) {
   return IsKeyword(name, entry.name) ? entry.id : FieldId::kUnknown;
 }
 
+bool IsTwin(std::string_view a, std::string_view b) {
+  const auto read = [](char c) { return IsAlnum(c) ? ToLower(c) : '_'; };
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(), [&](char x, char y) { return read(x) == read(y); });
+}
+
 FieldId TwinOf(std::string_view name) {
   if (name.size() > kLongestName) return FieldId::kUnknown;
   char plain[kLongestName];

@@ -98,6 +98,9 @@ struct Field {
 };
 static_assert(sizeof(Field) == 24);
 
+// Whether both read the same where every character but letters and digits reads as '_'.
+bool IsTwin(std::string_view a, std::string_view b);
+
 inline void DropAll(std::span<Field> fields, FieldId id) {
   for (Field& field : fields) {
     if (field.id == id) field.flags |= Field::kDrop;

@@ -26,7 +26,8 @@ class FieldList {
   bool Has(FieldId id) const { return (seen_ & Bit(id)) != 0; }  // also if dropped
   const Field* Find(FieldId id) const;                           // the first, or null; also if dropped
   const Limits& limits() const { return limits_; }
-  // Fields of this name, whatever their letters' case, are not forwarded.
+  // Fields of this name are not forwarded: whatever their letters' case, nor those that a CGI-like origin
+  // would take for it (X_Name for X-Name).
   void Drop(std::string_view name);
 
  protected:
@@ -55,7 +56,8 @@ class FieldList {
 
 inline void FieldList::Drop(std::string_view name) {
   for (Field& field : mutable_fields()) {
-    if (EqualsIgnoreCase(field.name(), name)) field.flags |= Field::kDrop;
+    const bool twin = (field.flags & Field::kOddName) != 0 && IsTwin(field.name(), name);
+    if (twin || EqualsIgnoreCase(field.name(), name)) field.flags |= Field::kDrop;
   }
 }
 

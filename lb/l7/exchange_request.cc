@@ -67,6 +67,16 @@ void Exchange::OnHead(Slice rest) {
   proxy_.counters().requests_active.Add();
   keep_ = request_.keep_alive && !proxy_.draining();
   request_body_ = http::BodyReader(request_.body);
+  http::RequestContext context;
+  const ListenerSettings& listener = proxy_.ListenerOf(client_);
+  if (listener.trusted.list != nullptr) {
+    address_ = FindClient(*listener.trusted.list, client_.peer, head, proxy_.route_scratch(), context);
+  }
+  if (!listener.access.Allows(address_)) {
+    keep_ = false;
+    Deny();
+    return;
+  }
   if (head.MustAnswerHere()) {
     if (!rest.empty() && keep_ && request_.body.Empty()) client_.stream.PutBack(std::move(rest));
     AnswerHere();
@@ -96,7 +106,6 @@ void Exchange::OnHead(Slice rest) {
     }
   }
   phase_ = Phase::kConnect;  // the head is dealt with: an answer of our own no longer ends the connection
-  http::RequestContext context;
   const bool forward = Route(context);
   const bool serialized =
       (!forward && proxy_.log() == nullptr) || SerializeHead(context, rest, piece, request_body_.done());
@@ -110,11 +119,6 @@ void Exchange::OnHead(Slice rest) {
 // against, so that the origin cannot read them another way. False: it was answered here.
 bool Exchange::Route(http::RequestContext& context) {
   const ListenerSettings& listener = proxy_.ListenerOf(client_);
-  if (listener.trusted.list != nullptr) {
-    address_ = FindClient(*listener.trusted.list, client_.peer, proxy_.request_head(), proxy_.route_scratch(),
-                          context);
-  }
-  if (!listener.access.Allows(address_)) return Deny();
   if (listener.routes == ListenerSettings::kNone) {
     pool_ = &proxy_.upstreams().pool(route_->upstream);
     return true;
@@ -176,6 +180,11 @@ void Exchange::RespondByRoute(const TemplateValues& values) {
     return;
   }
   fixed.location = {chunk->data + most, route_->location.Write(values, chunk->data + most)};
+  if (fixed.location.starts_with("//")) {
+    BufferPool::Release(chunk);
+    Respond(400, "the redirect would lead elsewhere", "bad_request");
+    return;
+  }
   keep_ = keep_ && request_body_.done();
   AnswerWith(Slice(chunk, 0, static_cast<uint32_t>(http::SerializeFixed(fixed, LocalContext(), chunk->data))),
              fixed.status, "answered_here");
@@ -197,13 +206,15 @@ bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, c
   const size_t most = http::MaxSerializedBytes(head, context);
   const bool copy =
       piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;
+  // For a line in the log alone nothing is answered otherwise.
+  const bool only_for_log = phase_ == Phase::kRespond;
   if (most > BufferPool::kLargestChunk) {
-    Respond(431, "the request head is too large to forward", "bad_request");
+    if (!only_for_log) Respond(431, "the request head is too large to forward", "bad_request");
     return false;
   }
   Buffer* chunk = TakeChunk(copy ? most + piece.size + kMaxFramingBytes : most);
   if (chunk == nullptr) {
-    Respond(503, "out of memory", "out_of_memory");
+    if (!only_for_log) Respond(503, "out of memory", "out_of_memory");
     return false;
   }
   size_t bytes = http::SerializeRequest(head, context, chunk->data);
@@ -376,6 +387,7 @@ void Exchange::StepUploadTrailers() {
     return;
   }
   if (!result.done()) return;
+  route_->request.headers.Drop(trailers);
   in.RemovePrefix(from_client_.ConsumedOfLast(result.consumed));
   const size_t most = http::MaxSerializedBytes(trailers);
   Buffer* chunk = most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;

@@ -112,7 +112,8 @@ void Exchange::BadResponse(const char* end) {
 }
 
 void Exchange::OnInterim(Slice rest) {
-  const http::ResponseHead& head = proxy_.response_head();
+  http::ResponseHead& head = proxy_.response_head();
+  route_->response.Drop(head);
   if (++interims_ > kMaxInterims) {
     BadResponse("upstream_bad_response");
     return;
@@ -140,7 +141,8 @@ void Exchange::OnInterim(Slice rest) {
 }
 
 void Exchange::OnSwitch(Slice rest) {
-  const http::ResponseHead& head = proxy_.response_head();
+  http::ResponseHead& head = proxy_.response_head();
+  route_->response.Drop(head);
   // The whole request must be on its way; that the kernel has taken it may be told only after this answer.
   if (!request_body_.done() || upload_failed_) {
     BadResponse("upstream_bad_response");
@@ -153,7 +155,7 @@ void Exchange::OnSwitch(Slice rest) {
                                       .client_minor = request_.minor,
                                       .date = proxy_.date(),
                                       .via_name = proxy_.via_name(),
-                                      .extra_fields = {}};
+                                      .extra_fields = route_->response_fields};
   const size_t most = http::MaxSerializedBytes(head, context);
   Buffer* chunk = most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;
   if (chunk == nullptr) {
@@ -202,7 +204,7 @@ void Exchange::OnFinal(Slice rest) {
   const http::BodyFraming framing = http::DownstreamFraming(response_, request_);
   down_framing_ = framing.kind;
   keep_ = keep_ && framing.kind != http::Framing::kUntilClose && !proxy_.draining() && KeepAfterEarlyAnswer();
-  if (!route_->response.empty()) route_->response.Drop(head);
+  route_->response.Drop(head);
   const http::ResponseContext context{.body = framing,
                                       .client_minor = request_.minor,
                                       .keep_alive = keep_,
@@ -281,6 +283,7 @@ void Exchange::StepDownloadTrailers() {
   proxy_.counters().upstream_bytes_received.Add(consumed);
   in.RemovePrefix(consumed);
   progress_ = true;
+  route_->response.Drop(trailers);
   if (down_framing_ == http::Framing::kChunked) {
     const size_t most = http::MaxSerializedBytes(trailers);
     Buffer* chunk = request_.te_trailers && most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;

@@ -2,8 +2,8 @@
 
 namespace weir::lb {
 
-AccessList::AccessList(std::span<const Network> allow, std::span<const Network> deny)
-    : named_(!allow.empty()) {
+AccessList::AccessList(bool named, std::span<const Network> allow, std::span<const Network> deny)
+    : named_(named) {
   std::vector<NetworkSet::Entry> entries;  // of the same network the first counts
   entries.reserve(allow.size() + deny.size());
   for (const Network& network : deny) entries.push_back({network, kDeny});

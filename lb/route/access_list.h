@@ -16,7 +16,8 @@ class AccessList {
  public:
   AccessList() = default;  // everybody
   // REQUIRES: what NetworkSet::Build does. A network in both is denied.
-  AccessList(std::span<const Network> allow, std::span<const Network> deny);
+  // `named`: somebody is allowed by name, even if `allow` turned out empty: then nobody else may come.
+  AccessList(bool named, std::span<const Network> allow, std::span<const Network> deny);
 
   bool Allows(const SocketAddress& address) const {
     const uint32_t found = networks_.Find(address);

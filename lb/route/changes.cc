@@ -42,16 +42,14 @@ const char* ChangeRequest(const RequestChanges& changes, const PathOptions& path
   return nullptr;
 }
 
-const char* WhyNotChangeable(std::string_view name) {
-  if (name.size() > 256 || !http::IsToken(name)) {
-    return "expected a header's name";
-  }
+const char* WhyNotChangeable(std::string_view name, bool in_response) {
+  if (name.size() > 256 || !http::IsToken(name)) return "expected a header's name";
   const http::FieldId id = http::FieldIdOf(name);
-  if ((http::TraitsOf(id) & (http::kHopByHop | http::kOursInRequest)) != 0 ||
-      id == http::FieldId::kContentLength || id == http::FieldId::kHost || id == http::FieldId::kVia) {
-    return "Weir writes this header itself";
-  }
-  return nullptr;
+  const uint8_t ours = http::kHopByHop | (in_response ? http::kOursInResponse : http::kOursInRequest);
+  const bool more = id == http::FieldId::kContentLength || id == http::FieldId::kVia ||
+                    (in_response ? id == http::FieldId::kDate
+                                 : id == http::FieldId::kHost || id == http::FieldId::kMaxForwards);
+  return (http::TraitsOf(id) & ours) != 0 || more ? "Weir writes this header itself" : nullptr;
 }
 
 }  // namespace weir::lb

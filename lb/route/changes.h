@@ -46,7 +46,7 @@ const char* ChangeRequest(const RequestChanges& changes, const PathOptions& path
                           const TemplateValues& values, http::RequestHead& head, RouteScratch& scratch,
                           http::RequestContext& context);
 
-// Whether a route may set, append or remove a field of this name, or why not.
-const char* WhyNotChangeable(std::string_view name);
+// Null if a route may set, append or remove a field of this name, or why not.
+const char* WhyNotChangeable(std::string_view name, bool in_response);
 
 }  // namespace weir::lb

@@ -32,16 +32,26 @@ bool TakePlain(std::string_view* encoded, std::string_view plain) {
 
 bool QueryReader::Next() {
   while (!rest_.empty() && count_ < kMaxQueryParameters) {
-    ++count_;
     const size_t end = std::min(rest_.find('&'), rest_.size());
     const std::string_view text = rest_.substr(0, end);
     rest_.remove_prefix(std::min(end + 1, rest_.size()));
     if (text.empty()) continue;
+    ++count_;
     const size_t equals = std::min(text.find('='), text.size());
     parameter_ = {text.substr(0, equals), text.substr(std::min(equals + 1, text.size()))};
     return true;
   }
   return false;
+}
+
+size_t CountParameters(std::string_view query) {
+  size_t count = 0;
+  char before = '&';
+  for (const char c : query) {
+    if (c != '&' && before == '&') ++count;
+    before = c;
+  }
+  return count;
 }
 
 bool DecodedEquals(std::string_view encoded, std::string_view plain) {

@@ -4,6 +4,7 @@
 // is allocated: what is decoded is compared while it is.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -31,6 +32,9 @@ class QueryReader {
   uint32_t count_ = 0;
   QueryParameter parameter_;
 };
+
+// How many there are, whatever the bound.
+size_t CountParameters(std::string_view query);
 
 // Is, or begins, the decoded form of `encoded` what `plain` is?
 bool DecodedEquals(std::string_view encoded, std::string_view plain);

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "lb/route/query.h"
+
 namespace weir::lb {
 namespace {
 
@@ -27,11 +29,23 @@ RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::
   routed.target = NormaliseTarget(head.target, options, scratch.target.get());
   if (!routed.target.ok()) return routed;
   const std::string_view authority = head.authority.empty() ? default_authority : head.authority;
-  head.target = routed.target.text;
-  head.target_lacks_slash = false;
   RouteRequest& asked = routed.asked;
   asked.host = NormaliseHost(authority, scratch.host);
-  if (!asked.host.empty()) head.authority = WithPortOf(authority, asked.host, scratch);
+  const bool ambiguous = asked.host.starts_with('.') || asked.host.ends_with('.') ||
+                         asked.host.find("..") != std::string_view::npos ||
+                         asked.host.find('%') != std::string_view::npos;
+  // Some origins take these for a host that rules name.
+  if (ambiguous || (asked.host.empty() && !authority.empty())) {
+    routed.target = {.text = {}, .path_bytes = 0, .error = "ambiguous host"};
+    return routed;
+  }
+  if (table.looks_at_query() && CountParameters(routed.target.query()) > kMaxQueryParameters) {
+    routed.target = {.text = {}, .path_bytes = 0, .error = "too many query parameters"};
+    return routed;
+  }
+  head.target = routed.target.text;
+  head.target_lacks_slash = false;
+  if (!head.authority.empty()) head.authority = WithPortOf(authority, asked.host, scratch);
   asked.path = routed.target.path();
   asked.query = routed.target.query();
   asked.method = head.method;

@@ -100,6 +100,8 @@ class RouteTable {
   // The same walk, which also appends the candidates in the order in which they were looked at. The last one
   // is what was met, if anything was.
   RouteHit Explain(const RouteRequest& request, std::vector<RouteStep>& steps) const;
+  // Some rule asks for query parameters.
+  bool looks_at_query() const { return looks_at_query_; }
   // REQUIRES: `hit` is what Match gave for `path`. With a regex it costs another match, which may allocate.
   RouteCaptures Capture(const RouteHit& hit, std::string_view path) const;
 
@@ -127,6 +129,7 @@ class RouteTable {
   const HostBlock* FindHost(std::string_view name, uint64_t hash, bool wildcard) const;
 
   uint64_t seed_ = 0;
+  bool looks_at_query_ = false;
   uint32_t wildcard_labels_ = 0;  // bit n: there are wildcards with n labels
   uint32_t most_points_ = 0;      // of the paths of any host
   uint32_t longest_path_ = 0;     // in bytes

@@ -88,6 +88,7 @@ class RouteTableBuilder {
   void AddRule(uint32_t rule) {
     const RouteMatch& match = rules_[rule];
     AddConditions(rule);
+    if (!match.query.empty()) table_->looks_at_query_ = true;
     const std::vector<HostDraft*> hosts = HostsOf(rule);
     const std::vector<PathKey> paths = PathsOf(rule);
     keys_ += uint64_t{hosts.size()} * paths.size();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 namespace weir::lb {
 namespace {
@@ -68,9 +69,43 @@ bool Template::HasVariables() const {
                      [](const Piece& piece) { return piece.variable != Variable::kNone; });
 }
 
-bool Template::UsesCaptures() const {
+bool Template::UsesGroups() const {
   return std::any_of(pieces_.begin(), pieces_.end(),
-                     [](const Piece& piece) { return piece.variable >= Variable::kRemainder; });
+                     [](const Piece& piece) { return piece.variable >= Variable::kGroup0; });
+}
+
+bool Template::Uses(Variable variable) const {
+  return std::any_of(pieces_.begin(), pieces_.end(),
+                     [variable](const Piece& piece) { return piece.variable == variable; });
+}
+
+const char* Template::WhyNoRedirect() const {
+  constexpr const char* kExpected = "expected https://HOST/PATH, or /PATH";
+  if (text_.starts_with("//")) return kExpected;
+  const bool by_scheme = text_.starts_with("${scheme}://");
+  const bool absolute = by_scheme || text_.starts_with("http://") || text_.starts_with("https://");
+  if (!absolute && !text_.starts_with('/') && !text_.starts_with("${path}") && !text_.starts_with("${uri}")) {
+    return kExpected;
+  }
+  if (!absolute) return nullptr;  // what is written is looked at, for "//"
+  size_t scheme = by_scheme ? 3 : text_.find("://") + 3;
+  for (const Piece& piece : std::span(pieces_).subspan(by_scheme ? 1 : 0)) {
+    const std::string_view literal =
+        std::string_view(piece.literal).substr(std::min(scheme, piece.literal.size()));
+    scheme = 0;
+    if (literal.find_first_of("/?#") != std::string_view::npos) return nullptr;
+    switch (piece.variable) {
+      case Variable::kHost:
+      case Variable::kNone:
+        break;
+      case Variable::kPath:
+      case Variable::kUri:
+        return nullptr;
+      default:
+        return "behind the host comes ${path}, ${uri} or a /, or others could make a host of their own";
+    }
+  }
+  return nullptr;
 }
 
 size_t Template::Bytes(const TemplateValues& values) const {

@@ -44,13 +44,14 @@ class Template {
 
   const std::string& text() const { return text_; }
   bool empty() const { return pieces_.empty(); }
-  // Before its first variable.
-  std::string_view beginning() const {
-    return pieces_.empty() ? std::string_view() : pieces_.front().literal;
-  }
+  // Null, or why it could send a client to somebody else's host: https://a${1} with .evil.example, /${1} with
+  // /evil.example.
+  const char* WhyNoRedirect() const;
   bool HasVariables() const;
   // Whether it asks for a path regex's groups, or for the remainder behind a prefix.
-  bool UsesCaptures() const;
+  bool UsesCaptures() const { return UsesGroups() || Uses(Variable::kRemainder); }
+  bool UsesGroups() const;
+  bool Uses(Variable variable) const;
   size_t Bytes(const TemplateValues& values) const;
   // Writes Bytes(values).
   size_t Write(const TemplateValues& values, char* out) const;

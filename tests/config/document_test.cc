@@ -99,6 +99,13 @@ TEST(Document, BoundsOnWhatAFileMayBecome) {
     bomb += "]\n";
   }
   EXPECT_THAT(OnlyError(bomb), HasSubstr("more than 1000000 values"));
+  std::string many = "a: [x";
+  for (int i = 0; i < 1'000'001; ++i) many += ",x";
+  EXPECT_THAT(OnlyError(many + "]"), HasSubstr("more than 1000000 values"));
+  many.clear();
+  for (int i = 0; i < 40; ++i) many += "&a" + std::to_string(i) + " [";
+  for (int i = 0; i < 100'000; ++i) many += "x,";
+  EXPECT_THAT(OnlyError("a: " + many + std::string(40, ']')), HasSubstr("more than 1000000 values"));
   EXPECT_THAT(OnlyError("a: " + std::string(100, '[') + std::string(100, ']')),
               HasSubstr("more than 64 levels"));
   EXPECT_FALSE(Parse("a: " + std::string(100'000, '[')).problems.ok());

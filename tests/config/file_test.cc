@@ -383,6 +383,11 @@ routes: {r: [{upstream: web, allow: [10.0.0.0/8, "::1"], deny: 10.1.0.0/16}]}
   EXPECT_TRUE(allows(route, "[::1]:1"));
   EXPECT_FALSE(allows(route, "10.1.0.1:1"));
   EXPECT_TRUE(allows(settings.listeners[0].direct.access, "10.1.0.1:1"));
+  // A list that was to be filled lets nobody in.
+  std::ofstream(list) << "# nothing\n";
+  EXPECT_THAT(Bad("listeners: [{address: 0.0.0.0:1, upstream: web, allow: \"file:" + list +
+                  "\"}]\nupstreams: {web: {endpoints: [10.0.0.1:80]}}\n"),
+              ElementsAre(HasSubstr("has no networks")));
   std::ofstream(list) << "10.0.0.1\n10.0.0.1/8\nx\n";
   const std::vector<std::string> said =
       Bad("listeners: [{address: 0.0.0.0:1, upstream: web, deny: [\"file:" + list +
@@ -395,6 +400,57 @@ routes: {r: [{upstream: web, allow: [10.0.0.0/8, "::1"], deny: 10.1.0.0/16}]}
   EXPECT_THAT(said[2], HasSubstr("listeners[0].deny: \"1.2.3.4/33\": expected"));
   EXPECT_THAT(said[3], HasSubstr(".networks:2:1: listeners[0].deny: \"10.0.0.1/8\": has bits set"));
   EXPECT_THAT(said[4], HasSubstr(".networks:3:1: listeners[0].deny: \"x\": expected"));
+}
+
+TEST_F(File, WhatCouldNotWork) {
+  const auto route = [&](const std::string& text) {
+    return Bad(
+        "listeners: [{address: 0.0.0.0:1, routes: r}]\nupstreams: {web: {endpoints: [10.0.0.1:80]}}\nroutes: "
+        "{r: "
+        "[" +
+        text + "]}\n");
+  };
+  for (const auto& [text, said] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"{match: {path_prefix: /go/}, redirect: {to: \"https://a.example${remainder}\"}}",
+            "behind the host comes"},
+           {"{match: {path_regex: \"/(.*)\"}, redirect: {to: \"https://${1}/\"}}", "behind the host comes"},
+           {"{redirect: {to: \"//a.example\"}}", "expected https://HOST/PATH"},
+           {"{redirect: {to: \"/${1}\"}}", "want a path_regex"},
+           {"{upstream: web, rewrite: {path: \"/v2${remainder}\"}}", "wants a path_prefix"},
+           {"{upstream: web, rewrite: {path: \"/v2${uri}\"}}", "the query stays by itself"},
+           {"{upstream: web, rewrite: {path: /a//b}}", "is not in its normal form"},
+           {"{upstream: web, rewrite: {host: \"a:b\"}}", "expected HOST or HOST:PORT"},
+           {"{upstream: web, rewrite: {host: \"[::1]x\"}}", "expected HOST or HOST:PORT"},
+           {"{upstream: web, rewrite: {host: \"a:70000\"}}", "expected HOST or HOST:PORT"},
+           {"{upstream: web, request_headers: {set: {X-A: a, x-a: b}}}", "set or removed already"},
+           {"{upstream: web, request_headers: {set: {Max-Forwards: \"1\"}}}", "writes this header itself"},
+           {"{upstream: web, response_headers: {set: {Date: x}}}", "writes this header itself"},
+           {"{respond: {body: x}, response_headers: {set: {Content-Type: x}}}",
+            "is said by redirect or respond"},
+           {"{upstream: web, match: {headers: {}}}", "nothing is asked for"},
+       }) {
+    EXPECT_THAT(route(text), ElementsAre(HasSubstr(said))) << text;
+  }
+  for (const char* text :
+       {"{redirect: {to: \"https://${host}${uri}\"}}", "{redirect: {to: \"https://${host}:8443${path}\"}}",
+        "{redirect: {to: \"${path}/\"}}", "{upstream: web, rewrite: {host: \"[::1]:80\"}}",
+        "{upstream: web, response_headers: {set: {X-Request-ID: x}}}"}) {
+    EXPECT_THAT(
+        Check(std::string("listeners: [{address: 0.0.0.0:1, routes: r}]\nupstreams: {web: {endpoints: "
+                          "[10.0.0.1:80]}}\nroutes: {r: [") +
+              text + "]}\n")
+            .err,
+        testing::AnyOf("", HasSubstr("nobody sends to this upstream")))
+        << text;
+  }
+  EXPECT_THAT(Bad(kSmallest + "shards: 8\ncpus: [0]\n"),
+              ElementsAre("f.yaml:6:9: shards: 8 are more than the 1 of --cpus"));
+  EXPECT_THAT(Bad(kSmallest, {"--balance=least_conn"}),
+              ElementsAre("weir: --balance: the file of --config says it of each upstream"));
+  EXPECT_THAT(
+      Bad("listeners: [{address: 0.0.0.0:1, upstream: web, protocol: tcp, trusted_proxies: 10.0.0.1}]\n"
+          "upstreams: {web: {endpoints: [10.0.0.1:80]}}\n"),
+      ElementsAre(HasSubstr("trusted_proxies: a tcp connection")));
 }
 
 TEST_F(File, WhatIsNoFileAtAll) {

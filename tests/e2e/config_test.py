@@ -90,6 +90,13 @@ class Sites(WeirTest):
                 self.assertEqual(self.ask("any.example", path).status, 400)
         self.assertEqual(self.api.requests, [])
 
+    def test_hosts_that_some_take_for_others(self):
+        for host in ("old.example..", ".old.example", "old..example", "%6fld.example"):
+            with self.subTest(host):
+                self.assertEqual(self.ask(host, "/").status, 400)
+        self.assertEqual(self.ask("x.example", "/canary?" + "&" * 5000 + "beta").status, 200)
+        self.assertEqual(self.ask("x.example", "/canary?" + "a&" * 300 + "beta").status, 400)
+
     def test_redirects(self):
         for path, status, location in (
             ("/a//b?c=d&e", 308, "https://static.example/a/b?c=d&e"),
@@ -138,6 +145,16 @@ class Sites(WeirTest):
         self.ask("app.example", "/app")
         self.assertEqual(self.api.requests[-1].target, "/v2")
         self.assertEqual(self.ask("down.example", "/").header("Retry-After"), "60")
+
+    def test_what_a_route_removes_comes_in_no_other_form(self):
+        client = self.client(self.front)
+        client.send(b"POST /app/x HTTP/1.1\r\nHost: app.example\r\nX_Client: forged\r\nX.Trail: kept\r\nTE: trailers\r\n"
+                    b"Transfer-Encoding: chunked\r\nTrailer: X-Client\r\n\r\n1\r\nx\r\n0\r\nX-Client: forged\r\nX-Good: yes\r\n\r\n")
+        self.assertEqual(client.response("POST").status, 200)
+        request = self.api.requests[-1]
+        self.assertEqual(request.all("X_Client"), [])
+        self.assertEqual(request.all("X.Trail"), ["kept"])
+        self.assertEqual([name for name, _ in request.trailers], ["X-Good"])
 
     def test_a_rewritten_path_stays_where_it_is(self):
         self.assertEqual(self.ask("app.example", "/files").body, b"api /static/s")
@@ -234,7 +251,7 @@ upstreams: {{web: {{endpoints: [{api}]}}}}
 routes:
   r:
     - upstream: web
-    - {{match: {{client: 203.0.113.0/24, path: /vip}}, redirect: {{to: "${{scheme}}://${{client}}/"}}}}
+    - {{match: {{client: 203.0.113.0/24, path: /vip}}, redirect: {{to: "${{scheme}}://${{host}}/${{client}}"}}}}
 """
         front = self.weir(None, config=config)
 
@@ -254,7 +271,7 @@ routes:
         self.assertEqual((got("X-Forwarded-Proto"), got("X-Forwarded-Host"), got("Host")),
                          ("https", "shop.example", "a.example"))
         response = ask("127.0.0.2", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", path="/vip")
-        self.assertEqual(response.header("Location"), "https://203.0.113.9/")
+        self.assertEqual(response.header("Location"), "https://a.example/203.0.113.9")
         self.assertEqual(ask("127.0.0.1", "X-Forwarded-For: 203.0.113.9", path="/vip").status, 200)
         self.assertEqual(ask("127.0.0.2", "X-Forwarded-For: 203.0.113.66").status, 403)
         self.assertEqual(ask("127.0.0.2", "X-Forwarded-For: 203.0.113.66, 8.8.8.8").status, 200)

@@ -19,7 +19,7 @@ Found Find(const std::string& peer, const std::string& fields) {
   EXPECT_TRUE(ParseNetwork("10.0.0.0/8", &networks[0], &error));
   EXPECT_TRUE(ParseNetwork("2001:db8::/32", &networks[1], &error));
   EXPECT_TRUE(ParseNetwork("192.0.2.1", &networks[2], &error));
-  const AccessList trusted(networks, {});
+  const AccessList trusted(true, networks, {});
   const std::string wire = "GET / HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n";
   const http::Limits limits;
   http::RequestHead head(limits);
