@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 
+import guard
 import proxies
 
 SHIM = pathlib.Path(__file__).with_name("uring_shim.c")
@@ -121,7 +122,8 @@ class Counters:
 
     def __init__(self, pids, event=EVENT):
         self.process = subprocess.Popen([proxies.find("perf"), "stat", "-x,", "-e", event, "-p", ",".join(map(str, pids))],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                        env=guard.environment("perf"))
 
     def end(self):
         """None: it could not count."""

@@ -4,11 +4,13 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import threading
 import time
 
+import guard
 import machine
 import proxies
 
@@ -59,7 +61,10 @@ class Bench:
         config = os.path.join(self.dir, "origin.conf")
         with open(config, "w", encoding="ascii") as file:
             file.write(NGINX_ORIGIN.format(user=proxies.nginx_user(), dir=self.dir, files=20_000, listens=listens))
-        self.nginx = subprocess.Popen([*self._pinned(), proxies.find("nginx"), "-c", config], start_new_session=True)
+        self.nginx = subprocess.Popen([*self._pinned(), proxies.find("nginx"), "-c", config], start_new_session=True,
+                                      env=guard.environment("origin"))
+        guard.tell("session", self.nginx.pid)
+        proxies.leaders.add(self.nginx.pid)
         time.sleep(0.5)
 
     def stop_origin(self):
@@ -68,8 +73,10 @@ class Bench:
             try:
                 self.nginx.wait(10)
             except subprocess.TimeoutExpired:
-                self.nginx.kill()
+                guard.send(guard.members(self.nginx.pid), signal.SIGKILL)
                 self.nginx.wait()
+            proxies.leaders.discard(self.nginx.pid)
+            guard.tell("done", self.nginx.pid)
             self.nginx = None
 
     def _pinned(self, cpu=None):
@@ -185,7 +192,8 @@ class Bench:
         before = machine.Sample(pids)
         command = [*self._pinned(), proxies.find("wrk"), "-t1", f"-c{scenario.connections}", f"-d{max(round(seconds), 1)}s",
                    "--latency", *extra, f"http://{target}/b/{scenario.ask}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 60,
+                              env=guard.environment("generator"))
         after = machine.Sample(pids)
         out = done.stdout
         found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)\b", out)
@@ -236,7 +244,8 @@ class Light:
 
     def __init__(self, command):
         self.errors = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+                                        env=guard.environment("generator"))
 
     def _line(self, wait_s):
         timer = threading.Timer(wait_s, self.process.kill)

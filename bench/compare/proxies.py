@@ -11,6 +11,9 @@ import socket
 import subprocess
 import time
 
+import guard
+from guard import ended, members
+
 MODULES = "/usr/lib/nginx/modules/ngx_stream_module.so"
 STOP_S = 10
 
@@ -126,27 +129,7 @@ def tasks(pid):
     return found
 
 
-def _stat(pid):
-    """State, parent, group, session and so on; None: it is gone."""
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace").rsplit(")", 1)[1].split()
-    except OSError:
-        return None
-
-
-def ended(pid):
-    fields = _stat(pid)
-    return fields is None or fields[0] in "ZX"
-
-
-def members(session):
-    """Process -> process group, of all in a session that have not ended, whoever their parents are by now."""
-    found = {}
-    for name in os.listdir("/proc"):
-        fields = _stat(name) if name.isdigit() else None
-        if fields is not None and fields[0] not in "ZX" and int(fields[3]) == session:
-            found[int(name)] = int(fields[2])
-    return found
+leaders = set()  # of the sessions of those that run
 
 
 class Contender:
@@ -164,6 +147,7 @@ class Contender:
         # Set before start to run it under valgrind.
         self.single = False  # one process and no other
         self.before, self.environment, self.start_s = [], None, 10
+        self.settle_s = 0.0  # it listens; does it stay?
 
     def modes(self):
         return ("http", "tcp")
@@ -178,7 +162,10 @@ class Contender:
         cpus = ",".join(str(cpu) for cpu in self.cpus)
         with open(self.dir / "output", "wb") as output:
             self.process = subprocess.Popen(["taskset", "-c", cpus, *self.before, *self.command()], stdin=subprocess.DEVNULL,
-                                            stdout=output, stderr=output, start_new_session=True, env=self.environment)
+                                            stdout=output, stderr=output, start_new_session=True,
+                                            env=guard.environment(self.dir.name, self.environment))
+        leaders.add(self.process.pid)
+        guard.tell("session", self.process.pid)
         # One listener tells of both. (A connection to a TCP listener goes on to an origin that may not be there yet.)
         self._wait_for(self.ports[self.modes()[0]])
 
@@ -187,12 +174,16 @@ class Contender:
         while time.monotonic() < end and self.alive():
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
-                return
             except OSError:
                 time.sleep(0.05)
-        said = (self.dir / "output").read_text(errors="replace").strip()[-800:]
+                continue
+            time.sleep(self.settle_s)
+            if self.alive():
+                return
+        said = (self.dir / "output").read_text(errors="replace").strip()[-800:] or "it says nothing"
+        how = "" if self.alive() else f" (it {self.end()})"
         self.stop()
-        raise RuntimeError(f"{self.name} does not listen on port {port}: {said or 'it says nothing'}")
+        raise RuntimeError(f"{self.name} does not listen on port {port}{how}: {said}")
 
     def pids(self):
         return tasks(self.process.pid)
@@ -201,23 +192,39 @@ class Contender:
         # Not by poll(): until `stop` has waited for it, nobody else gets its number, which is that of its session too.
         return self.process is not None and not ended(self.process.pid)
 
+    def end(self):
+        """How it ended, for people."""
+        # WNOWAIT: it keeps its number.
+        found = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+        return (f"ended with status {found.si_status}" if found.si_code == os.CLD_EXITED
+                else f"was ended by {signal.Signals(found.si_status).name}")
+
+    def _left(self):
+        """Process -> process group: its session, and daemons that went into one of their own and still carry its name."""
+        left = members(self.process.pid)
+        for pid in guard.marked(of=self.dir.name) | guard.strays(leaders):
+            left.setdefault(pid, None)
+        return left
+
     def stop(self):
-        """Ends its session, in which is only what it started. A shell may have ended before that, which keeps the port."""
+        """Ends what it started, and nobody else. A shell may have ended before that, which keeps the port."""
         if self.process is None:
             return
         leader = self.process.pid
         for sign in (signal.SIGTERM, signal.SIGKILL):
-            left = members(leader)
+            left = self._left()
             if leader in left.values():
                 self._signal(os.killpg, leader, sign)
             for pid, group in left.items():
                 if group != leader:
                     self._signal(os.kill, pid, sign)
             end = time.monotonic() + STOP_S
-            while (left := members(leader)) and time.monotonic() < end:
+            while (left := self._left()) and time.monotonic() < end:
                 time.sleep(0.02)
             if not left:
                 break
+        guard.tell("done", leader)
+        leaders.discard(leader)
         self.process.poll()
         self.process = None
 
@@ -288,6 +295,10 @@ class Custom(Contender):
         super().__init__(name, *args)
         self.template, self.mode = template, mode
         self.version = template
+        self.settle_s = 0.2
+
+    def end(self):
+        return f"{super().end()}; it must stay in the foreground"
 
     def modes(self):
         return (self.mode,)

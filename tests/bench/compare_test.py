@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from unittest import mock
@@ -45,6 +46,13 @@ def script(name, text):
     path.write_text(text)
     path.chmod(0o755)
     return path
+
+
+def read(path):
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError:
+        return b""
 
 
 def row(us, failed=0):
@@ -444,6 +452,50 @@ class Whole(unittest.TestCase):
         # Nobody it started is left behind.
         left = subprocess.run(["pgrep", "-f", slow], capture_output=True, text=True, check=False)
         self.assertEqual(left.stdout, "")
+
+    def test_a_proxy_that_goes_into_the_background(self):
+        """Is told so, and found: by its name in its environment, or as our orphan."""
+        weir = runfiles.path("lb/weir")
+        for how in ("setsid", "env -i setsid"):
+            with self.subTest(how):
+                odd = f"{9000 + os.getpid() % 997}ms"
+                done, _ = self.compare("--scenario=h1-small", "--proxies=weir", f"--custom=d={how} {weir} --shards=1 "
+                                       f"--drain_timeout={odd} --listen=http://{{listen}} --backends={{origins}} & sleep 0.1; exit 3",
+                                       code=1)
+                self.assertIn("ended with status 3; it must stay in the foreground", done.stderr)
+                left = subprocess.run(["pgrep", "-f", f"drain_timeout={odd}"], capture_output=True, text=True, check=False)
+                self.assertEqual(left.stdout, "")
+
+    def test_ends_of_all_kinds_leave_nothing(self):
+        """An impatient user's, and those that nobody can prepare for."""
+        weir = runfiles.path("lb/weir")
+        for signals in ((signal.SIGINT,) * 3, (signal.SIGQUIT,), (signal.SIGTERM, signal.SIGHUP), (signal.SIGKILL,)):
+            with self.subTest(signals):
+                scratch = pathlib.Path(tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR")))
+                process = subprocess.Popen(
+                    [COMPARE, f"--weir={weir}", f"--load={runfiles.path('bench/load/weir-load')}", "--seconds=60",
+                     "--scenario=h1-small", "--proxies=weir,haproxy,nginx"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    env={**os.environ, "TMPDIR": str(scratch)}, start_new_session=True)
+
+                def carrying():
+                    return [name for name in os.listdir("/proc") if name.isdigit()
+                            and str(scratch).encode() in read(f"/proc/{name}/environ") + read(f"/proc/{name}/cmdline")]
+
+                def wait(condition):
+                    deadline = time.monotonic() + 60
+                    while not condition() and time.monotonic() < deadline:
+                        time.sleep(0.02)
+                    return condition()
+
+                self.assertTrue(wait(lambda: any(b"WEIR_COMPARE=" in read(f"/proc/{name}/environ") and
+                                             b"--target=" in read(f"/proc/{name}/cmdline") for name in carrying())))
+                for number in signals:
+                    process.send_signal(number)
+                    time.sleep(0.05)
+                code = process.wait(60)
+                # (A late one may meet the interpreter when all is done.)
+                self.assertIn(code, [-number for number in signals] + [128 + signals[0]])
+                self.assertTrue(wait(lambda: not carrying() and not list(scratch.iterdir())), (carrying(), list(scratch.iterdir())))
 
     def test_half_a_run_is_reported(self):
         """The second start fails."""
