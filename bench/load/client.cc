@@ -272,6 +272,7 @@ void LoadClient::StepOpen(Connection& connection) {
     in.RemovePrefix(taken);
     connection.left -= taken;
     if (!in.empty()) {  // what nobody asked for
+      Wrong("bytes behind an answer");
       Fail(connection, results_.broken);
       return;
     }
@@ -287,6 +288,8 @@ void LoadClient::StepOpen(Connection& connection) {
     ++results_.closed_idle;
     Close(connection);
   } else {
+    Wrong(connection.state == State::kHead ? "ended before its head was there"
+                                           : "ended before its body was there");
     Fail(connection, results_.broken);
   }
 }
@@ -312,10 +315,14 @@ bool LoadClient::TakeHead(Connection& connection, Slice& in) {
   connection.head.clear();
   in.RemovePrefix(static_cast<uint32_t>(used));
   if (answer.status != 200) {
+    Wrong("status " + std::to_string(answer.status));
     Fail(connection, results_.status_errors);
     return false;
   }
   if (answer.length != connection.ask->answer_bytes) {
+    Wrong(answer.length == UINT64_MAX ? "no Content-Length"
+                                      : "Content-Length " + std::to_string(answer.length) + " instead of " +
+                                            std::to_string(connection.ask->answer_bytes));
     Fail(connection, results_.broken);
     return false;
   }
@@ -380,6 +387,10 @@ void LoadClient::Send(Connection& connection, int64_t due_ns) {
   const Stream::Piece pieces[] = {std::string_view(connection.ask->request)};
   connection.stream->SendPieces(shard_, pieces, Slice(), Slice());
   connection.stream->ArmReceive(shard_, Op::kPollFirst);
+}
+
+void LoadClient::Wrong(std::string what) {
+  if (first_wrong_.empty()) first_wrong_ = std::move(what);
 }
 
 void LoadClient::Fail(Connection& connection, uint64_t& counter) {

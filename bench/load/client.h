@@ -78,6 +78,8 @@ class LoadClient {
   Results results() const;
   static uint64_t Failed(const Results& results);
   const Latency& latency() const { return *latency_; }
+  // What was wrong with the first answer that was not as asked for; empty: none was.
+  const std::string& first_wrong() const { return first_wrong_; }
 
  private:
   enum class State : uint8_t { kClosed, kConnecting, kIdle, kHead, kBody, kClosing };
@@ -113,6 +115,7 @@ class LoadClient {
   bool TakeHead(Connection& connection, Slice& in);
   void Answered(Connection& connection);
   void Fail(Connection& connection, uint64_t& counter);
+  void Wrong(std::string what);
   void SetState(Connection& connection, State state);
 
   Shard& shard_;
@@ -122,6 +125,7 @@ class LoadClient {
   std::deque<int64_t> due_;       // open loop: when what nobody has asked yet fell due
   Results results_;
   std::unique_ptr<Latency> latency_;
+  std::string first_wrong_;
   int64_t begin_ns_ = 0;
   uint64_t issued_ = 0;
   uint32_t settled_ = 0;

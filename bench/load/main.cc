@@ -142,7 +142,7 @@ void Print(const LoadClient& client, double seconds, double cpu_seconds) {
       "{\"requests\": %llu, \"seconds\": %.6f, \"failed\": %llu, \"failed_before\": %llu, \"connects\": "
       "%llu, \"bytes\": %llu, "
       "\"errors\": {\"connect\": %llu, \"status\": %llu, \"broken\": %llu, \"timeout\": %llu}, "
-      "\"closed_idle\": %llu, "
+      "\"first_wrong\": \"%s\", \"closed_idle\": %llu, "
       "\"unanswered\": %llu, \"generator_cpu_seconds\": %.6f, "
       "\"latency_us\": {\"mean\": %.1f, \"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, \"p99.9\": %.1f, "
       "\"p99.99\": %.1f, "
@@ -152,8 +152,9 @@ void Print(const LoadClient& client, double seconds, double cpu_seconds) {
       static_cast<unsigned long long>(r.failed_before), static_cast<unsigned long long>(r.connects),
       static_cast<unsigned long long>(r.bytes), static_cast<unsigned long long>(r.connect_errors),
       static_cast<unsigned long long>(r.status_errors), static_cast<unsigned long long>(r.broken),
-      static_cast<unsigned long long>(r.timeouts), static_cast<unsigned long long>(r.closed_idle),
-      static_cast<unsigned long long>(r.unanswered), cpu_seconds,
+      static_cast<unsigned long long>(r.timeouts), client.first_wrong().c_str(),
+      static_cast<unsigned long long>(r.closed_idle), static_cast<unsigned long long>(r.unanswered),
+      cpu_seconds,
       r.requests == 0 ? 0.0 : static_cast<double>(latency.sum()) * 1e-3 / static_cast<double>(r.requests),
       Quantile(latency, r.requests, 0.5), Quantile(latency, r.requests, 0.9),
       Quantile(latency, r.requests, 0.99), Quantile(latency, r.requests, 0.999),
@@ -207,7 +208,8 @@ class Program {
       const LoadClient::Results so_far = client.results();
       Die("not all connections were answered within --timeout_ms: " + std::to_string(so_far.connect_errors) +
           " connects failed, " + std::to_string(so_far.status_errors) + " answers were not 200, " +
-          std::to_string(so_far.broken) + " broke off");
+          std::to_string(so_far.broken) + " broke off or were not as asked for" +
+          (client.first_wrong().empty() ? "" : "; the first: " + client.first_wrong()));
     }
     if (absl::GetFlag(FLAGS_warm_seconds) > 0) Load(client, absl::GetFlag(FLAGS_warm_seconds));
     const bool sync = absl::GetFlag(FLAGS_sync);
