@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -25,6 +26,8 @@ http {{
 }}
 """
 WARM_S = 0.3
+LEAST_US = 0.1  # of CPU for a request: no proxy comes near
+HEAD_VARIES = 0.1  # from one answer to the next
 
 
 class Failed(Exception):
@@ -111,7 +114,7 @@ class Bench:
         loads, count, counting, instructions = [], len(self.load_cpus), None, None
         with contextlib.ExitStack() as stack:
             for i, cpu in enumerate(self.load_cpus):
-                load = Light(self.light_command(target, scenario, seconds, origins[i::count], rate / count, cpu))
+                load = Light(self.light_command(target, scenario, seconds, origins[i::count], rate / count, cpu), self.timeout_s)
                 stack.callback(load.end)
                 loads.append(load)
             for load in loads:
@@ -121,11 +124,14 @@ class Bench:
                 counting = counters(pids)
                 stack.callback(counting.close)
             time.sleep(WARM_S)  # nothing of the connecting is left then, and perf counts
+            own = [load.process.pid for load in loads]
+            load_before = machine.Sample(own)
             before = machine.Sample(pids)
             for load in loads:
                 load.go()
             results = [load.result(seconds) for load in loads]
             after = machine.Sample(pids)
+            load_s = machine.Sample(own).process_s - load_before.process_s
             if counting is not None:
                 instructions = counting.end()
 
@@ -133,7 +139,8 @@ class Bench:
             return sum(result[key] for result in results for key in keys)
 
         figures = self._figures(total("requests"), total("seconds") / count, total("failed", "failed_before"),
-                                self._spent(before, after, contender), results[0])
+                                self._spent(before, after, contender, load_s), results[0])
+        figures["first_wrong"] = next((result["first_wrong"] for result in results if result.get("first_wrong")), "")
         figures["unanswered"] = total("unanswered")
         # A proxy that ends connections between requests does other work than was asked for.
         figures["reconnects"] = 0 if scenario.close or scenario.kind == "connect" else total("connects")
@@ -145,7 +152,7 @@ class Bench:
     @failing()
     def user_instructions(self, callgrind, contender, scenario, seconds):
         """Of a contender that runs under callgrind, per request."""
-        load = Light(self.light_command(contender.listen(scenario.mode), scenario, seconds, contender.origins))
+        load = Light(self.light_command(contender.listen(scenario.mode), scenario, seconds, contender.origins), self.timeout_s)
         try:
             load.ready()
             time.sleep(WARM_S)
@@ -159,15 +166,19 @@ class Bench:
             raise Failed(f"under callgrind: {result['requests']} requests answered, {result['failed']} failed")
         return total / result["requests"]
 
-    def _spent(self, before, after, contender):
+    def _spent(self, before, after, contender, load_s):
         if before.seen - after.seen:
             raise Failed("a process of it ended during the round, and what that had spent is not known")
-        return machine.Spent(before, after, [] if contender is None else contender.cpus, self.load_cpus)
+        spent = machine.Spent(before, after, [] if contender is None else contender.cpus, self.load_cpus, load_s)
+        spent.of_proxy = contender is not None
+        return spent
 
     def _figures(self, requests, seconds, failed, spent, result):
         if requests == 0:
-            raise Failed(f"no request was answered: {result.get('errors', '')}")
+            raise Failed(f"no request was answered: {result.get('first_wrong') or result.get('errors', '')}")
         process_us = spent.process_s / requests * 1e6
+        if spent.of_proxy and process_us < LEAST_US:
+            raise Failed("its CPU time could not be seen: does it stay in the foreground?")
         return {
             "requests": requests,
             "requests_per_s": requests / seconds,
@@ -183,29 +194,50 @@ class Bench:
             "load_cpu_busy": spent.load_busy,
             "steal": spent.steal,
             "foreign": spent.foreign,
+            "load_foreign": spent.load_foreign,
         }
 
     def _run_wrk(self, contender, scenario, seconds):
         target = self.origins[0] if contender is None else contender.listen(scenario.mode)
         extra = ["-H", "Connection: close"] if scenario.close else []
         pids = [] if contender is None else contender.pids()
+        origin = [] if self.nginx is None else proxies.tasks(self.nginx.pid)
+        origin_before, wrk_before = machine.Sample(origin), os.times()
         before = machine.Sample(pids)
         command = [*self._pinned(), proxies.find("wrk"), "-t1", f"-c{scenario.connections}", f"-d{max(round(seconds), 1)}s",
                    "--latency", *extra, f"http://{target}/b/{scenario.ask}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 60,
                               env=guard.environment("generator"))
         after = machine.Sample(pids)
+        wrk = os.times()  # it has ended: its time is our children's
+        load_s = (machine.Sample(origin).process_s - origin_before.process_s + wrk.children_user - wrk_before.children_user
+                  + wrk.children_system - wrk_before.children_system)
         out = done.stdout
-        found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)\b", out)
+        found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m), ([\d.]+)([KMGT]?)B read", out)
         if done.returncode != 0 or found is None:
             raise Failed(f"wrk ended with {done.returncode}: {(done.stderr + out).strip()[-300:] or 'it says nothing'}")
-        requests, took, unit = found.groups()
+        requests, took, unit, read, read_unit = found.groups()
         took = float(took) * {"ms": 1e-3, "s": 1, "m": 60}[unit]
         failed = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", out))
+        if failed == 0:
+            self._check_bytes(int(requests), float(read), 1024 ** " KMGT".index(read_unit or " "), target, scenario)
         latency = {}
         for percent, value, unit in re.findall(r"^\s+(\d+)% +([\d.]+)(us|ms|s)$", out, re.M):
             latency[f"p{percent}"] = float(value) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
-        return self._figures(int(requests), took, failed, self._spent(before, after, contender), {"latency_us": latency})
+        return self._figures(int(requests), took, failed, self._spent(before, after, contender, load_s), {"latency_us": latency})
+
+    @staticmethod
+    def _check_bytes(requests, read, unit, target, scenario):
+        """wrk looks at no length. One answer is checked here, and all that it read must be as many of these."""
+        head = answer_head(target, int(scenario.ask), scenario.close)
+        body = int(scenario.ask)
+        rounding = 0.005 * unit  # it says two digits behind the point
+        least = requests * (body + (1 - HEAD_VARIES) * head) - rounding
+        # Answers that were under way at the end.
+        most = (requests + scenario.connections) * (body + (1 + HEAD_VARIES) * head) + rounding
+        if not least <= read * unit <= most:
+            raise Failed(f"answers were not of {body} bytes: wrk read {read * unit:.0f} bytes in {requests} answers, whose heads "
+                         f"are of some {head}")
 
     @failing()
     def idle(self, contender, scenario, report):
@@ -218,7 +250,8 @@ class Bench:
                 report(f"{contender.name}: {connections} more connections")
                 # Nobody is answered before all have asked: all are active at once.
                 hold = f"{few},{scenario.connections - few}" if origins else ""
-                load = Light(self.light_command(target, scenario, 0, origins, connections=connections, hold=hold))
+                load = Light(self.light_command(target, scenario, 0, origins, connections=connections, hold=hold),
+                             self.timeout_s)
                 stack.callback(load.end)
                 load.ready()
                 figures.append(self._settled(contender))
@@ -239,10 +272,35 @@ class Bench:
         return least, machine.kernel_bytes()
 
 
+def answer_head(target, body, close):
+    """Asks once, as wrk does, and checks the answer: bytes of its head."""
+    host, port = target.rsplit(":", 1)
+    field = "Connection: close\r\n" if close else ""
+    answer = b""
+    with socket.create_connection((host, int(port)), 5) as connection:
+        connection.settimeout(5)
+        connection.sendall(f"GET /b/{body} HTTP/1.1\r\nHost: {target}\r\n{field}\r\n".encode())
+        with contextlib.suppress(TimeoutError):
+            while b"\r\n\r\n" not in answer or len(answer) < answer.index(b"\r\n\r\n") + 4 + body:
+                more = connection.recv(1 << 20)
+                if not more:
+                    break
+                answer += more
+    head, end, rest = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"^content-length: *(\d+)", head, re.I | re.M)
+    if not end or not re.match(rb"HTTP/1\.[01] 200\b", head):
+        raise Failed(f"an answer to /b/{body} begins with {head[:60]!r}")
+    if length is None or int(length[1]) != body or len(rest) != body:
+        raise Failed(f"an answer has {len(rest)} bytes and says {length[1].decode() if length else 'not how many'}: {body} were "
+                     "asked for")
+    return len(head) + len(end)
+
+
 class Light:
     """The light generator, in step with us: connected, loaded, ended."""
 
-    def __init__(self, command):
+    def __init__(self, command, timeout_s=30.0):
+        self.timeout_s = timeout_s
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
                                         env=guard.environment("generator"))
@@ -257,11 +315,13 @@ class Light:
         if not line:
             self.process.wait(10)
             self.errors.seek(0)
-            raise Failed(f"the generator ended: {self.errors.read().decode(errors='replace').strip() or 'it took too long'}")
+            said = self.errors.read().decode(errors="replace").strip() or "it took too long"
+            # Its flag is ours by another name.
+            raise Failed(f"the generator ended: {said.replace('--timeout_ms', f'--load-timeout={self.timeout_s:g}')}")
         return line
 
     def ready(self):
-        if self._line(60).strip() != "ready":
+        if self._line(self.timeout_s + 30).strip() != "ready":
             raise Failed("the generator does not say \"ready\"")
 
     def go(self):

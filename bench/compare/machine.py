@@ -42,7 +42,8 @@ class Sample:
 class Spent:
     """Between two samples."""
 
-    def __init__(self, before, after, proxy_cpus, load_cpus):
+    def __init__(self, before, after, proxy_cpus, load_cpus, load_s):
+        """`load_s`: CPU time of generator and origin."""
         self.process_s = after.process_s - before.process_s
         user, system = after.user_ticks - before.user_ticks, after.system_ticks - before.system_ticks
         self.user_share = user / (user + system) if user + system > 0 else 0.0
@@ -58,9 +59,15 @@ class Spent:
         everywhere = list(after.total_s)
         all_total = over(everywhere, "total_s")
         self.steal = over(everywhere, "steal_s") / all_total if all_total > 0 else 0.0
-        # On the proxy's CPUs, where nothing else should run (generator and origin are elsewhere).
-        apart = not set(load_cpus) & set(proxy_cpus)
-        self.foreign = max(self.cpu_s - self.process_s, 0) / total if total > 0 and apart else 0.0
+        # Work of others, where only the proxy should run, and where only generator and origin should. Where these share CPUs:
+        # on all of them.
+        if set(load_cpus) & set(proxy_cpus):
+            both = {*load_cpus, *proxy_cpus}
+            self.foreign = max(over(both, "busy_s") - self.process_s - load_s, 0) / max(over(both, "total_s"), TICK_S)
+            self.load_foreign = 0.0
+        else:
+            self.foreign = max(self.cpu_s - self.process_s, 0) / total if total > 0 else 0.0
+            self.load_foreign = max(over(load_cpus, "busy_s") - load_s, 0) / load_total if load_total > 0 else 0.0
 
 
 def private_bytes(pids):

@@ -18,14 +18,15 @@ def summarise(rounds):
     """Medians of a contender's rounds, with the spread of the figure that counts."""
     out = {}
     for key in ("us_per_request", "cpu_us_per_request", "user_us_per_request", "requests_per_s", "proxy_cpu_busy",
-                "load_cpu_busy", "steal", "foreign"):
-        values = [r[key] for r in rounds]
+                "load_cpu_busy", "steal", "foreign", "load_foreign"):
+        values = [r.get(key, 0.0) for r in rounds]
         out[key] = statistics.median(values)
         if key == "us_per_request":
             out["us_min"], out["us_max"] = min(values), max(values)
     out["requests"] = sum(r["requests"] for r in rounds)
     for key in ("failed", "unanswered", "reconnects"):
         out[key] = sum(r[key] for r in rounds)
+    out["first_wrong"] = next((r["first_wrong"] for r in rounds if r.get("first_wrong")), "")
     out["rounds"] = len(rounds)
     out["rate"] = rounds[0].get("rate", 0.0)  # 0: closed loop
     counts = [r["all_instructions"] for r in rounds if "all_instructions" in r]
@@ -42,24 +43,7 @@ def best_peer(results, key, peers):
     return min(values, key=values.get) if values else None
 
 
-def warnings_of(name, result):
-    said = []
-    if result["failed"]:
-        said.append(f"{result['failed']} FAILED")
-    if result["unanswered"]:
-        said.append(f"{result['unanswered']} not answered at the end")
-    if result["reconnects"]:
-        said.append(f"{result['reconnects']} RECONNECTS")
-    if result.get("lost_rounds"):
-        said.append(f"{result['lost_rounds']} ROUNDS LOST")
-    # (In the open loop the generator turns without rest.)
-    if result["load_cpu_busy"] > 0.97 and result["proxy_cpu_busy"] < 0.90 and name != "direct" and not result.get("rate"):
-        said.append("the generator is the bottleneck")
-    if result["steal"] > 0.01:
-        said.append(f"{result['steal']:.0%} stolen")
-    if result["foreign"] > 0.05:
-        said.append(f"{result['foreign']:.0%} other load")
-    return said
+warnings_of = verdicts.warnings_of
 
 
 def _spread(result):
@@ -163,16 +147,17 @@ def efficiency_table(results):
 
 
 def _figures(scenario):
-    """Of a report's scenario: (what, contender) -> (figure, least, most, that of the better peer; None where unknown)."""
+    """Of a report's scenario: (what, contender) -> (figure, least, most, that of the better peer, None where unknown; what
+    disturbed it)."""
     found = {}
 
-    def add(what, results, value, span=None):
+    def add(what, results, value, span=None):  # with what disturbed it
         values = {name: value(r) for name, r in results.items() if name != "direct"}
         values = {name: figure for name, figure in values.items() if figure is not None}
         peer = min((values[name] for name in PEERS if name in values), default=None)
         for name, figure in values.items():
             least, most = span(results[name]) if span else (None, None)
-            found[what, name] = (figure, least, most, peer)
+            found[what, name] = (figure, least, most, peer, warnings_of(name, results[name]))
 
     def cost_span(r):
         return (r["us_min"], r["us_max"]) if r["rounds"] > 1 else (None, None)
@@ -196,6 +181,24 @@ def _figures(scenario):
     return found
 
 
+def _apart(old, new, before, scenario):
+    """What makes figures of two runs of a scenario no comparison; empty: nothing."""
+    def light(report, one):
+        return one.get("generator", "light" if report["generator"].startswith("light") or one["kind"] != "load" else "wrk")
+
+    pairs = [("kind", before["kind"], scenario["kind"]), ("generator", light(old, before), light(new, scenario)),
+             ("connections", before.get("connections"), scenario.get("connections")),
+             ("question", before["about"], scenario["about"])]
+    return "; ".join(f"{what} {was} then, {now} now" for what, was, now in pairs if None not in (was, now) and was != now)
+
+
+def _only(old, new):
+    for text, here, there in (("then", old, new), ("now", new, old)):
+        names = [name for name in here["scenarios"] if name not in there["scenarios"]]
+        if names:
+            yield f"  only {text}: {', '.join(names)}"
+
+
 def change(old, new):
     """Lines that compare two reports, scenario by scenario."""
     lines = [f"against the run of {old['date']} ({old['machine']['cpu']}, {old['machine']['kernel']}):",
@@ -206,22 +209,33 @@ def change(old, new):
         head += 1
     for name, scenario in new["scenarios"].items():
         before = old["scenarios"].get(name)
-        if before is None or before["kind"] != scenario["kind"]:
+        if before is None:
             continue
+        apart = _apart(old, new, before, scenario)
+        if apart:
+            lines.append(f"  {name}: not compared: {apart}")
+            continue
+        lengths = ""
+        if "seconds" in old and old["seconds"] != new["seconds"]:
+            lengths = f"  rounds of {old['seconds']:g} s then, {new['seconds']:g} s now"
         then, now = _figures(before), _figures(scenario)
-        for key, (figure, least, most, peer) in now.items():
+        for key, (figure, least, most, peer, disturbed) in now.items():
             if key not in then or not then[key][0]:
                 continue
-            was, was_least, was_most, was_peer = then[key]
-            said = ""
+            was, was_least, was_most, was_peer, was_disturbed = then[key]
+            said = lengths
             if None not in (least, was_least) and least <= was_most and was_least <= most:
-                said = "  the spreads overlap"
+                said += "  the spreads overlap"
+            when = [text for text, marks in (("then", was_disturbed), ("now", disturbed)) if marks]
+            if when:
+                said += f"  disturbed {' and '.join(when)}"
             numbers = [f"{value:8.2f}" if value < 100 else f"{value:8.0f}" for value in (was, figure)]
             ratios = [f"{value / other:.2f}" if other else "" for value, other in ((was, was_peer), (figure, peer))]
             lines.append(f"  {(name + ' ' + key[0]).strip():22} {key[1]:10} {numbers[0]} {numbers[1]} {figure / was - 1:+8.1%} "
                          f"{ratios[0]:>11} {ratios[1]:>6}{said}")
     if len(lines) == head:
         lines.append("  the two have no scenario in common that can be compared")
+    lines += _only(old, new)
     return "\n".join(lines)
 
 
@@ -363,7 +377,8 @@ def figures(report):
     if pyplot is None:
         return {}
     made, rounds = {}, report["rounds"]
-    loads = {n: s for n, s in report["scenarios"].items() if s["kind"] in ("load", "connect") and s["best_peer"]}
+    measured = {n: s for n, s in report["scenarios"].items() if s["results"]}
+    loads = {n: s for n, s in measured.items() if s["kind"] in ("load", "connect") and s["best_peer"]}
     if loads:
         names = [n for n in report["contenders"] if n != "direct"]
 
@@ -389,7 +404,7 @@ def figures(report):
         made["instructions"] = _bars(pyplot, "User instructions per request (less is better)", "instructions", list(counted),
                                         [n for n in report["contenders"] if n != "direct"],
                                         lambda group, name: counted[group]["results"].get(name, {}).get("user_instructions"))
-    for name, scenario in report["scenarios"].items():
+    for name, scenario in measured.items():
         if scenario["kind"] == "latency":
             made[name] = _latency(pyplot, scenario, rounds)
         elif scenario["kind"] == "idle":
@@ -402,14 +417,25 @@ def figures(report):
 
 
 def plots(report):
-    """Name -> PNG."""
-    out = {}
-    for name, figure in figures(report).items():
+    """Name -> PNG; name -> why it failed."""
+    out, failed = {}, {}
+    try:
+        made = figures(report)
+    except Exception as error:  # a library's, whatever it be: the figures are there without it
+        return {}, {"of all": repr(error)}
+    for name, figure in made.items():
         data = io.BytesIO()
-        figure.savefig(data, format="png", dpi=110)
+        try:
+            figure.savefig(data, format="png", dpi=110)
+            out[name] = data.getvalue()
+        except Exception as error:  # as above
+            failed[name] = repr(error)
         _pyplot().close(figure)
-        out[name] = data.getvalue()
-    return out
+    return out, failed
+
+
+def binary_text(binary):
+    return f"{binary['version']}, {binary['path']}, SHA-256 {binary['sha256']}"
 
 
 PAGE = """<!doctype html>
@@ -445,8 +471,11 @@ def page(report, images):
     if report.get("change"):
         body.append(f"<pre>{html.escape(report['change'])}</pre>")
     notes = "".join(f"<p class=note>{html.escape(note)}</p>" for note in report["notes"])
+    notes += "".join(f"<p class=note>{html.escape(name)}: {html.escape(why)}</p>" for name, why in report.get("skipped", {}).items())
     m = report["machine"]
-    versions = ", ".join(f"{html.escape(n)} {html.escape(v)}" for n, v in report["contenders"].items() if v)
+    binaries = report.get("binaries", {})
+    versions = "<br>".join(f"{html.escape(n)}: {html.escape(binary_text(binaries[n]) if n in binaries else v)}"
+                           for n, v in report["contenders"].items() if v)
     return PAGE.format(date=html.escape(report["date"]), cpu=html.escape(m["cpu"]), cpus=m["cpus"], kernel=html.escape(m["kernel"]),
                        memory=m["memory_gib"], proxy_cpus=report["proxy_cpus"], load_cpu=report["load_cpu"],
                        generator=html.escape(report["generator"]), rounds=report["rounds"], seconds=report["seconds"],

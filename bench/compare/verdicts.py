@@ -2,6 +2,39 @@
 
 TAILS = ("p99", "p99.9")
 WEIR = "weir"
+NOISE = 0.05  # of a CPU
+
+
+def warnings_of(name, result):
+    """What disturbed a figure."""
+    said = []
+    if "failed" not in result:  # memory
+        return said
+    if result["failed"]:
+        first = result.get("first_wrong")
+        said.append(f"{result['failed']} FAILED" + (f", the first: {first}" if first else ""))
+    if result["unanswered"]:
+        said.append(f"{result['unanswered']} not answered at the end")
+    if result["reconnects"]:
+        said.append(f"{result['reconnects']} RECONNECTS")
+    if result.get("lost_rounds"):
+        said.append(f"{result['lost_rounds']} ROUNDS LOST")
+    others = result.get("load_foreign", 0.0)
+    # (In the open loop the generator turns without rest.)
+    if others <= NOISE and result["load_cpu_busy"] > 0.97 and result["proxy_cpu_busy"] < 0.90 and name != "direct" and not result.get("rate"):
+        said.append("the generator is the bottleneck")
+    if result["steal"] > 0.01:
+        said.append(f"{result['steal']:.0%} stolen")
+    if result["foreign"] > NOISE:
+        said.append(f"{result['foreign']:.0%} other load")
+    if others > NOISE:
+        said.append(f"{others:.0%} other load on the generator's CPU")
+    return said
+
+
+def disturbed(results, *names):
+    """Those of these whose figures something disturbed."""
+    return [name for name in names if name in results and warnings_of(name, results[name])]
 
 
 def ratio(mine, other):
@@ -23,7 +56,7 @@ def tails(results, peers):
         if above and min(mine["rounds"], other["rounds"]) > 1:
             within = mine["latency_min_us"][name] <= other["latency_max_us"][name]
         found[name] = {"us": mine["latency_us"][name], "peer": best, "peer_us": other["latency_us"][name], "above": above,
-                       "within_spread": within}
+                       "within_spread": within, "disturbed": disturbed(results, WEIR, best)}
     return found
 
 
@@ -37,6 +70,7 @@ def of_load(scenario, results, peers):
             found["peer"] = peer
             found["reached"], found["reached_min"], found["reached_max"] = ratio(results[WEIR], results[peer])
             found["rounds"] = min(results[WEIR]["rounds"], results[peer]["rounds"])
+            found["disturbed"] = disturbed(results, WEIR, peer)
     return found
 
 
@@ -48,19 +82,24 @@ def of_latency(results, peers):
     return {"tails": {step: tails(by_contender, peers) for step, by_contender in results.items()}}
 
 
-def of_steps(scenario, ratios):
+def of_steps(scenario, ratios, results):
     if WEIR not in ratios:
         return {}
     found = ratios[WEIR]
     return {"goal": scenario.goal, "reached": found["ratio"], "reached_min": found["min"], "reached_max": found["max"],
-            "rounds": found["rounds"]}
+            "rounds": found["rounds"], "disturbed": [f"{WEIR} at {step}" for step in (list(results)[0], list(results)[-1])
+                                                     if disturbed(results[step], WEIR)]}
+
+
+def _disturbed_text(found):
+    return f" (disturbed: {', '.join(found['disturbed'])})" if found.get("disturbed") else ""
 
 
 def _tail_text(name, tail):
     if not tail["above"]:
-        return f"{name} {tail['us']:.0f} us, not above {tail['peer']}'s {tail['peer_us']:.0f}"
+        return f"{name} {tail['us']:.0f} us, not above {tail['peer']}'s {tail['peer_us']:.0f}{_disturbed_text(tail)}"
     spread = {True: ", within the spread", False: "", None: " (one round: no spread)"}[tail["within_spread"]]
-    return f"{name} {tail['us']:.0f} us, above {tail['peer']}'s {tail['peer_us']:.0f}{spread}"
+    return f"{name} {tail['us']:.0f} us, above {tail['peer']}'s {tail['peer_us']:.0f}{spread}{_disturbed_text(tail)}"
 
 
 def lines(verdict):
@@ -77,7 +116,8 @@ def lines(verdict):
                 spread = f" ({verdict['reached_min']:.2f}-{verdict['reached_max']:.2f})"
             elif "rounds" in verdict:
                 spread = " (one round: no spread)"
-            out.append(f"goal {goal}, reached {reached}{spread}" + (f", beside {verdict['peer']}" if "peer" in verdict else ""))
+            out.append(f"goal {goal}, reached {reached}{spread}" + (f", beside {verdict['peer']}" if "peer" in verdict else "")
+                       + (": met" if verdict["reached"] <= verdict["goal"] else ": missed") + _disturbed_text(verdict))
     found = verdict.get("tails", {})
     if found and not set(found) & set(TAILS):  # by rate
         out += [f"{step} %: " + "; ".join(_tail_text(*pair) for pair in tail.items()) for step, tail in found.items() if tail]

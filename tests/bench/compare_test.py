@@ -73,7 +73,7 @@ class Arithmetic(unittest.TestCase):
         text = report.table(scenario, results, PEERS, verdict)
         self.assertIn("0.69", text)  # 11 / 16
         self.assertNotIn("FAILED", text)
-        self.assertIn("goal 0.68, reached 0.69 (0.10-1.88), beside nginx", text)
+        self.assertIn("goal 0.68, reached 0.69 (0.10-1.88), beside nginx: missed", text)
         self.assertIn("p99 22 us, not above nginx's 32", text)
 
     def test_goals_and_tails(self):
@@ -116,7 +116,7 @@ class Arithmetic(unittest.TestCase):
         ratios = report.step_ratios(results)
         self.assertEqual(ratios["weir"]["ratio"], 1.5)  # 15 / 10
         scenario = scenarios.SCENARIOS["growth"]
-        text = report.step_table(scenario, results, verdicts.of_steps(scenario, ratios))
+        text = report.step_table(scenario, results, verdicts.of_steps(scenario, ratios, results))
         self.assertIn("goal 1.70, reached 1.50 (1.27-1.78)", text)
 
     def test_own_instructions_are_counted_once(self):
@@ -218,8 +218,8 @@ class Trouble(unittest.TestCase):
         started = []
 
         class Light(load.Light):
-            def __init__(self, command):
-                super().__init__(command)
+            def __init__(self, *args):
+                super().__init__(*args)
                 started.append(self.process)
 
         cpu = max(os.sched_getaffinity(0))
@@ -229,7 +229,8 @@ class Trouble(unittest.TestCase):
         with mock.patch.object(load, "Light", Light), self.assertRaisesRegex(load.Failed, "perf"):
             bench.run(None, scenario, 0.1, counters=Counters)
         self.assertEqual([process.returncode is None for process in started], [False])
-        with mock.patch.object(load.machine, "Sample", side_effect=[mock.Mock(seen={1, 2}), mock.Mock(seen={1})]):
+        with mock.patch.object(load.machine, "Sample", side_effect=[
+                mock.Mock(seen=seen, process_s=0) for seen in ({1}, {1, 2}, {1}, {1})]):
             with self.assertRaisesRegex(load.Failed, "ended during the round"):
                 bench.run(None, scenario, 0.1)
 
