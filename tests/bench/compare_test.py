@@ -1,5 +1,6 @@
 """tools/compare, short: it measures all contenders, in every kind of scenario, and says what it found."""
 
+import hashlib
 import importlib.machinery
 import importlib.util
 import json
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 from unittest import mock
@@ -158,6 +160,58 @@ class Arithmetic(unittest.TestCase):
         result = {**report.summarise([row(10)]), "load_cpu_busy": 0.99, "proxy_cpu_busy": 0.6, "steal": 0.1, "foreign": 0.2}
         self.assertEqual(report.warnings_of("weir", result), ["the generator is the bottleneck", "10% stolen", "20% other load"])
 
+    def test_other_load_is_not_a_slow_generator(self):
+        busy = {**report.summarise([row(10)]), "load_cpu_busy": 0.99, "proxy_cpu_busy": 0.6, "load_foreign": 0.4}
+        said = ["40% other load on the generator's CPU"]
+        self.assertEqual([report.warnings_of(name, busy) for name in ("weir", "direct")], [said, said])
+
+    def test_whose_work_it_was(self):
+        """A second, of which proxy and generator had a half each, and others the rest of what was busy."""
+        def sample(second, proxy, load):
+            return mock.Mock(process_s=0.5 * second, user_ticks=0, system_ticks=0, busy_s={0: proxy * second, 1: load * second},
+                             steal_s={0: 0, 1: 0}, total_s={0: second, 1: second})
+
+        def spent(proxy_cpus, proxy, load):
+            found = machine.Spent(sample(0, 0, 0), sample(1, proxy, load), proxy_cpus, [1], 0.5)
+            return round(found.foreign, 3), round(found.load_foreign, 3)
+
+        self.assertEqual(spent([0], 0.7, 0.9), (0.2, 0.4))
+        self.assertEqual(spent([], 0, 0.9), (0, 0.4))
+        self.assertEqual(spent([0, 1], 0.7, 0.9), (0.3, 0))
+
+    def test_verdicts_say_what_they_rest_on(self):
+        scenario = scenarios.SCENARIOS["h1-small"]
+        results = {"weir": report.summarise([row(10)]), "nginx": report.summarise([row(20)])}
+        text = "\n".join(verdicts.lines(verdicts.of_load(scenario, results, PEERS)))
+        self.assertIn("beside nginx: met", text)
+        self.assertNotIn("disturbed", text)
+        results["nginx"]["foreign"] = 0.3
+        goal, tails = verdicts.lines(verdicts.of_load(scenario, results, PEERS))
+        self.assertTrue(goal.endswith("beside nginx: met (disturbed: nginx)"), goal)
+        self.assertIn("not above nginx's 40 (disturbed: nginx)", tails)
+        growth = scenarios.SCENARIOS["growth"]
+        steps = {"64": {"weir": report.summarise([row(9)])}, "4000": {"weir": {**report.summarise([row(14)]), "steal": 0.2}}}
+        line, = verdicts.lines(verdicts.of_steps(growth, report.step_ratios(steps), steps))
+        self.assertTrue(line.endswith(": met (disturbed: weir at 4000)"), line)
+
+    def test_comparisons_of_what_can_be_compared(self):
+        def run(seconds=3, connections=64, generator="light", names=("h1-small",), foreign=0.0):
+            results = {"weir": {**report.summarise([row(10)]), "foreign": foreign}}
+            return {"date": "then", "machine": {"cpu": "a", "kernel": "b"}, "rounds": 3, "seconds": seconds,
+                    "generator": "light generator and origin" if generator == "light" else "wrk and nginx",
+                    "scenarios": {name: {"kind": "load", "about": "", "results": results, "connections": connections,
+                                         "generator": generator} for name in names}}
+
+        self.assertNotIn("disturbed", report.change(run(), run()))
+        self.assertIn("disturbed then and now", report.change(run(foreign=0.3), run(foreign=0.3)))
+        self.assertTrue(report.change(run(foreign=0.3), run()).endswith("disturbed then"))
+        self.assertIn("not compared: generator wrk then, light now", report.change(run(generator="wrk"), run()))
+        self.assertIn("not compared: connections 64 then, 16 now", report.change(run(), run(connections=16)))
+        self.assertIn("rounds of 3 s then, 0.5 s now", report.change(run(), run(seconds=0.5)))
+        text = report.change(run(names=("h1-small", "many")), run(names=("h1-small", "h1-small@2")))
+        self.assertIn("only then: many", text)
+        self.assertIn("only now: h1-small@2", text)
+
     def test_mixed_is_the_page_it_claims(self):
         sizes = [int(ask.split("+")[-1]) for ask in scenarios.MIXED.split(",")]
         self.assertEqual(len(sizes), 71)
@@ -240,6 +294,62 @@ class Trouble(unittest.TestCase):
             wrk = script("wrk", text)
             with mock.patch.object(proxies, "find", lambda _, wrk=wrk: str(wrk)), self.assertRaisesRegex(load.Failed, expected):
                 bench.run(None, scenarios.SCENARIOS["h1-small"], 0.1)
+
+    def test_wrk_reads_what_was_asked_for(self):
+        """It looks at no length itself: the bytes that it read are those of as many answers."""
+        answers = {"good": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + b"x" * 100,
+                   "short": b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n" + b"x" * 50}
+        bench = load.Bench("", [max(os.sched_getaffinity(0))], [""], "/nowhere", "wrk")
+        for answer, read, expected in (("good", "139.65KB", None), ("good", "89.65KB", "answers were not of 100 bytes"),
+                                       ("good", "300.12KB", "answers were not of 100 bytes"), ("short", "89.65KB", "has 50 bytes")):
+            with self.subTest(answer, read=read), socket.create_server(("127.0.0.1", 0)) as listener:
+                def serve(listener=listener, answer=answer):
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(answers[answer])
+
+                server = threading.Thread(target=serve)
+                server.start()
+                bench.origins = [f"127.0.0.1:{listener.getsockname()[1]}"]
+                wrk = script("wrk", f"#!/bin/sh\necho '  1000 requests in 1.00s, {read} read'\n")
+                with mock.patch.object(proxies, "find", lambda _, wrk=wrk: str(wrk)):
+                    if expected is None:
+                        self.assertEqual(bench.run(None, scenarios.SCENARIOS["h1-small"], 0.1)["requests"], 1000)
+                    else:
+                        with self.assertRaisesRegex(load.Failed, expected):
+                            bench.run(None, scenarios.SCENARIOS["h1-small"], 0.1)
+                server.join()
+
+    def test_time_that_is_not_seen(self):
+        bench = load.Bench("", [1], [], "/nowhere", "light")
+        spent = mock.Mock(process_s=0.0, cpu_s=1.0, user_share=0.5, of_proxy=True)
+        with self.assertRaisesRegex(load.Failed, "stay in the foreground"):
+            bench._figures(10_000, 1.0, 0, spent, {})
+        spent.of_proxy = False  # nobody's, as it should be
+        self.assertEqual(bench._figures(10_000, 1.0, 0, spent, {})["us_per_request"], 0)
+
+    def test_a_plot_that_fails(self):
+        good, bad = mock.Mock(), mock.Mock()
+        bad.savefig.side_effect = RuntimeError("no ink")
+        with mock.patch.object(report, "_pyplot", mock.Mock()), mock.patch.object(report, "figures", lambda _: {"a": bad, "b": good}):
+            images, failed = report.plots({})
+        self.assertEqual((list(images), list(failed)), (["b"], ["a"]))
+        self.assertIn("no ink", failed["a"])
+
+    def test_a_contender_that_gives_nothing_has_a_row(self):
+        run = compare_run("--proxies=weir")
+        contender = mock.Mock()
+        contender.name = "weir"
+        bench = mock.Mock()
+        bench.run.side_effect = load.Failed("no luck")
+        scenario = scenarios.SCENARIOS["h1-small"]
+        self.assertEqual(run.rounds(bench, scenario, [contender], 2), {})
+        result = run.with_failures(scenario, None)
+        self.assertIn("weir       FAILED: no luck", result["table"])
+        self.assertEqual(result["failed"], {"weir": "no luck"})
+        whole = {"scenarios": {"h1-small": result}, "contenders": {"weir": ""}, "rounds": 1}
+        self.assertEqual(report.plots(whole), ({}, {}))
 
     def test_a_process_that_has_ended(self):
         child = subprocess.Popen(["true"])
@@ -427,11 +537,15 @@ class Whole(unittest.TestCase):
         _, found = self.compare("--scenario=h1-small", "--proxies=weir", f"--binary=twin={weir}",
                                 f"--custom=mine={weir} --shards=1 --listen={{mode}}://{{listen}} --backends={{origins}}")
         self.assertEqual(list(found["scenarios"]["h1-small"]["results"]), ["weir", "twin", "mine"])
+        digest = hashlib.sha256(pathlib.Path(weir).read_bytes()).hexdigest()[:12]
+        self.assertEqual((found["binaries"]["twin"]["path"], found["binaries"]["twin"]["sha256"]), (weir, digest))
+        self.assertIn(digest, (self.out / "report.html").read_text())
 
     def test_wrk_as_a_cross_check(self):
-        done, found = self.compare("--scenario=h1-small,l4-small", "--proxies=weir,direct", "--generator=wrk", "--seconds=1",
+        done, found = self.compare("--scenario=h1-small,l4-small,mixed,gzip", "--proxies=weir,direct", "--generator=wrk", "--seconds=1",
                                    "--instructions")
         self.assertIn("no instructions of the kernel", done.stdout)
+        self.assertEqual(found["skipped"], {"mixed": "wrk cannot do it", "gzip": "not yet"})
         self.assertEqual(found["generator"], "wrk and nginx")
         self.assertGreater(found["scenarios"]["l4-small"]["results"]["weir"]["requests"], 100)
 
@@ -439,11 +553,44 @@ class Whole(unittest.TestCase):
         for flag, expected in (("--scenario=h9", "h9"), ("--shards=0", "--shards=0"), ("--proxies=varnish", "varnish"),
                                ("--custom=x", "expected NAME="), ("--scenari=all", "--scenari"),
                                ("--binary=weir=/bin/true", "weir: a name"), ("--weir=/nowhere", "expected a program"),
-                               ("--custom=a={oops}", "expected {listen}"), ("--out=/proc/x", "expected a directory"), ("--compare-to=/nowhere", "/nowhere"), ("--rounds=0", "--rounds")):
+                               ("--weir=/usr", "--weir=/usr"), ("--weir=/bin/true", "does not answer \"version\""),
+                               ("--load=/bin/true", "does not answer \"--version\""), ("--binary=a=/usr", "--binary=a=/usr"),
+                               ("--custom=a={oops}", "expected {listen}"), ("--custom=a=x {listen.zz}", "{listen.zz}"),
+                               ("--custom=a={listen[a]}", "{listen[a]}"), ("--custom=a={listen!r}", "{listen}"),
+                               ("--custom=a=awk {", "doubled"), ("--custom=a=}", "doubled"), ("--custom=a={}", "doubled"),
+                               ("--out=/proc/x", "expected a directory"), ("--compare-to=/nowhere", "/nowhere"),
+                               (f"--compare-to={script('half.json', '{}')}", "half.json"), ("--rounds=0", "--rounds"),
+                               ("--seconds=nan", "--seconds"), ("--seconds=inf", "--seconds"), ("--seconds=-1", "--seconds"),
+                               ("--load-timeout=0", "--load-timeout"), ("--rounds=1.5", "--rounds")):
             with self.subTest(flag):
                 done = subprocess.run([COMPARE, flag], capture_output=True, text=True, timeout=60, check=False)
-                self.assertNotEqual(done.returncode, 0)
+                self.assertEqual(done.returncode, 2)
                 self.assertIn(expected, done.stderr)
+                self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
+    def test_a_reader_that_goes(self):
+        done = subprocess.run(["sh", "-c", f"{COMPARE} --list | head -1; {COMPARE} --weir={runfiles.path('lb/weir')} "
+                               f"--load={runfiles.path('bench/load/weir-load')} --rounds=1 --seconds=0.2 --scenario=h1-small,h1-10k "
+                               "--proxies=weir | head -1"], capture_output=True, text=True, timeout=100, check=False)
+        self.assertEqual(done.stderr, "")
+        self.assertEqual(done.stdout.count("\n"), 2)
+
+    def test_what_an_interrupted_run_measured(self):
+        process = subprocess.Popen(
+            [COMPARE, f"--weir={runfiles.path('lb/weir')}", f"--load={runfiles.path('bench/load/weir-load')}", "--rounds=1",
+             "--seconds=1", "--scenario=h1-small,h1-10k,h1-16k,many", "--proxies=weir", f"--out={self.out}"],
+            stdout=subprocess.PIPE, text=True)
+        for line in process.stdout:
+            if line.startswith("h1-small: HTTP"):
+                process.send_signal(signal.SIGINT)
+                break
+        process.stdout.read()
+        process.stdout.close()
+        self.assertEqual(process.wait(60), 128 + signal.SIGINT)
+        found = json.loads((self.out / "report.json").read_text())
+        self.assertTrue(found["partial"])
+        self.assertIn("h1-small", found["scenarios"])
+        self.assertTrue(any("stopped by SIGINT" in note for note in found["notes"]), found["notes"])
 
     def test_a_proxy_that_does_not_start(self):
         slow = f"sleep 100.{os.getpid()}"
@@ -498,6 +645,10 @@ class Whole(unittest.TestCase):
                 self.assertIn(code, [-number for number in signals] + [128 + signals[0]])
                 self.assertTrue(wait(lambda: not carrying() and not list(scratch.iterdir())), (carrying(), list(scratch.iterdir())))
 
+    def test_nothing_is_measured_for_a_reason(self):
+        done, _ = self.compare("--scenario=gzip,h1-small", "--proxies=direct", code=1)
+        self.assertIn("nothing was measured; gzip: not yet; h1-small: no contender that could do it (direct)", done.stdout)
+
     def test_half_a_run_is_reported(self):
         """The second start fails."""
         weir = runfiles.path("lb/weir")
@@ -551,7 +702,7 @@ class Whole(unittest.TestCase):
              f"--custom=bad={sys.executable} {script} {{listen}} bad"],
             capture_output=True, text=True, timeout=250, check=False)
         self.assertEqual(done.returncode, 1, done.stdout)
-        self.assertIn("answers were not 200", done.stdout)
+        self.assertRegex(done.stdout, r"bad +FAILED: .*within --load-timeout=2: .*the first: status 503")
 
 
 if __name__ == "__main__":

@@ -71,6 +71,19 @@ class Server:
                 return
 
 
+class Wrong(unittest.TestCase):
+    def test_the_first_wrong_answer_is_told(self):
+        for answer, expected in ((b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "status 503"),
+                                 (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", "Content-Length 99 instead of 100"),
+                                 (b"HTTP/1.1 200 OK\r\n\r\n", "no Content-Length"), (b"", "ended before its head was there")):
+            with self.subTest(expected):
+                server = Server(self, lambda _, answer=answer: (answer, False))
+                done = subprocess.run([LOAD, server.target(), "--connections=1", "--timeout_ms=200"], capture_output=True, text=True,
+                                      timeout=60, check=False, stdin=subprocess.DEVNULL)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(f"the first: {expected}", done.stderr)
+
+
 class Counts(unittest.TestCase):
     def whole(self, result):
         self.assertGreater(result["requests"], 50)
