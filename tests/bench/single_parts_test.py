@@ -36,6 +36,12 @@ class Benchmarks(unittest.TestCase):
         built = {entry.removesuffix("_bench") for entry in os.listdir(folder) if entry.endswith("_bench")}
         self.assertEqual(built, set(NAMES))
 
+    def test_mistakes_are_named(self):
+        for flag in ("--repetitions=0", "--repetitions=-1", "--seconds=0", "--seconds=nan"):
+            done = subprocess.run([runfiles.path("tools/bench"), flag], capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(done.returncode, 2, flag)
+            self.assertIn("expected more than 0", done.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()
