@@ -148,6 +148,7 @@ class Contender:
         self.single = False  # one process and no other
         self.before, self.environment, self.start_s = [], None, 10
         self.settle_s = 0.0  # it listens; does it stay?
+        self.may_stray = False  # into the background
 
     def modes(self):
         return ("http", "tcp")
@@ -202,7 +203,7 @@ class Contender:
     def _left(self):
         """Process -> process group: its session, and daemons that went into one of their own and still carry its name."""
         left = members(self.process.pid)
-        for pid in guard.marked(of=self.dir.name) | guard.strays(leaders):
+        for pid in guard.marked(of=self.dir.name) | (guard.strays(leaders) if self.may_stray else set()):
             left.setdefault(pid, None)
         return left
 
@@ -295,7 +296,7 @@ class Custom(Contender):
         super().__init__(name, *args)
         self.template, self.mode = template, mode
         self.version = template
-        self.settle_s = 0.2
+        self.settle_s, self.may_stray = 0.2, True
 
     def end(self):
         return f"{super().end()}; it must stay in the foreground"
