@@ -115,7 +115,7 @@ class Bench:
         with contextlib.ExitStack() as stack:
             for i, cpu in enumerate(self.load_cpus):
                 load = Light(self.light_command(target, scenario, seconds, origins[i::count], rate / count, cpu), self.timeout_s)
-                stack.callback(load.end)
+                stack.push(load.leave)
                 loads.append(load)
             for load in loads:
                 load.ready()
@@ -252,7 +252,7 @@ class Bench:
                 hold = f"{few},{scenario.connections - few}" if origins else ""
                 load = Light(self.light_command(target, scenario, 0, origins, connections=connections, hold=hold),
                              self.timeout_s)
-                stack.callback(load.end)
+                stack.push(load.leave)
                 load.ready()
                 figures.append(self._settled(contender))
             (user_few, kernel_few), (user_many, kernel_many) = figures
@@ -334,6 +334,12 @@ class Light:
             return json.loads(line)
         except ValueError as error:
             raise Failed(f"the generator says {line[:100]!r}") from error
+
+    def leave(self, failed, *_):
+        """For an ExitStack. Nobody waits for the end of a load that nobody wants any more."""
+        if failed is not None:
+            self.process.kill()
+        self.end()
 
     def end(self):
         try:

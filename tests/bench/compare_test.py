@@ -640,7 +640,7 @@ class Whole(unittest.TestCase):
                 for number in signals:
                     process.send_signal(number)
                     time.sleep(0.05)
-                code = process.wait(60)
+                code = process.wait(60)  # not that of the rounds: the generator is not waited for
                 # (A late one may meet the interpreter when all is done.)
                 self.assertIn(code, [-number for number in signals] + [128 + signals[0]])
                 self.assertTrue(wait(lambda: not carrying() and not list(scratch.iterdir())), (carrying(), list(scratch.iterdir())))
