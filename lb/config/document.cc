@@ -16,6 +16,7 @@
 #include <unordered_map>
 
 #include "absl/strings/str_cat.h"
+#include "lb/config/flag_types.h"
 #include "lb/config/read_file.h"
 
 namespace weir::lb {
@@ -29,8 +30,6 @@ constexpr size_t kMaxIncludeDepth = 8;
 
 // Ends the reading of a file; the problem is told already.
 struct Stop {};
-
-absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
 size_t CountNodes(const ConfigNode& node) {
   size_t count = 1;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "lb/config/flag_types.h"
 #include "lb/http/request.h"
 #include "lb/http/serialize_request.h"
 #include "lb/route/changes.h"
@@ -12,8 +13,6 @@
 
 namespace weir::lb {
 namespace {
-
-absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
 struct Url {
   std::string authority;

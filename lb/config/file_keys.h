@@ -18,8 +18,6 @@
 
 namespace weir::lb::file {
 
-inline absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
-
 struct Switch {
   static constexpr const char* kPlaceholder = "true \\| false";
   bool value = false;
@@ -225,6 +223,21 @@ void Reader::Scalar(const ConfigNode& node, Value& out) {
         [](const T& from) { return AbslUnparseFlag(Type{from.setting}); }                                 \
   }
 
+// The timeouts that an upstream has and a route may have of its own.
+template <class T>
+std::vector<Key<T>> RequestTimeoutKeys() {
+  return {
+      WEIR_PLAIN(T, connect, Patience, timeouts.connect_ms, "One attempt to connect to an endpoint."),
+      WEIR_PLAIN(T, response, OptionalPatience, timeouts.response_ms,
+                 "From the whole request sent to the head of the response; 0 is no limit."),
+      WEIR_PLAIN(T, upstream_body, OptionalPatience, timeouts.upstream_body_ms,
+                 "Between two reads of a response body, or a send of a request body that makes no progress; "
+                 "0 is no limit."),
+      WEIR_PLAIN(T, request, OptionalPatience, timeouts.request_ms,
+                 "A whole request with its response; 0 is no limit."),
+  };
+}
+
 template <class T>
 Key<T> Later(std::string_view name, std::string_view sentence) {
   return {name, "", "", sentence, "", nullptr, nullptr};
@@ -280,7 +293,6 @@ using RouteDraft = Reader::RouteDraft;
 
 std::span<const Key<ListenerDraft>> ListenerKeys();
 std::span<const Key<FileUpstream>> UpstreamKeys();
-std::span<const Key<UpstreamSettings>> UpstreamValueKeys();
 std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys();
 std::span<const Key<EndpointDraft>> EndpointKeys();
 std::span<const Key<RouteDraft>> RouteKeys();

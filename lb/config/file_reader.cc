@@ -426,7 +426,9 @@ std::vector<SectionDoc> DescribeSections() {
 }
 
 std::vector<KeyValue> ValuesOf(const UpstreamSettings& upstream) {
-  return Values(UpstreamValueKeys(), upstream);
+  FileUpstream from;
+  from.settings = upstream;
+  return Values(UpstreamKeys(), from);
 }
 std::vector<KeyValue> TimeoutsOf(const UpstreamSettings& upstream) {
   return Values(UpstreamTimeoutKeys(), upstream);

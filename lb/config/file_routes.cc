@@ -29,22 +29,17 @@ std::string_view KeyOf(RoutePart part) {
 
 std::span<const Key<RouteSettings>> RouteTimeoutKeys() {
   using T = RouteSettings;
-  static const Key<T> kKeys[] = {
-      WEIR_PLAIN(T, client_body, OptionalPatience, timeouts.client_body_ms,
-                 "Between two reads of a request body; 0 is no limit."),
-      WEIR_PLAIN(T, client_send, OptionalPatience, timeouts.client_send_ms,
-                 "A client that acknowledges nothing of what is sent to it; 0 is no limit."),
-      WEIR_PLAIN(T, connect, Patience, timeouts.connect_ms, "One attempt to connect to an endpoint."),
-      WEIR_PLAIN(T, response, OptionalPatience, timeouts.response_ms,
-                 "From the whole request sent to the head of the response; 0 is no limit."),
-      WEIR_PLAIN(T, upstream_body, OptionalPatience, timeouts.upstream_body_ms,
-                 "Between two reads of a response body, or a send of a request body that makes no progress; "
-                 "0 is no limit."),
-      WEIR_PLAIN(T, request, OptionalPatience, timeouts.request_ms,
-                 "A whole request with its response; 0 is no limit."),
-      WEIR_PLAIN(T, tcp_idle, Patience, timeouts.tcp_idle_ms,
-                 "An upgraded connection: no byte in either direction."),
-  };
+  static const std::vector<Key<T>> kKeys = [] {
+    std::vector<Key<T>> keys = RequestTimeoutKeys<T>();
+    keys.insert(keys.begin(),
+                {WEIR_PLAIN(T, client_body, OptionalPatience, timeouts.client_body_ms,
+                            "Between two reads of a request body; 0 is no limit."),
+                 WEIR_PLAIN(T, client_send, OptionalPatience, timeouts.client_send_ms,
+                            "A client that acknowledges nothing of what is sent to it; 0 is no limit.")});
+    keys.push_back(WEIR_PLAIN(T, tcp_idle, Patience, timeouts.tcp_idle_ms,
+                              "An upgraded connection: no byte in either direction."));
+    return keys;
+  }();
   return kKeys;
 }
 

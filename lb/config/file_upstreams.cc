@@ -67,25 +67,25 @@ void Reader::ReadEndpoints(const ConfigNode& node, FileUpstream& upstream) {
 
 std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys() {
   using T = UpstreamSettings;
-  static const Key<T> kKeys[] = {
-      WEIR_PLAIN(T, connect, Patience, timeouts.connect_ms, "One attempt to connect to an endpoint."),
-      WEIR_PLAIN(T, response, OptionalPatience, timeouts.response_ms,
-                 "From the whole request sent to the head of the response; 0 is no limit."),
-      WEIR_PLAIN(T, upstream_body, OptionalPatience, timeouts.upstream_body_ms,
-                 "Between two reads of a response body, or a send of a request body that makes no progress; "
-                 "0 is no limit."),
-      WEIR_PLAIN(T, request, OptionalPatience, timeouts.request_ms,
-                 "A whole request with its response; 0 is no limit."),
-      WEIR_PLAIN(T, tcp_idle, Patience, timeouts.tcp_idle_ms,
-                 "TCP connections and tunnels: no byte in either direction."),
-      WEIR_PLAIN(T, upstream_idle, Patience, idle_ms, "An idle connection kept to an endpoint."),
-  };
+  static const std::vector<Key<T>> kKeys = [] {
+    std::vector<Key<T>> keys = RequestTimeoutKeys<T>();
+    keys.push_back(WEIR_PLAIN(T, tcp_idle, Patience, timeouts.tcp_idle_ms,
+                              "TCP connections and tunnels: no byte in either direction."));
+    keys.push_back(
+        WEIR_PLAIN(T, upstream_idle, Patience, idle_ms, "An idle connection kept to an endpoint."));
+    return keys;
+  }();
   return kKeys;
 }
 
-std::span<const Key<UpstreamSettings>> UpstreamValueKeys() {
-  using T = UpstreamSettings;
+std::span<const Key<FileUpstream>> UpstreamKeys() {
+  using T = FileUpstream;
   static const Key<T> kKeys[] = {
+      {"endpoints", "list", "required", "Where requests go: HOST:PORT, or keys and values each.",
+       absl::StrCat(R"({"type": "array", "minItems": 1, "items": {"anyOf": [)", kTextSchema, ", ",
+                    Reference("endpoint"), "]}}"),
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadEndpoints(value, out); }, nullptr,
+       true},
       {"balance", BalanceName::kPlaceholder, "", "round_robin or least_conn, both by weight.",
        R"({"enum": ["round_robin", "least_conn"]})",
        [](Reader& reader, const ConfigNode& value, T& out) {
@@ -96,58 +96,25 @@ std::span<const Key<UpstreamSettings>> UpstreamValueKeys() {
                value.place,
                absl::StrCat("\"", value.text, "\": not available yet; expected round_robin or least_conn"));
          }
-         reader.Scalar<BalanceName>(value, out.balance);
+         reader.Scalar<BalanceName>(value, out.settings.balance);
        },
-       [](const T& from) { return AbslUnparseFlag(BalanceName{from.balance}); }},
-      WEIR_PLAIN(T, retries, RetryCount, retries,
+       [](const T& from) { return AbslUnparseFlag(BalanceName{from.settings.balance}); }},
+      WEIR_PLAIN(T, retries, RetryCount, settings.retries,
                  "Further attempts after the first, each on another endpoint where there is one."),
-      WEIR_PLAIN(T, idle_connections, IdleCount, idle_connections,
+      WEIR_PLAIN(T, idle_connections, IdleCount, settings.idle_connections,
                  "Idle connections kept for reuse, per endpoint and shard."),
-      WEIR_PLAIN(T, set_aside, OptionalPatience, set_aside_ms,
+      WEIR_PLAIN(T, set_aside, OptionalPatience, settings.set_aside_ms,
                  "An endpoint that refuses connections gets none for so long, and up to 16 times that if it "
                  "goes on."),
+      {"timeouts", "keys", "those of the file", "What this upstream has of its own.",
+       Reference("upstream_timeouts"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Map(value, UpstreamTimeoutKeys(), out.settings);
+       }},
+      Later<T>("hash_on", "What consistent hashing looks at."),
+      Later<T>("health_check", "Active checks of the endpoints."),
+      Later<T>("tls", "TLS to the endpoints."),
   };
-  return kKeys;
-}
-
-std::span<const Key<FileUpstream>> UpstreamKeys() {
-  using T = FileUpstream;
-  static const std::vector<Key<T>> kKeys = [] {
-    std::vector<Key<T>> keys = {
-        {"endpoints", "list", "required", "Where requests go: HOST:PORT, or keys and values each.",
-         absl::StrCat(R"({"type": "array", "minItems": 1, "items": {"anyOf": [)", kTextSchema, ", ",
-                      Reference("endpoint"), "]}}"),
-         [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadEndpoints(value, out); }, nullptr,
-         true},
-        {"timeouts", "keys", "those of the file", "What this upstream has of its own.",
-         Reference("upstream_timeouts"),
-         [](Reader& reader, const ConfigNode& value, T& out) {
-           reader.Map(value, UpstreamTimeoutKeys(), out.settings);
-         },
-         nullptr},
-    };
-    // The plain ones are read into the settings.
-    const auto plain = [&keys]<size_t kIndex>(std::integral_constant<size_t, kIndex>) {
-      const Key<UpstreamSettings>& key = UpstreamValueKeys()[kIndex];
-      keys.insert(keys.end() - 1,
-                  {key.name, key.type, key.fallback, key.sentence, key.schema,
-                   [](Reader& reader, const ConfigNode& value, T& out) {
-                     UpstreamValueKeys()[kIndex].read(reader, value, out.settings);
-                   },
-                   [](const T& from) { return UpstreamValueKeys()[kIndex].write(from.settings); }});
-    };
-    plain(std::integral_constant<size_t, 0>());
-    plain(std::integral_constant<size_t, 1>());
-    plain(std::integral_constant<size_t, 2>());
-    plain(std::integral_constant<size_t, 3>());
-    for (const auto& [name, sentence] : std::initializer_list<std::pair<std::string_view, std::string_view>>{
-             {"hash_on", "What consistent hashing looks at."},
-             {"health_check", "Active checks of the endpoints."},
-             {"tls", "TLS to the endpoints."}}) {
-      keys.push_back(Later<T>(name, sentence));
-    }
-    return keys;
-  }();
   return kKeys;
 }
 

@@ -82,8 +82,6 @@ WEIR_FLAGS(WEIR_SPECIAL_FLAG, WEIR_FIELD_FLAG)
 namespace weir::lb {
 namespace {
 
-absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
-
 template <class Type>
 constexpr bool kIsList = requires(Type value) { value.items; };
 

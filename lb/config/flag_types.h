@@ -6,12 +6,16 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 #include "lb/config/settings.h"
 
 namespace weir::lb {
+
+// Debian's absl::string_view is a type of its own.
+inline absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
 // "10s", "500ms", "5m", "1h"; a bare number has no unit and is refused, except 0.
 bool ParseDuration(absl::string_view text, uint32_t* ms, std::string* error);
