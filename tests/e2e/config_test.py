@@ -212,6 +212,27 @@ class Sites(WeirTest):
         self.assertEqual(self.front.metric("weir_endpoint_requests_total", upstream="api"), 2)
 
 
+class EveryKindOfResponse(WeirTest):
+    def test_interim_and_101_lose_what_a_route_removes(self):
+        def handle(connection, origin):
+            while connection.request() is not None:
+                connection.send(b"HTTP/1.1 103 Early Hints\r\nX-Secret: a\r\nLink: b\r\n\r\n"
+                                b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\nX-Secret: c\r\n\r\nhi")
+
+        config = f"""
+listeners: [{{address: LISTEN0, routes: r}}]
+upstreams: {{web: {{endpoints: [{self.origin(handle)}]}}}}
+routes: {{r: [{{upstream: web, response_headers: {{set: {{X-Edge: here}}, remove: X-Secret}}}}]}}
+"""
+        client = self.client(self.weir(None, config=config))
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        switched = client.head()
+        (early,) = switched.interims
+        self.assertEqual((early.status, early.all("X-Secret"), early.header("Link")), (103, [], "b"))
+        self.assertEqual((switched.status, switched.all("X-Secret"), switched.header("X-Edge")), (101, [], "here"))
+        self.assertEqual(client.exactly(2), b"hi")
+
+
 class WhoMayCome(WeirTest):
     def test_networks_of_listeners_and_routes(self):
         api = self.origin()
@@ -237,6 +258,11 @@ routes: {{r: [{{upstream: web}}, {{match: {{path: /admin}}, upstream: web, allow
         with self.assertRaises((OSError, weir_harness.Ended)):
             ask("127.0.0.1", listener=1)
         self.assertEqual(front.metric("weir_denied_total"), 3)
+        # Nor is a denied client told what a request looks like here, and its connection ends.
+        client = self.client(front, source="127.0.0.2")
+        client.send(b"TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n")
+        response = client.response()
+        self.assertEqual((response.status, response.header("Connection")), (403, "close"))
 
 
 class BehindAProxy(WeirTest):
