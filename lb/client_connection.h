@@ -11,6 +11,8 @@
 namespace weir::lb {
 
 struct ClientConnection : Waiter {
+  static constexpr uint16_t kNoListener = UINT16_MAX;
+
   ClientConnection() {
     stream.SetWaiter(this);
     timer.waiter = this;
@@ -21,9 +23,9 @@ struct ClientConnection : Waiter {
   SocketAddress peer;
   uint32_t requests = 0;      // begun
   int64_t held_since_ns = 0;  // its bytes have lain in buffers since and did not move on; 0: none lie there
-  uint16_t listener = 0;      // index in Settings::listeners
-  bool over_limit = false;    // gets a 503 only
-  bool cut = false;           // to be reset as soon as its session looks
+  uint16_t listener = kNoListener;  // its place in the proxy; a tunnel has none
+  bool over_limit = false;          // gets a 503 only
+  bool cut = false;                 // to be reset as soon as its session looks
 };
 
 }  // namespace weir::lb

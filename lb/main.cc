@@ -22,6 +22,15 @@ void OccupyStandardStreams() {
   if (fd >= 0) close(fd);
 }
 
+// The same command line, with what its files and the names in it say now.
+weir::lb::LoadedSettings LoadAgain(int argc, char** argv, const weir::lb::Settings& running) {
+  weir::lb::CommandLine line = weir::lb::ParseCommandLine(argc, argv, weir::lb::ReadMachine(), &running);
+  if (line.exit) return {std::nullopt, line.err};
+  const absl::Status status = weir::lb::CheckPortsFree(line.settings, &running);
+  if (!status.ok()) return {std::nullopt, "weir: " + std::string(status.message()) + "\n"};
+  return {std::move(line.settings), line.err};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -42,7 +51,11 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "weir: %s\n", std::string(status.message()).c_str());
     return 1;
   }
-  weir::lb::Server server(line.settings, line.command == CommandLine::Command::kDemo, features);
+  weir::lb::LoadSettings load;
+  if (line.command == CommandLine::Command::kRun) {
+    load = [argc, argv](const weir::lb::Settings& running) { return LoadAgain(argc, argv, running); };
+  }
+  weir::lb::Server server(line.settings, line.command == CommandLine::Command::kDemo, features, load);
   if (const absl::Status status = server.Start(); !status.ok()) {
     std::fprintf(stderr, "weir: %s\n", std::string(status.message()).c_str());
     std::_Exit(1);  // half started: there is nothing to drain, and the kernel takes everything back

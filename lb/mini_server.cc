@@ -99,9 +99,13 @@ Root MiniServer::Serve(Scope& /*scope*/, Connection* connection) {
   while (!closing_ && co_await ReadRequest(connection)) {
     const bool keep_alive = head_.facts.keep_alive;
     const bool head_only = head_.facts.method == http::Method::kHead;
-    connection->out = Format(handler_(head_), keep_alive, head_only, shard_.wall_ms());
+    connection->reply = handler_(head_, ++tickets_);
     // What was parsed lies in `in`; keep what follows it for the next request.
     connection->in.erase(0, head_.head_bytes);
+    connection->ticket = tickets_;
+    if (connection->reply.later && !co_await AwaitReply(connection)) break;
+    connection->ticket = 0;
+    connection->out = Format(connection->reply, keep_alive, head_only, shard_.wall_ms());
     if (!co_await Send(connection) || !keep_alive) break;
     connection->since_ns = shard_.now_ns();
   }
@@ -158,6 +162,24 @@ Task<bool> MiniServer::ReadRequest(Connection* connection) {
     stream.ArmReceive(shard_, Op::kPollFirst);
     co_await connection->Park();
   }
+}
+
+void MiniServer::Answer(uint64_t ticket, MiniReply reply) {
+  connections_.ForEach([&](Connection& connection) {
+    if (connection.ticket != ticket || !connection.reply.later) return;
+    connection.reply = std::move(reply);
+    shard_.Wake(&connection);
+  });
+}
+
+// Nothing is read meanwhile: that the client has left is found with the answer.
+Task<bool> MiniServer::AwaitReply(Connection* connection) {
+  shard_.SetTimer(connection->timer, kLaterMs);
+  while (connection->reply.later) {
+    if (closing_ || connection->evicted || connection->timer.fired) co_return false;
+    co_await connection->Park();
+  }
+  co_return true;
 }
 
 Task<bool> MiniServer::Send(Connection* connection) {

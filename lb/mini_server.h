@@ -17,6 +17,7 @@
 namespace weir::lb {
 
 struct MiniReply {
+  bool later = false;  // the rest comes by MiniServer::Answer
   uint16_t status = 200;
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
@@ -27,7 +28,10 @@ class MiniServer {
  public:
   static constexpr uint32_t kIdleMs = 60'000;
 
-  using Handler = std::function<MiniReply(const http::RequestHead&)>;
+  static constexpr uint32_t kLaterMs = 300'000;
+
+  // `ticket` names this request until its answer.
+  using Handler = std::function<MiniReply(const http::RequestHead&, uint64_t ticket)>;
 
   // Serves what comes to the listening `fd`, which it owns from now on, at most `connections` at one time.
   MiniServer(Shard& shard, int fd, uint32_t connections, Handler handler);
@@ -35,6 +39,8 @@ class MiniServer {
   MiniServer(const MiniServer&) = delete;
   MiniServer& operator=(const MiniServer&) = delete;
 
+  // The reply to the request that was to get it later; in vain when its client has left.
+  void Answer(uint64_t ticket, MiniReply reply);
   // Ends every connection and the listener; `closed` becomes true some turns later.
   void BeginClose();
   bool closed() const { return fd_ < 0 && connections_.size() == 0; }
@@ -50,6 +56,8 @@ class MiniServer {
     MiniServer* server = nullptr;
     int64_t since_ns = 0;  // the last request's end, or accept
     bool evicted = false;  // a new one needs the place
+    uint64_t ticket = 0;   // of the request that waits for its reply; 0: none does
+    MiniReply reply;       // has come when `later` is false again
     std::string in;
     std::string out;  // being sent: outlives the send, because the connection outlives its stream
   };
@@ -58,6 +66,7 @@ class MiniServer {
   Root Serve(Scope& scope, Connection* connection);
   // Reads until a request (head and body) is there; false when the connection is to end.
   Task<bool> ReadRequest(Connection* connection);
+  Task<bool> AwaitReply(Connection* connection);
   Task<bool> Send(Connection* connection);
   void OnClosing(Connection* connection);
   void EvictOne();
@@ -66,6 +75,7 @@ class MiniServer {
   int fd_;
   Handler handler_;
   http::RequestHead head_;
+  uint64_t tickets_ = 0;
   bool closing_ = false;
   Scope scope_;
   Slab<Connection> connections_;

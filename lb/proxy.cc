@@ -4,29 +4,30 @@
 #include <cerrno>
 #include <cstring>
 
+#include "lb/config/budget.h"
+
 namespace weir::lb {
 
 Proxy::HouseKeeper::HouseKeeper(Proxy* proxy)
     : Runnable([](Runnable* self) { static_cast<HouseKeeper*>(self)->proxy->KeepHouse(); }), proxy(proxy) {}
 
-Proxy::Proxy(Shard& shard, const Settings& settings, std::span<const ProxyCounters* const> peers,
+Proxy::Proxy(Shard& shard, Snapshot& first, std::span<const ProxyCounters* const> peers,
              ProxyCounters& counters, AccessLog* log)
     : shard_(shard),
-      settings_(settings),
       peers_(peers),
       counters_(counters),
       log_(log),
-      via_name_(settings.via_name.empty() ? "weir" : settings.via_name),
-      clients_(settings.max_connections + kOverLimit),
-      upstreams_(shard, settings, counters),
-      request_head_(settings.limits, via_name_),
-      response_head_(settings.limits),
-      trailers_(settings.limits),
-      route_scratch_(settings.limits.target_bytes),
+      via_name_(first.settings().via_name.empty() ? "weir" : first.settings().via_name),
+      clients_(first.settings().max_connections + kOverLimit),
+      // In use is at most one connection for each client; idle ones give way when the slab is full.
+      upstreams_(shard, first.settings().max_connections + kSpareUpstreams, counters),
+      request_head_(first.settings().limits, via_name_),
+      response_head_(first.settings().limits),
+      trailers_(first.settings().limits),
+      route_scratch_(first.settings().limits.target_bytes),
       house_keeper_(this) {
   shard_.tenant = this;
-  for (const ListenerSettings& listener : settings.listeners)
-    host_texts_.push_back(listener.address.ToString());
+  Adopt(first);
   reserve_fd_ = shard_.backend().OpenStream(AF_INET);
   house_timer_.waiter = &house_keeper_;
   shard_.SetTimer(house_timer_, kHouseKeepingMs);
@@ -64,11 +65,67 @@ uint64_t Proxy::TotalConnections() const {
   return total;
 }
 
+void Proxy::PostAdopt(Shard& control, Snapshot& next) {
+  next.adopt.deliver = [](Message* message, Shard& shard) {
+    Snapshot& snapshot = *static_cast<Snapshot::Note*>(message)->snapshot;
+    static_cast<Proxy*>(shard.tenant)->Adopt(snapshot);
+    shard.Post(shard.switchboard().control(), &snapshot.adopted);
+  };
+  control.Post(next.shard, &next.adopt);
+}
+
+void Proxy::Adopt(Snapshot& next) {
+  const int64_t begin_ns = shard_.backend().ReadClock().mono_ns;
+  const Generation& generation = *next.generation;
+  Snapshot* const before = std::exchange(newest_, &next);
+  const std::vector<Listener*> listeners_before = std::exchange(current_, {});
+  for (uint32_t i = 0; i < next.sockets.size(); ++i) {
+    const uint32_t was = generation.listeners_before()[i];
+    if (was == Generation::kNew) {
+      Listen(next.sockets[i], i);
+    } else {
+      listeners_before[was]->index = i;
+      current_.push_back(listeners_before[was]);
+    }
+  }
+  if (before != nullptr) {
+    before->users.Add();  // until nothing here needs it
+    older_.push_back(before);
+    for (const uint32_t index : generation.listeners_removed()) Remove(*listeners_before[index], before);
+    uint32_t at_once = kPoolsAtOnce;
+    for (const Generation::Change& change : generation.changed()) {
+      const bool in_use = change.before->seats[shard_.index()].pool != nullptr;
+      upstreams_.Retire(change.before, before->generation->number());
+      // The others follow with their first request; what is in use should not lose its idle connections.
+      if (!in_use || change.after == nullptr || at_once == 0) continue;
+      --at_once;
+      upstreams_.PoolOf(change.after);
+    }
+    LetGo(before);
+  }
+  next.adopt_us = (shard_.backend().ReadClock().mono_ns - begin_ns) / kNsPerUs;
+}
+
+// Nobody goes by `snapshot` any more.
+void Proxy::Report(Snapshot& snapshot) {
+  std::erase(older_, &snapshot);
+  shard_.Post(shard_.switchboard().control(), &snapshot.gone);
+}
+
 void Proxy::Listen(int fd, uint32_t index) {
-  listeners_.push_back(std::make_unique<Listener>());
-  Listener& listener = *listeners_.back();
+  auto place = std::find_if(listeners_.begin(), listeners_.end(), [](const auto& listener) {
+    return listener->state == Listener::State::kClosed && listener->clients == 0;
+  });
+  if (place == listeners_.end()) place = listeners_.insert(place, nullptr);
+  if (*place != nullptr) shard_.Forget((*place)->waiter);
+  *place = std::make_unique<Listener>();
+  Listener& listener = **place;
+  current_.push_back(&listener);
   listener.fd = fd;
   listener.index = index;
+  listener.place = static_cast<uint16_t>(place - listeners_.begin());
+  listener.host = settings().listeners[index].address.ToString();
+  listener.state = Listener::State::kAccepting;
   listener.accept.kind = Op::Kind::kAccept;
   listener.accept.fd = fd;
   listener.accept.waiter = &listener.waiter;
@@ -76,12 +133,33 @@ void Proxy::Listen(int fd, uint32_t index) {
   AcceptLoop(scope_, listener);
 }
 
+void Proxy::Remove(Listener& listener, Snapshot* last) {
+  last->users.Add();
+  listener.last = last;
+  shard_.Wake(&listener.waiter);
+}
+
+// A connection through it, or its socket, is gone.
+void Proxy::LeftListener(Listener& listener) {
+  if (listener.last == nullptr || listener.clients > 0 || listener.state != Listener::State::kClosed) return;
+  LetGo(std::exchange(listener.last, nullptr));
+}
+
+void Proxy::LeaveListener(ClientConnection* client) {
+  if (client->listener == ClientConnection::kNoListener) return;
+  Listener& listener = *listeners_[client->listener];
+  client->listener = ClientConnection::kNoListener;
+  --listener.clients;
+  LeftListener(listener);
+}
+
 Root Proxy::AcceptLoop(Scope& /*scope*/, Listener& listener) {
   shard_.Start(listener.accept);
   for (;;) {
     co_await listener.waiter.Park();
     while (!listener.accept.empty()) Accepted(listener.accept.Pop(), listener);
-    if (draining_ && listener.state == Listener::State::kAccepting) {
+    const bool ends = draining_ || listener.last != nullptr;
+    if (ends && listener.state == Listener::State::kAccepting) {
       // The accept queue is served to its end; handshakes that were begun may complete; new ones are not
       // answered: the peer tries again, and by then meets the next process. Closing at once would reset them
       // all.
@@ -116,6 +194,7 @@ Root Proxy::AcceptLoop(Scope& /*scope*/, Listener& listener) {
   shard_.backend().Close(listener.fd);
   listener.fd = -1;
   listener.state = Listener::State::kClosed;
+  LeftListener(listener);
   CheckDrained();
 }
 
@@ -131,15 +210,16 @@ void Proxy::AcceptFailed(Listener& listener, int error) {
   reserve_fd_ = shard_.backend().OpenStream(AF_INET);
 }
 
-void Proxy::Accepted(int fd, const Listener& listener) {
+void Proxy::Accepted(int fd, Listener& listener) {
   counters_.accepted.Add();
   SocketAddress peer;
   if (cutting_ || shard_.backend().PeerAddress(fd, peer) < 0) {  // too late, or reset before we came to it
     shard_.backend().Close(fd);
     return;
   }
-  const bool tcp = settings_.listeners[listener.index].protocol == Protocol::kTcp;
-  const bool over_limit = TotalConnections() >= settings_.max_connections;
+  const Settings& settings = (listener.last == nullptr ? newest_ : listener.last)->settings();
+  const bool tcp = settings.listeners[listener.index].protocol == Protocol::kTcp;
+  const bool over_limit = TotalConnections() >= settings.max_connections;
   if (over_limit) counters_.rejected_at_limit.Add();
   ClientConnection* client = over_limit && tcp ? nullptr : clients_.Make();
   if (client == nullptr) {
@@ -147,7 +227,8 @@ void Proxy::Accepted(int fd, const Listener& listener) {
     return;
   }
   client->stream.Open(fd);
-  client->listener = static_cast<uint16_t>(listener.index);
+  client->listener = listener.place;
+  ++listener.clients;
   client->over_limit = over_limit;
   client->peer = peer;
   if (!over_limit) counters_.open_connections.Add();
@@ -160,7 +241,15 @@ void Proxy::Accepted(int fd, const Listener& listener) {
   }
 }
 
+void EndUpstream(Proxy& proxy, UpstreamConnection* upstream, bool with_reset) {
+  UpstreamPool& pool = *upstream->pool;
+  const uint32_t endpoint = upstream->index;
+  proxy.upstreams().Close(upstream, with_reset);
+  pool.Done(endpoint);
+}
+
 void Proxy::CloseClient(ClientConnection* client, bool with_reset) {
+  LeaveListener(client);
   shard_.ClearTimer(client->timer);
   if (!client->over_limit) counters_.open_connections.Sub();
   // The session is gone: from now on the waiter runs the closing.
@@ -205,6 +294,7 @@ void Proxy::CheckDrained() {
 
 void Proxy::KeepHouse() {
   FreeBuffers();
+  upstreams_.KeepHouse((older_.empty() ? newest_ : older_.front())->generation->number());
   CheckDrained();
   if (reserve_fd_ < 0) reserve_fd_ = shard_.backend().OpenStream(AF_INET);
   if (++house_rounds_ % (Upstreams::kShrinkMs / kHouseKeepingMs) == 0) {

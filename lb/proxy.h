@@ -2,6 +2,9 @@
 // sessions share (parser scratch, the Date text). Made, used and destroyed on the shard's thread. Draining:
 // Drain stops accepting (handshakes that were begun are still served), then sessions end by themselves: with
 // `Connection: close` on their next response, or at once when they are idle. `drained` then calls back.
+// Reload: Adopt takes the next generation (generation.h). Listeners that stay keep their sockets, new ones
+// come with theirs, removed ones end as in a drain; a connection that came through a removed one ends with
+// its next response, or when it has been idle for long enough.
 // Bounds: Settings::max_connections clients over all shards, and a few more that are only told so.
 #pragma once
 
@@ -18,6 +21,7 @@
 #include "core/source.h"
 #include "lb/client_connection.h"
 #include "lb/config/settings.h"
+#include "lb/generation.h"
 #include "lb/http/date.h"
 #include "lb/http/request.h"
 #include "lb/http/response.h"
@@ -34,16 +38,17 @@ class Proxy {
   // Connections above the limit that are told so; what comes on top is closed without a word.
   static constexpr uint32_t kOverLimit = 64;
 
-  // `peers`: the counters of all shards' proxies (for the connection limit), this one's among them; filled in
-  // before the first accept. `log` may be null.
-  Proxy(Shard& shard, const Settings& settings, std::span<const ProxyCounters* const> peers,
-        ProxyCounters& counters, AccessLog* log);
+  // Adopts `first`. `peers`: the counters of all shards' proxies (for the connection limit), this one's among
+  // them; filled in before the first accept. `log` may be null.
+  Proxy(Shard& shard, Snapshot& first, std::span<const ProxyCounters* const> peers, ProxyCounters& counters,
+        AccessLog* log);
   ~Proxy();
   Proxy(const Proxy&) = delete;
   Proxy& operator=(const Proxy&) = delete;
 
-  // Begins to accept on `fd` (given to this proxy), described by settings.listeners[index].
-  void Listen(int fd, uint32_t index);
+  // On the control shard: the proxy of next.shard is to adopt `next`, of the generation after its newest.
+  // Then its new requests and connections go by that, and the keeper hears of it.
+  static void PostAdopt(Shard& control, Snapshot& next);
   // Stops accepting, lets everything end, then calls `drained` once. Idempotent.
   void Drain(std::function<void()> drained);
   // For tests and a last resort: resets every connection.
@@ -51,15 +56,33 @@ class Proxy {
   bool draining() const { return draining_; }
 
   Shard& shard() { return shard_; }
-  const Settings& settings() const { return settings_; }
-  const Timeouts& timeouts() const { return settings_.timeouts; }
+  // What holds for new requests.
+  const Settings& settings() const { return newest_->settings(); }
+  const Timeouts& timeouts() const { return settings().timeouts; }
   ProxyCounters& counters() { return counters_; }
   // In Via (RFC 9110 section 7.6.3).
   std::string_view via_name() const { return via_name_; }
   Upstreams& upstreams() { return upstreams_; }
-  const ListenerSettings& ListenerOf(const ClientConnection& client) const {
-    return settings_.listeners[client.listener];
+  // A request (or connect) of `client` begins: what it goes by until LetGo.
+  SnapshotHold HoldFor(const ClientConnection& client) {
+    const Listener& listener = *listeners_[client.listener];
+    Snapshot* snapshot = listener.last == nullptr ? newest_ : listener.last;
+    snapshot->users.Add();
+    return {snapshot, &snapshot->settings().listeners[listener.index]};
   }
+  void LetGo(Snapshot* snapshot) {
+    snapshot->users.Sub();
+    if (snapshot != newest_ && snapshot->users.Get() == 0) Report(*snapshot);
+  }
+  UpstreamPool& PoolOf(const Snapshot& snapshot, uint32_t upstream) {
+    return upstreams_.PoolOf(snapshot.generation->plan(upstream));
+  }
+  // No further request of `client` shall begin: Weir drains, or its listener was removed.
+  bool Closing(const ClientConnection& client) const {
+    return draining_ || listeners_[client.listener]->last != nullptr;
+  }
+  // `client` became a tunnel: it needs its listener no more.
+  void LeaveListener(ClientConnection* client);
   AccessLog* log() { return log_; }
   Scope& scope() { return scope_; }
   http::RequestHead& request_head() { return request_head_; }
@@ -68,8 +91,7 @@ class Proxy {
   RouteScratch& route_scratch() { return route_scratch_; }
   uint32_t client_count() const { return clients_.size(); }
   std::string_view date();
-  // Host for an HTTP/1.0 request that names none.
-  std::string_view HostOf(uint16_t listener) const { return host_texts_[listener]; }
+  std::string_view HostOf(const ClientConnection& client) const { return listeners_[client.listener]->host; }
   // 32 hex digits.
   void MakeRequestId(char out[32]);
 
@@ -79,20 +101,31 @@ class Proxy {
  private:
   struct Listener {
     int fd = -1;
-    uint32_t index = 0;
+    uint16_t place = 0;        // in listeners_
+    uint32_t index = 0;        // in Settings::listeners of the newest generation, or of the one of `last`
+    uint32_t clients = 0;      // connections that came here, without tunnels
+    Snapshot* last = nullptr;  // it was removed: what its connections go by
+    std::string host;          // Host for an HTTP/1.0 request that names none
     Source accept;
     Waiter waiter;
     Timer timer;
-    enum class State { kAccepting, kLastHandshakes, kStopping, kClosed } state = State::kAccepting;
+    enum class State { kAccepting, kLastHandshakes, kStopping, kClosed } state = State::kClosed;
   };
 
   // How long handshakes that were begun before the listener stopped may take to complete.
   static constexpr uint32_t kLastHandshakesMs = 100;
   static constexpr uint32_t kAcceptRetryMs = 50;
   static constexpr uint32_t kHouseKeepingMs = 100;
+  // Changed upstreams whose new pool is made while a generation is adopted.
+  static constexpr uint32_t kPoolsAtOnce = 32;
 
+  void Adopt(Snapshot& next);
+  void Listen(int fd, uint32_t index);
+  void Remove(Listener& listener, Snapshot* last);
+  void LeftListener(Listener& listener);
+  void Report(Snapshot& snapshot);
   Root AcceptLoop(Scope& scope, Listener& listener);
-  void Accepted(int fd, const Listener& listener);
+  void Accepted(int fd, Listener& listener);
   void AcceptFailed(Listener& listener, int error);
   void OnClientClosing(ClientConnection* client);
   void CheckDrained();
@@ -101,7 +134,8 @@ class Proxy {
   uint64_t TotalConnections() const;
 
   Shard& shard_;
-  const Settings& settings_;
+  Snapshot* newest_ = nullptr;
+  std::vector<Snapshot*> older_;  // somebody still goes by them; the oldest first
   std::span<const ProxyCounters* const> peers_;
   ProxyCounters& counters_;
   AccessLog* log_;
@@ -113,12 +147,13 @@ class Proxy {
   http::ResponseHead response_head_;
   http::Trailers trailers_;
   RouteScratch route_scratch_;
+  // Those that ended leave their place to new ones.
   std::vector<std::unique_ptr<Listener>> listeners_;
+  std::vector<Listener*> current_;  // for each of Settings::listeners
   int reserve_fd_ = -1;  // given up for a moment when descriptors run out, to tell a waiting client
   bool draining_ = false;
   bool cutting_ = false;
   std::function<void()> drained_;
-  std::vector<std::string> host_texts_;  // by listener
   int64_t date_second_ = -1;
   std::array<char, http::kDateBytes> date_{};
   struct HouseKeeper : Runnable {
@@ -129,6 +164,8 @@ class Proxy {
   uint32_t house_rounds_ = 0;
 };
 
+// Closes the connection that a relay had.
+void EndUpstream(Proxy& proxy, UpstreamConnection* upstream, bool with_reset);
 // Waits for a request, without a coroutine, then begins a session.
 void AwaitRequest(Proxy& proxy, ClientConnection* client);
 // The session coroutines (l7/session.cc, l4/tcp_session.cc); they own the connection until they call

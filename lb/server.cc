@@ -44,16 +44,14 @@ class ShardTenant final : public Tenant {
                  ? nullptr
                  : std::make_unique<AccessLog>(shard, *server.log_writer_, server.switchboard_.control(),
                                                Counters())),
-        proxy_(shard, server.settings_, server.data_counters_, Counters(), log_.get()),
+        proxy_(shard, server.reloader_->newest().snapshot(shard.index()), server.data_counters_, Counters(),
+               log_.get()),
         home_watch_(this) {
     timer_.waiter = &home_watch_;
     drained_.deliver = [](Message* message, Shard&) {
       static_cast<DrainedMessage*>(message)->server->ShardDrained();
     };
     drained_.server = &server;
-    for (uint32_t i = 0; i < server.settings_.listeners.size(); ++i) {
-      proxy_.Listen(server.listener_fds_[shard.index()][i], i);
-    }
     server.tenants_[shard.index()] = this;
   }
   ~ShardTenant() override {
@@ -100,21 +98,23 @@ class ShardTenant final : public Tenant {
   Timer timer_;
 };
 
-Server::Server(Settings settings, bool demo, const UringFeatures& features)
+Server::Server(Settings settings, bool demo, const UringFeatures& features, LoadSettings load)
     : settings_(std::move(settings)),
       demo_(demo),
       features_(features),
+      load_(std::move(load)),
+      shards_(settings_.shards),
       budget_(ComputeBudget(settings_)),
-      switchboard_(settings_.shards + 1),
-      counters_(std::make_unique<ProxyCounters[]>(settings_.shards + 1)),
-      tenants_(settings_.shards, nullptr),
-      orders_(std::make_unique<Order[]>(size_t{settings_.shards} * 3)) {
+      switchboard_(shards_ + 1),
+      counters_(std::make_unique<ProxyCounters[]>(shards_ + 1)),
+      tenants_(shards_, nullptr),
+      orders_(std::make_unique<Order[]>(size_t{shards_} * 3)) {
   if (settings_.via_name.empty()) {
     char name[16];
     std::snprintf(name, sizeof(name), "weir-%08x", static_cast<uint32_t>(RandomSeed()));
     settings_.via_name = name;
   }
-  for (uint32_t i = 0; i < settings_.shards; ++i) data_counters_.push_back(&counters_[i]);
+  for (uint32_t i = 0; i < shards_; ++i) data_counters_.push_back(&counters_[i]);
 }
 
 Server::~Server() {
@@ -125,6 +125,7 @@ Server::~Server() {
     control_->ClearTimer(timer_);
     control_->Forget(waiter_);
     admin_.reset();
+    reloader_.reset();
     origins_.clear();
     log_writer_.reset();
   }
@@ -144,6 +145,7 @@ absl::Status Server::Start() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -167,12 +169,13 @@ absl::Status Server::Start() {
   if (demo_) {
     if (absl::Status status = StartDemoOrigins(); !status.ok()) return status;
   }
+  reloader_ = std::make_unique<Reloader>(*control_, std::exchange(settings_, {}), std::move(load_));
   if (absl::Status status = BindListeners(); !status.ok()) return status;
   if (absl::Status status = StartAdmin(); !status.ok()) return status;
 
   Fleet::Options fleet;
-  fleet.shards = settings_.shards;
-  fleet.cpus = settings_.cpus;
+  fleet.shards = shards_;
+  fleet.cpus = settings().cpus;
   fleet.shard.seed = RandomSeed();
   fleet.shard.arena_bytes = budget_.shard.arena_bytes;
   fleet.shard.buffers = budget_.shard.buffers;
@@ -185,17 +188,14 @@ absl::Status Server::Start() {
 }
 
 absl::Status Server::BindListeners() {
-  listener_fds_.resize(settings_.shards);
-  for (std::vector<int>& fds : listener_fds_) {
-    for (ListenerSettings& listener : settings_.listeners) {
-      const int fd = control_->backend().Listen(listener.address, {});
-      if (fd < 0) {
-        return absl::UnavailableError("--listen: " + listener.text + ": " + std::strerror(-fd));
-      }
-      fds.push_back(fd);
-    }
-  }
-  return absl::OkStatus();
+  Backend& backend = control_->backend();
+  int error = 0;
+  const uint32_t failed = reloader_->newest().OpenSockets(
+      [&backend](SocketAddress& address) { return backend.Listen(address, {}); },
+      [&backend](int fd) { backend.Close(fd); }, &error);
+  if (failed == Generation::kNew) return absl::OkStatus();
+  return absl::UnavailableError("--listen: " + settings().listeners[failed].text + ": " +
+                                std::strerror(error));
 }
 
 absl::Status Server::StartDemoOrigins() {
@@ -211,24 +211,37 @@ absl::Status Server::StartDemoOrigins() {
     upstream.endpoints.push_back({address, 1, name});
     origins_.push_back(std::make_unique<MiniServer>(
         *control_, fd, kDemoConnections,
-        [i, name](const http::RequestHead& head) { return DemoReply(i, name, head); }));
+        [i, name](const http::RequestHead& head, uint64_t) { return DemoReply(i, name, head); }));
   }
   return absl::OkStatus();
 }
 
 absl::Status Server::StartAdmin() {
-  if (!settings_.has_admin) return absl::OkStatus();
-  const int fd = control_->backend().Listen(settings_.admin, {.reuse_port = false});
+  if (!settings().has_admin) return absl::OkStatus();
+  admin_address_ = settings().admin;
+  const int fd = control_->backend().Listen(admin_address_, {.reuse_port = false});
   if (fd < 0) {
-    return absl::UnavailableError("--admin: " + settings_.admin.ToString() + ": " + std::strerror(-fd));
+    return absl::UnavailableError("--admin: " + admin_address_.ToString() + ": " + std::strerror(-fd));
   }
-  admin_ = std::make_unique<MiniServer>(*control_, fd, kAdminConnections,
-                                        [this](const http::RequestHead& head) { return AdminPage(head); });
+  admin_ = std::make_unique<MiniServer>(
+      *control_, fd, kAdminConnections,
+      [this](const http::RequestHead& head, uint64_t ticket) { return AdminPage(head, ticket); });
   return absl::OkStatus();
 }
 
-MiniReply Server::AdminPage(const http::RequestHead& head) const {
+// POST /reload answers when every shard goes by the new configuration, or with what is wrong with it.
+MiniReply Server::Reload(const http::RequestHead& head, uint64_t ticket) {
+  if (head.facts.method != http::Method::kPost)
+    return {.status = 405, .body = "POST only\n", .extra_fields = "Allow: POST\r\n"};
+  reloader_->Ask([this, ticket](bool in_force, const std::string& text) {
+    admin_->Answer(ticket, {.status = static_cast<uint16_t>(in_force ? 200 : 422), .body = text});
+  });
+  return {.later = true, .body = {}};
+}
+
+MiniReply Server::AdminPage(const http::RequestHead& head, uint64_t ticket) {
   const std::string_view path = head.target.substr(0, head.target.find('?'));
+  if (path == "/reload") return Reload(head, ticket);
   if (!http::IsSafe(head.facts.method))
     return {.status = 405, .body = "GET only\n", .extra_fields = "Allow: GET, HEAD\r\n"};
   const bool draining = state_ != State::kServing;
@@ -248,17 +261,18 @@ MiniReply Server::AdminPage(const http::RequestHead& head) const {
     shards.push_back({&tenant->shard().counters(), &tenant->proxy().counters()});
   }
   std::vector<UpstreamView> upstreams;
-  for (uint32_t u = 0; u < settings_.upstreams.size(); ++u) {
-    const UpstreamSettings& upstream = settings_.upstreams[u];
+  const Generation& generation = reloader_->newest();
+  for (uint32_t u = 0; u < generation.settings().upstreams.size(); ++u) {
+    const UpstreamPlan& plan = *generation.plan(u);
     UpstreamView& upstream_view = upstreams.emplace_back();
-    upstream_view.name = upstream.name;
-    upstream_view.balance = BalanceName(upstream.balance);
-    for (uint32_t i = 0; i < upstream.endpoints.size(); ++i) {
-      EndpointView& view = upstream_view.endpoints.emplace_back();
-      view.address = upstream.endpoints[i].text;
-      view.weight = upstream.endpoints[i].weight;
-      for (ShardTenant* tenant : tenants_)
-        view.shards.push_back(&tenant->proxy().upstreams().pool(u).endpoint_counters(i));
+    upstream_view.name = plan.settings.name;
+    upstream_view.balance = BalanceName(plan.settings.balance);
+    for (uint32_t i = 0; i < plan.books.size(); ++i) {
+      EndpointView& endpoint = upstream_view.endpoints.emplace_back();
+      endpoint.address = plan.settings.endpoints[i].text;
+      endpoint.weight = plan.settings.endpoints[i].weight;
+      for (uint32_t shard = 0; shard < shards_; ++shard)
+        endpoint.shards.push_back(&plan.books[i]->page(shard).counters);
     }
   }
   AdminView view;
@@ -266,7 +280,7 @@ MiniReply Server::AdminPage(const http::RequestHead& head) const {
   view.control = {&control_->counters(), &counters_[switchboard_.control()]};
   view.upstreams = upstreams;
   view.version = kVersion;
-  view.max_connections = settings_.max_connections;
+  view.max_connections = settings().max_connections;
   view.start_wall_ms = start_wall_ms_;
   view.now_wall_ms = control_->wall_ms();
   view.draining = draining;
@@ -277,24 +291,24 @@ MiniReply Server::AdminPage(const http::RequestHead& head) const {
 
 void Server::Announce() const {
   LogLine("version %.*s, %u shard%s, io_uring: %s", static_cast<int>(kVersion.size()), kVersion.data(),
-          settings_.shards, settings_.shards == 1 ? "" : "s", features_.ToString().c_str());
-  for (const ListenerSettings& listener : settings_.listeners) {
+          shards_, shards_ == 1 ? "" : "s", features_.ToString().c_str());
+  for (const ListenerSettings& listener : settings().listeners) {
     LogLine("listening on %s://%s", listener.protocol == Protocol::kTcp ? "tcp" : "http",
             listener.address.ToString().c_str());
   }
-  for (const UpstreamSettings& upstream : settings_.upstreams) {
+  for (const UpstreamSettings& upstream : settings().upstreams) {
     for (const EndpointSettings& endpoint : upstream.endpoints) {
       LogLine("upstream %s: endpoint %s weight %u", upstream.name.c_str(),
               endpoint.address.ToString().c_str(), endpoint.weight);
     }
   }
-  if (settings_.has_admin) LogLine("admin on http://%s", settings_.admin.ToString().c_str());
+  if (settings().has_admin) LogLine("admin on http://%s", admin_address_.ToString().c_str());
   if (!demo_) return;
-  const std::string site = settings_.listeners.front().address.ToString();
+  const std::string site = settings().listeners.front().address.ToString();
   std::string text =
       "\nWeir in front of three demo origins:\n\n  http://" + site + "/    the proxied site: reload it\n";
-  if (settings_.has_admin)
-    text += "  http://" + settings_.admin.ToString() + "/    admin: /stats /metrics /healthz\n";
+  if (settings().has_admin)
+    text += "  http://" + admin_address_.ToString() + "/    admin: /stats /metrics /healthz\n";
   text += "\n  curl -i http://" + site + "/\n\nCtrl-C drains and ends it.\n";
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
@@ -312,6 +326,10 @@ int Server::Run() {
   }
   while (state_ != State::kStopped) control_->RunTurn(true);
   fleet_->Join();
+  if (reloader_->loading()) {  // perhaps in a name server's timeout
+    std::fflush(nullptr);
+    _exit(cut_ ? 2 : 0);
+  }
   return cut_ ? 2 : 0;
 }
 
@@ -330,7 +348,7 @@ Root Server::Control(Scope& /*scope*/) {
       if (state_ == State::kLameDuck) {
         state_ = State::kDraining;
         GiveOrder(Order::Kind::kDrain);
-        const int64_t left_ms = int64_t{settings_.timeouts.drain_ms} - since_ms;
+        const int64_t left_ms = int64_t{settings().timeouts.drain_ms} - since_ms;
         control_->SetTimer(timer_, static_cast<uint32_t>(std::max<int64_t>(left_ms, 1)));
       } else if (state_ == State::kDraining) {
         state_ = State::kCutting;
@@ -348,7 +366,7 @@ Root Server::Control(Scope& /*scope*/) {
         _exit(2);
       }
     }
-    if ((state_ == State::kDraining || state_ == State::kCutting) && shards_drained_ == settings_.shards) {
+    if ((state_ == State::kDraining || state_ == State::kCutting) && shards_drained_ == shards_) {
       state_ = State::kStopping;
     }
   }
@@ -359,7 +377,7 @@ Root Server::Control(Scope& /*scope*/) {
   for (auto& origin : origins_) origin->BeginClose();
   if (log_writer_ != nullptr) log_writer_->BeginStop();
   for (;;) {
-    bool busy = signals_.busy() || (log_writer_ != nullptr && !log_writer_->idle());
+    bool busy = !reloader_->Stopped() || signals_.busy() || (log_writer_ != nullptr && !log_writer_->idle());
     busy = busy || (admin_ != nullptr && !admin_->closed());
     for (auto& origin : origins_) busy = busy || !origin->closed();
     if (!busy) break;
@@ -373,6 +391,10 @@ Root Server::Control(Scope& /*scope*/) {
 }
 
 void Server::OnSignal(int signal) {
+  if (signal == SIGHUP) {
+    reloader_->Ask([](bool, const std::string&) {});  // what became of it is logged
+    return;
+  }
   if (state_ != State::kServing) {
     const uint64_t open = OpenConnections();
     LogLine("second signal: leaving at once, %llu connections cut", static_cast<unsigned long long>(open));
@@ -380,17 +402,18 @@ void Server::OnSignal(int signal) {
   }
   signal_ns_ = control_->now_ns();
   state_ = State::kLameDuck;
+  reloader_->Close("Weir is draining: nothing is reloaded any more");
   LogLine("signal %d: draining, %llu connections open", signal,
           static_cast<unsigned long long>(OpenConnections()));
-  if (settings_.timeouts.lame_duck_ms > 0) {
-    control_->SetTimer(timer_, settings_.timeouts.lame_duck_ms);
+  if (settings().timeouts.lame_duck_ms > 0) {
+    control_->SetTimer(timer_, settings().timeouts.lame_duck_ms);
   } else {
     timer_.fired = true;  // the loop that called goes on with it
   }
 }
 
 void Server::GiveOrder(Order::Kind kind) {
-  for (uint32_t i = 0; i < settings_.shards; ++i) {
+  for (uint32_t i = 0; i < shards_; ++i) {
     Order& order = orders_[size_t{i} * 3 + static_cast<size_t>(kind)];
     order.kind = kind;
     order.server = this;

@@ -2,6 +2,7 @@
 // sockets to the last connection. Owns counters, log file, signals, the admin listener and, for `weir demo`,
 // three origins. Life: Start (sockets are bound here, every error before any thread runs) -> Run (until a
 // signal) -> exit code.
+//  SIGHUP: the configuration is read anew (reloader.h); what is wrong with it changes nothing.
 //  first SIGTERM or SIGINT: /healthz says 503 for lame_duck_ms; then nobody accepts any more, requests in
 //  flight are finished, idle connections closed; exit 0. What is left after drain_ms is cut, logged, and the
 //  exit code is 2. second signal: exit at once (2 if anything was open, else 0).
@@ -19,6 +20,7 @@
 #include "lb/config/settings.h"
 #include "lb/log/log_writer.h"
 #include "lb/mini_server.h"
+#include "lb/reloader.h"
 #include "lb/stats.h"
 #include "lb/upstream/endpoint_counters.h"
 
@@ -28,7 +30,8 @@ class ShardTenant;
 
 class Server {
  public:
-  Server(Settings settings, bool demo, const UringFeatures& features);
+  // `load` (may be empty) makes the settings of a reload.
+  Server(Settings settings, bool demo, const UringFeatures& features, LoadSettings load = {});
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -46,10 +49,13 @@ class Server {
   };
   enum class State { kServing, kLameDuck, kDraining, kCutting, kStopping, kStopped };
 
+  // What is in force, from Start on.
+  const Settings& settings() const { return reloader_->newest().settings(); }
   absl::Status BindListeners();
   absl::Status StartDemoOrigins();
   absl::Status StartAdmin();
-  MiniReply AdminPage(const http::RequestHead& head) const;
+  MiniReply AdminPage(const http::RequestHead& head, uint64_t ticket);
+  MiniReply Reload(const http::RequestHead& head, uint64_t ticket);
   void Announce() const;
   Root Control(Scope& scope);
   void OnSignal(int signal);
@@ -57,9 +63,11 @@ class Server {
   void ShardDrained();
   uint64_t OpenConnections() const;
 
-  Settings settings_;
+  Settings settings_;  // until Start has made the first generation of them
   const bool demo_;
   const UringFeatures features_;
+  LoadSettings load_;
+  const uint32_t shards_;
   const MemoryBudget budget_;
   Switchboard switchboard_;
   std::unique_ptr<ProxyCounters[]> counters_;  // one per shard, then the control shard's
@@ -67,7 +75,8 @@ class Server {
   std::unique_ptr<Shard> control_;
   std::unique_ptr<LogWriter> log_writer_;
   int log_fd_ = -1;
-  std::vector<std::vector<int>> listener_fds_;  // by shard, then listener
+  std::unique_ptr<Reloader> reloader_;
+  SocketAddress admin_address_;
   std::unique_ptr<MiniServer> admin_;
   std::vector<std::unique_ptr<MiniServer>> origins_;
   std::unique_ptr<Fleet> fleet_;

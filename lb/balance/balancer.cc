@@ -17,6 +17,10 @@ Balancer Balancer::Build(Balance policy, std::span<const uint32_t> weights, uint
   WEIR_CHECK(false && "a policy");
 }
 
+void Balancer::Begin(uint64_t seed) noexcept {
+  if (auto* policy = std::get_if<RoundRobin>(&policy_)) policy->Begin(seed);
+}
+
 uint32_t Balancer::Pick(const Context& context) noexcept {
   return std::visit([&](auto& policy) { return policy.Pick(context.tried); }, policy_);
 }

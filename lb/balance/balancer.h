@@ -34,6 +34,8 @@ class Balancer {
 
   // REQUIRES: 1 to kMaxEndpoints weights, each 1 to kMaxWeight. All endpoints are usable.
   static Balancer Build(Balance policy, std::span<const uint32_t> weights, uint64_t seed);
+  // A copy of one that was built elsewhere begins where `seed` says.
+  void Begin(uint64_t seed) noexcept;
 
   // A usable endpoint that is not in `tried`, or kNone. Does not count it as in flight.
   uint32_t Pick(const Context& context) noexcept;

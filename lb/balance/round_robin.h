@@ -17,6 +17,7 @@ class RoundRobin {
  public:
   RoundRobin(std::span<const uint32_t> weights, uint64_t seed);
 
+  void Begin(uint64_t seed) noexcept { cursor_ = static_cast<uint32_t>(seed % schedule_.size()); }
   uint32_t Pick(std::span<const uint32_t> tried) noexcept;
   void Acquire(uint32_t) noexcept {}
   void Release(uint32_t) noexcept {}

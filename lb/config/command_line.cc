@@ -133,7 +133,8 @@ std::string ConfigPath(const Arguments& arguments) {
 
 }  // namespace
 
-CommandLine ParseCommandLine(std::span<const std::string_view> all_arguments, const Machine& machine) {
+CommandLine ParseCommandLine(std::span<const std::string_view> all_arguments, const Machine& machine,
+                             const Settings* running) {
   std::vector<std::string_view> arguments(all_arguments.begin(), all_arguments.end());
   ExplainQuestion question;
   std::vector<std::string> question_errors;
@@ -157,7 +158,7 @@ CommandLine ParseCommandLine(std::span<const std::string_view> all_arguments, co
   // told at once, unless nothing of it could be read.
   const bool file_is_bad = documents.empty() && !absl::GetFlag(FLAGS_config).value.empty();
   if (!problems.ok() && (documents.empty() || file_is_bad)) return Refuse(command, problems);
-  Settings settings = Resolve(machine, command == Command::kDemo, documents, problems, said);
+  Settings settings = Resolve(machine, command == Command::kDemo, documents, problems, said, running);
   if (!problems.ok()) return Refuse(command, problems);
   CommandLine result;
   if (command == Command::kExplain) {
@@ -178,10 +179,10 @@ CommandLine ParseCommandLine(std::span<const std::string_view> all_arguments, co
   return result;
 }
 
-CommandLine ParseCommandLine(int argc, char** argv, const Machine& machine) {
+CommandLine ParseCommandLine(int argc, char** argv, const Machine& machine, const Settings* running) {
   std::vector<std::string_view> arguments;
   for (int i = 1; i < argc; ++i) arguments.emplace_back(argv[i]);
-  return ParseCommandLine(arguments, machine);
+  return ParseCommandLine(arguments, machine, running);
 }
 
 }  // namespace weir::lb

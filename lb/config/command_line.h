@@ -35,8 +35,12 @@ struct CommandLine {
 };
 
 // `arguments` without the program's name. Not thread-safe: Abseil's flags are global.
-CommandLine ParseCommandLine(std::span<const std::string_view> arguments, const Machine& machine);
-CommandLine ParseCommandLine(int argc, char** argv, const Machine& machine);
+// With `running`, the settings in force, for a reload: what was left to the machine stays as it is, and what
+// cannot change while Weir runs is a mistake if it would.
+CommandLine ParseCommandLine(std::span<const std::string_view> arguments, const Machine& machine,
+                             const Settings* running = nullptr);
+CommandLine ParseCommandLine(int argc, char** argv, const Machine& machine,
+                             const Settings* running = nullptr);
 
 // The reference page: the table of all flags in Markdown, as it stands in README.md between <!-- flags -->
 // marks.

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -10,6 +11,10 @@
 
 namespace weir::lb {
 namespace {
+
+// How long a listener that was removed may take to close.
+constexpr int kPatience = 25;
+constexpr useconds_t kPauseUs = 20'000;
 
 // 0, or the errno of a bind that no socket of another process may share. It never listens: a client that came
 // in that moment would be reset.
@@ -50,13 +55,22 @@ absl::Status Check(const char* flag, const std::string& text, const SocketAddres
   return absl::UnavailableError(absl::StrCat(flag, ": ", text, ": ", Explain(error)));
 }
 
+bool Has(const Settings& settings, const SocketAddress& address) {
+  return std::any_of(settings.listeners.begin(), settings.listeners.end(),
+                     [&address](const ListenerSettings& other) { return other.address == address; });
+}
+
 }  // namespace
 
-absl::Status CheckPortsFree(const Settings& settings) {
+absl::Status CheckPortsFree(const Settings& settings, const Settings* running) {
   for (const ListenerSettings& listener : settings.listeners) {
+    if (running != nullptr) {
+      if (Has(*running, listener.address)) continue;
+      for (int i = 0; i < kPatience && TryToListen(listener.address) == EADDRINUSE; ++i) usleep(kPauseUs);
+    }
     if (absl::Status status = Check("--listen", listener.text, listener.address); !status.ok()) return status;
   }
-  if (!settings.has_admin) return absl::OkStatus();
+  if (!settings.has_admin || running != nullptr) return absl::OkStatus();
   return Check("--admin", settings.admin.ToString(), settings.admin);
 }
 

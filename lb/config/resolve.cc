@@ -22,8 +22,8 @@ SocketAddress Loopback(uint16_t port) { return {.bytes = {127, 0, 0, 1}, .port =
 
 class Resolver {
  public:
-  Resolver(const Machine& machine, bool demo, Problems& problems)
-      : machine_(machine), demo_(demo), problems_(problems) {}
+  Resolver(const Machine& machine, bool demo, Problems& problems, const Settings* running)
+      : machine_(machine), demo_(demo), problems_(problems), running_(running) {}
 
   Settings Resolve(std::span<const ConfigNode> documents, SaidKeys& said);
 
@@ -47,6 +47,9 @@ class Resolver {
   void Connections();
   void Limits();
   void AccessLog();
+  template <class Value>
+  void Keep(const char* flag, Value& value, const Value& running, bool given = true);
+  void KeepRunning();
 
   template <class... Parts>
   void Error(const Said& said, const Parts&... parts) {
@@ -69,6 +72,7 @@ class Resolver {
   const Machine& machine_;
   const bool demo_;
   Problems& problems_;
+  const Settings* const running_;  // of a reload
   const SaidKeys* said_ = nullptr;
   Settings settings_;
 };
@@ -91,7 +95,25 @@ Settings Resolver::Resolve(std::span<const ConfigNode> documents, SaidKeys& said
   Connections();
   Limits();
   AccessLog();
+  if (running_ != nullptr) KeepRunning();
   return std::move(settings_);
+}
+
+// What threads, memory and sockets were made for cannot change while they are there.
+template <class Value>
+void Resolver::Keep(const char* flag, Value& value, const Value& running, bool given) {
+  if (given && value != running)
+    Error(flag, "cannot change while Weir runs: restart it, or leave it as it was");
+  value = running;
+}
+
+void Resolver::KeepRunning() {
+  Keep("--via_name", settings_.via_name, running_->via_name, !settings_.via_name.empty());
+  Keep("--admin", settings_.admin, running_->admin);
+  Keep("--access_log", settings_.access_log, running_->access_log);
+  Keep("--max_header_bytes", settings_.limits.header_bytes, running_->limits.header_bytes);
+  Keep("--max_header_fields", settings_.limits.fields, running_->limits.fields);
+  Keep("--max_target_bytes", settings_.limits.target_bytes, running_->limits.target_bytes);
 }
 
 void Resolver::AddListener(const ListenerSettings& listener, const Said& said) {
@@ -240,11 +262,18 @@ void Resolver::Shards() {
     Error("--shards", shards, " are more than the ", wanted.size(), " of --cpus");
   }
   // More shards than CPUs without --cpus: the scheduler places them.
+  if (running_ == nullptr) return;
+  Keep("--shards", settings_.shards, running_->shards, shards != 0);
+  Keep("--cpus", settings_.cpus, running_->cpus, !wanted.empty());
 }
 
 void Resolver::Buffers() {
   const uint64_t least = MinBufferMemory(settings_.shards);
   settings_.buffer_memory_bytes = absl::GetFlag(FLAGS_buffer_memory).value;
+  if (running_ != nullptr) {
+    return Keep("--buffer_memory", settings_.buffer_memory_bytes, running_->buffer_memory_bytes,
+                settings_.buffer_memory_bytes != 0);
+  }
   if (settings_.buffer_memory_bytes == 0) {
     settings_.buffer_memory_bytes = DefaultBufferMemory(machine_.memory_bytes, settings_.shards);
   } else if (settings_.buffer_memory_bytes < least) {
@@ -260,6 +289,10 @@ void Resolver::Connections() {
   // A client and its upstream connection; in the demo also the origin's end of that.
   const auto most = static_cast<uint32_t>(std::min<uint64_t>(room / (demo_ ? 3 : 2), ConnectionCount::kMost));
   settings_.max_connections = absl::GetFlag(FLAGS_max_connections).value;
+  if (running_ != nullptr) {
+    Keep("--max_connections", settings_.max_connections, running_->max_connections,
+         settings_.max_connections != 0);
+  }
   if (most == 0) {
     Error(Said(), "the limit of open files is ", settings_.fd_limit, ", and ", reserved + 2,
           " are needed for a single connection: raise it (ulimit -Hn, LimitNOFILE=)");
@@ -302,8 +335,8 @@ void Resolver::AccessLog() {
 }  // namespace
 
 Settings Resolve(const Machine& machine, bool demo, std::span<const ConfigNode> documents, Problems& problems,
-                 SaidKeys& said) {
-  return Resolver(machine, demo, problems).Resolve(documents, said);
+                 SaidKeys& said, const Settings* running) {
+  return Resolver(machine, demo, problems, running).Resolve(documents, said);
 }
 
 }  // namespace weir::lb

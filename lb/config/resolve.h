@@ -18,6 +18,6 @@ namespace weir::lb {
 // configuration file, whose values of flags are set already; empty: there is none. `demo`: endpoints come
 // later, and listener and admin have defaults.
 Settings Resolve(const Machine& machine, bool demo, std::span<const ConfigNode> documents, Problems& problems,
-                 SaidKeys& said);
+                 SaidKeys& said, const Settings* running = nullptr);
 
 }  // namespace weir::lb

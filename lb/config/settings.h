@@ -26,6 +26,8 @@ struct EndpointSettings {
   SocketAddress address;
   uint32_t weight = 1;  // 1 to 1000
   std::string text;     // as written, without the weight; with a host name, one entry per resolved address
+
+  bool operator==(const EndpointSettings&) const = default;
 };
 
 struct Timeouts {
@@ -40,6 +42,8 @@ struct Timeouts {
   uint32_t tcp_idle_ms = 600'000;      // TCP relay and tunnels: no byte in either direction
   uint32_t drain_ms = 30'000;          // from SIGTERM to the end, whatever still runs
   uint32_t lame_duck_ms = 0;           // /healthz says 503 for so long before accepting stops
+
+  bool operator==(const Timeouts&) const = default;
 };
 
 struct UpstreamSettings {
@@ -52,6 +56,8 @@ struct UpstreamSettings {
   uint32_t idle_ms = 55'000;         // so long; below the 60 s and more of usual origins
   uint32_t set_aside_ms =
       1'000;  // an endpoint that refuses is not tried for so long (doubling up to 16 times)
+
+  bool operator==(const UpstreamSettings&) const = default;
 };
 
 // Who may come, as it was said and as it is asked.

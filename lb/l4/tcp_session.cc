@@ -13,10 +13,9 @@ bool ClientReset(const Stream& stream) { return stream.end_seen() && stream.rece
 
 // Connects to an endpoint, trying others as long as nothing was sent. Null when none could be reached or the
 // client left meanwhile.
-Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, Attempts& attempts) {
+Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const RouteSettings& route,
+                                  UpstreamPool& pool, Attempts& attempts) {
   Shard& shard = proxy.shard();
-  const RouteSettings& route = proxy.ListenerOf(client).direct;
-  UpstreamPool& pool = proxy.upstreams().pool(route.upstream);
   while (attempts.count() <= route.retries) {
     const uint32_t endpoint = pool.Pick(attempts.tried());
     if (endpoint == UpstreamPool::kNone) break;
@@ -46,8 +45,7 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, Attemp
       const Stream& stream = upstream->stream;
       pool.ConnectFailed(endpoint, stream.connecting() ? ETIMEDOUT : stream.connect_error());
     }
-    pool.Close(upstream, false);
-    pool.Done(endpoint);
+    EndUpstream(proxy, upstream, false);
     if (client_left) break;
   }
   co_return nullptr;
@@ -63,9 +61,18 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
   client->stream.ArmReceive(shard, kRelayReceive);
 
   Attempts attempts;
-  const bool denied = !proxy.ListenerOf(*client).access.Allows(client->peer);
+  const SnapshotHold hold = proxy.HoldFor(*client);
+  const RouteSettings& route = hold.listener->direct;
+  const uint32_t idle_ms = route.timeouts.tcp_idle_ms;
+  const bool denied = !hold.listener->access.Allows(client->peer);
   if (denied) proxy.counters().denied.Add();
-  UpstreamConnection* upstream = denied ? nullptr : co_await Connect(proxy, *client, attempts);
+  UpstreamConnection* upstream = nullptr;
+  if (!denied) {
+    upstream =
+        co_await Connect(proxy, *client, route, proxy.PoolOf(*hold.snapshot, route.upstream), attempts);
+  }
+  proxy.LetGo(hold.snapshot);
+  proxy.LeaveListener(client);
   const int64_t connected_ns = shard.now_ns();
   RelayResult result;
   if (upstream == nullptr) {
@@ -74,7 +81,7 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     result.end = denied ? "denied" : client_left ? "client_reset" : "upstream_unreachable";
     result.reset = true;
   } else {
-    result = co_await Relay(proxy, *client, *upstream, proxy.ListenerOf(*client).direct.timeouts.tcp_idle_ms);
+    result = co_await Relay(proxy, *client, *upstream, idle_ms);
   }
 
   proxy.counters().client_bytes_received.Add(result.client_bytes);
@@ -87,18 +94,15 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     record.bytes_sent = result.upstream_bytes;
     record.total_us = static_cast<uint64_t>((shard.now_ns() - begin_ns) / kNsPerUs);
     record.connect_us = static_cast<uint32_t>((connected_ns - begin_ns) / kNsPerUs);
-    record.endpoint = upstream == nullptr ? nullptr : &upstream->pool->address(upstream->endpoint);
+    record.endpoint = upstream == nullptr ? nullptr : &upstream->pool->address(upstream->index);
     record.retries = attempts.count() > 0 ? attempts.count() - 1 : 0;
     record.end = result.end;
     log->Write(record);
   }
   if (upstream != nullptr) {
-    const uint32_t endpoint = upstream->endpoint;
     proxy.counters().upstream_bytes_received.Add(result.upstream_bytes);
     proxy.counters().upstream_bytes_sent.Add(result.client_bytes);
-    UpstreamPool& pool = *upstream->pool;
-    pool.Close(upstream, result.reset);
-    pool.Done(endpoint);
+    EndUpstream(proxy, upstream, result.reset);
   }
   proxy.CloseClient(client, result.reset);
 }

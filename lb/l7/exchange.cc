@@ -11,19 +11,26 @@
 
 namespace weir::lb {
 
-Exchange::Exchange(Proxy& proxy, ClientConnection& client)
+Exchange::Exchange(Proxy& proxy, ClientConnection& client) : Exchange(proxy, client, proxy.HoldFor(client)) {}
+
+Exchange::Exchange(Proxy& proxy, ClientConnection& client, const SnapshotHold& hold)
     : proxy_(proxy),
       shard_(proxy.shard()),
       client_(client),
+      snapshot_(hold.snapshot),
+      listener_(*hold.listener),
       begin_ns_(proxy.shard().now_ns()),
       client_sent_before_(client.stream.sent_bytes()),
       address_(client.peer),
-      route_(&proxy.ListenerOf(client).direct) {
+      route_(&hold.listener->direct) {
   // A new connection's first request must be there in time from the accept on: the session set that timer.
   if (client.requests > 0) shard_.SetTimer(client.timer, proxy.timeouts().client_header_ms);
 }
 
-Exchange::~Exchange() { WEIR_CHECK(upstream_ == nullptr); }
+Exchange::~Exchange() {
+  WEIR_CHECK(upstream_ == nullptr);
+  proxy_.LetGo(snapshot_);
+}
 
 bool Exchange::Step() {
   client_.stream.Poll(shard_);
@@ -121,7 +128,7 @@ void Exchange::Respond(uint16_t status, std::string_view reason, const char* end
     Truncate(end);
     return;
   }
-  keep_ = keep_ && phase_ != Phase::kHead && request_body_.done() && !proxy_.draining();
+  keep_ = keep_ && phase_ != Phase::kHead && request_body_.done() && !proxy_.Closing(client_);
   Buffer* chunk = TakeChunk(http::kMaxErrorBytes);
   if (chunk == nullptr) {
     Finish(Verdict::kReset);

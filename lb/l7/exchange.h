@@ -17,6 +17,7 @@
 #include "lb/attempts.h"
 #include "lb/client_connection.h"
 #include "lb/config/settings.h"
+#include "lb/generation.h"
 #include "lb/http/body_reader.h"
 #include "lb/http/local_response.h"
 #include "lb/http/request.h"
@@ -53,6 +54,8 @@ class Exchange {
   UpstreamConnection* TakeTunnel();
 
  private:
+  Exchange(Proxy& proxy, ClientConnection& client, const SnapshotHold& hold);
+
   enum class Phase : uint8_t { kHead, kConnect, kForward, kRespond, kOver };
   enum class Side : uint8_t { kHead, kBody, kDone };  // where the response is
 
@@ -121,6 +124,8 @@ class Exchange {
   Proxy& proxy_;
   Shard& shard_;
   ClientConnection& client_;
+  Snapshot* const snapshot_;  // what it goes by, whatever is reloaded meanwhile
+  const ListenerSettings& listener_;
   UpstreamPool* pool_ = nullptr;  // of the upstream that the request goes to
   UpstreamConnection* upstream_ = nullptr;
   const int64_t begin_ns_;

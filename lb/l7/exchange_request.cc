@@ -65,14 +65,13 @@ void Exchange::OnHead(Slice rest) {
   counted_ = true;
   ++client_.requests;
   proxy_.counters().requests_active.Add();
-  keep_ = request_.keep_alive && !proxy_.draining();
+  keep_ = request_.keep_alive && !proxy_.Closing(client_);
   request_body_ = http::BodyReader(request_.body);
   http::RequestContext context;
-  const ListenerSettings& listener = proxy_.ListenerOf(client_);
-  if (listener.trusted.list != nullptr) {
-    address_ = FindClient(*listener.trusted.list, client_.peer, head, proxy_.route_scratch(), context);
+  if (listener_.trusted.list != nullptr) {
+    address_ = FindClient(*listener_.trusted.list, client_.peer, head, proxy_.route_scratch(), context);
   }
-  if (!listener.access.Allows(address_)) {
+  if (!listener_.access.Allows(address_)) {
     keep_ = false;
     Deny();
     return;
@@ -118,14 +117,14 @@ void Exchange::OnHead(Slice rest) {
 // Finds the request's route, and rewrites its target and host to the spelling that routes are matched
 // against, so that the origin cannot read them another way. False: it was answered here.
 bool Exchange::Route(http::RequestContext& context) {
-  const ListenerSettings& listener = proxy_.ListenerOf(client_);
-  if (listener.routes == ListenerSettings::kNone) {
-    pool_ = &proxy_.upstreams().pool(route_->upstream);
+  if (listener_.routes == ListenerSettings::kNone) {
+    pool_ = &proxy_.PoolOf(*snapshot_, route_->upstream);
     return true;
   }
-  const RouteList& list = proxy_.settings().routes[listener.routes];
-  const RoutedHead routed = RouteHead(*list.table, proxy_.settings().paths, proxy_.request_head(),
-                                      proxy_.HostOf(client_.listener), address_, proxy_.route_scratch());
+  const Settings& settings = snapshot_->settings();
+  const RouteList& list = settings.routes[listener_.routes];
+  const RoutedHead routed = RouteHead(*list.table, settings.paths, proxy_.request_head(),
+                                      proxy_.HostOf(client_), address_, proxy_.route_scratch());
   if (!routed.target.ok()) {
     proxy_.counters().bad_requests.Add();
     Respond(400, routed.target.error, "bad_request");
@@ -139,7 +138,7 @@ bool Exchange::Route(http::RequestContext& context) {
   route_ = &list.routes[routed.hit.rule];
   if (!route_->access.Allows(address_)) return Deny();
   const bool forward = route_->action == RouteSettings::Action::kUpstream;
-  if (forward) pool_ = &proxy_.upstreams().pool(route_->upstream);
+  if (forward) pool_ = &proxy_.PoolOf(*snapshot_, route_->upstream);
   if (forward && route_->request.empty()) return true;
   char ip[SocketAddress::kMaxIpText + 1];
   const TemplateValues values =
@@ -148,8 +147,8 @@ bool Exchange::Route(http::RequestContext& context) {
     RespondByRoute(values);
     return false;
   }
-  const char* const refused = ChangeRequest(route_->request, proxy_.settings().paths, values,
-                                            proxy_.request_head(), proxy_.route_scratch(), context);
+  const char* const refused = ChangeRequest(route_->request, settings.paths, values, proxy_.request_head(),
+                                            proxy_.route_scratch(), context);
   if (refused == nullptr) return true;
   proxy_.counters().bad_requests.Add();
   Respond(400, refused, "bad_request");
@@ -202,7 +201,7 @@ bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, c
     context.request_id = {id, sizeof(id)};
   }
   context.via_name = proxy_.via_name();
-  context.default_host = proxy_.HostOf(client_.listener);
+  context.default_host = proxy_.HostOf(client_);
   const size_t most = http::MaxSerializedBytes(head, context);
   const bool copy =
       piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;
@@ -413,7 +412,7 @@ void Exchange::BadRequestBody(const char* reason) {
 void Exchange::DropUpstream(bool with_reset) {
   UpstreamConnection* upstream = std::exchange(upstream_, nullptr);
   proxy_.counters().upstream_bytes_sent.Add(upstream->stream.sent_bytes() - upstream_sent_before_);
-  pool_->Close(upstream, with_reset);
+  proxy_.upstreams().Close(upstream, with_reset);
   pool_->Done(endpoint_);
 }
 
@@ -435,7 +434,7 @@ void Exchange::SettleUpstream() {
   }
   UpstreamConnection* upstream = std::exchange(upstream_, nullptr);
   proxy_.counters().upstream_bytes_sent.Add(upstream->stream.sent_bytes() - upstream_sent_before_);
-  pool_->Release(upstream);
+  proxy_.upstreams().Release(upstream);
   pool_->Done(endpoint_);
 }
 

@@ -203,7 +203,8 @@ void Exchange::OnFinal(Slice rest) {
   const bool last = response_body_.done();
   const http::BodyFraming framing = http::DownstreamFraming(response_, request_);
   down_framing_ = framing.kind;
-  keep_ = keep_ && framing.kind != http::Framing::kUntilClose && !proxy_.draining() && KeepAfterEarlyAnswer();
+  keep_ = keep_ && framing.kind != http::Framing::kUntilClose && !proxy_.Closing(client_) &&
+          KeepAfterEarlyAnswer();
   route_->response.Drop(head);
   const http::ResponseContext context{.body = framing,
                                       .client_minor = request_.minor,

@@ -58,16 +58,14 @@ void EndExchange(Shard& shard, Exchange* exchange) {
 }
 
 Task<> Tunnel(Proxy& proxy, ClientConnection& client, UpstreamConnection* upstream, uint32_t idle_ms) {
-  const uint32_t endpoint = upstream->endpoint;
+  proxy.LeaveListener(&client);
   const uint64_t sent_before = upstream->stream.sent_bytes();
   const RelayResult result = co_await Relay(proxy, client, *upstream, idle_ms);
   proxy.counters().client_bytes_received.Add(result.client_bytes);
   proxy.counters().client_bytes_sent.Add(result.upstream_bytes);
   proxy.counters().upstream_bytes_received.Add(result.upstream_bytes);
   proxy.counters().upstream_bytes_sent.Add(upstream->stream.sent_bytes() - sent_before);
-  UpstreamPool& pool = *upstream->pool;
-  pool.Close(upstream, result.reset);
-  pool.Done(endpoint);
+  EndUpstream(proxy, upstream, result.reset);
   if (result.reset) client.cut = true;
 }
 

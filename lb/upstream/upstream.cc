@@ -3,22 +3,23 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "lb/config/budget.h"
-
 namespace weir::lb {
 namespace {
 
 constexpr uint32_t kMaxDoublings = 4;
+// Idle connections of endpoints that are gone: so many are closed each time the house is kept.
+constexpr uint32_t kFarewells = 64;
 
 // Errors of a connect that say nothing about the endpoint: no local port or no memory left.
 bool IsOurs(int error) {
   return error == EADDRNOTAVAIL || error == EAGAIN || error == ENOMEM || error == ENOBUFS;
 }
 
-std::vector<uint32_t> Weights(const UpstreamSettings& settings) {
-  std::vector<uint32_t> weights;
-  for (const EndpointSettings& endpoint : settings.endpoints) weights.push_back(endpoint.weight);
-  return weights;
+Balancer MakeBalancer(const UpstreamPlan& plan, uint64_t seed) {
+  if (!plan.balancer) return Balancer::Build(plan.settings.balance, WeightsOf(plan.settings), seed);
+  Balancer balancer = *plan.balancer;
+  balancer.Begin(seed);
+  return balancer;
 }
 
 }  // namespace
@@ -26,42 +27,61 @@ std::vector<uint32_t> Weights(const UpstreamSettings& settings) {
 UpstreamConnection::Watch::Watch(UpstreamConnection* owner)
     : Runnable([](Runnable* self) {
         UpstreamConnection* connection = static_cast<Watch*>(self)->owner;
-        connection->pool->OnWatch(connection);
+        connection->upstreams->OnWatch(connection);
       }),
       owner(owner) {}
 
-UpstreamConnection::UpstreamConnection(UpstreamPool* pool) : watch(this), pool(pool) {
+UpstreamConnection::UpstreamConnection(Upstreams* upstreams, UpstreamPool* pool, uint32_t index,
+                                       Endpoint* endpoint)
+    : watch(this), upstreams(upstreams), pool(pool), endpoint(endpoint), index(index) {
   stream.SetWaiter(&watch);
   timer.waiter = &watch;
 }
 
-UpstreamPool::Endpoint::Endpoint(UpstreamPool* pool)
+Endpoint::Endpoint(Upstreams* upstreams, std::shared_ptr<EndpointBook> book, EndpointCounters& counters)
     : Runnable([](Runnable* self) {
         auto* endpoint = static_cast<Endpoint*>(self);
-        endpoint->pool->ComeBack(*endpoint);
+        endpoint->upstreams->ComeBack(*endpoint);
       }),
-      pool(pool) {
+      upstreams(upstreams),
+      book(std::move(book)),
+      counters(counters) {
   timer.waiter = this;
 }
 
-UpstreamPool::UpstreamPool(Shard& shard, const UpstreamSettings& settings, ProxyCounters& counters,
-                           Upstreams& upstreams)
-    : shard_(shard),
-      settings_(settings),
-      counters_(counters),
-      upstreams_(upstreams),
-      balancer_(Balancer::Build(settings.balance, Weights(settings), shard.random().Next())),
-      usable_(static_cast<uint32_t>(settings.endpoints.size())) {
-  for (size_t i = 0; i < settings.endpoints.size(); ++i)
-    endpoints_.push_back(std::make_unique<Endpoint>(this));
+// UpstreamPool
+
+UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> plan)
+    : upstreams_(upstreams),
+      plan_(std::move(plan)),
+      balancer_(MakeBalancer(*plan_, upstreams.shard().random().Next())),
+      usable_(static_cast<uint32_t>(plan_->books.size())) {
+  const bool in_force = plan_->seats[upstreams.shard().index()].last_generation == 0;
+  endpoints_.reserve(plan_->books.size());
+  for (uint32_t i = 0; i < plan_->books.size(); ++i) {
+    Endpoint* endpoint = upstreams.Hold(plan_->books[i]);
+    endpoints_.push_back(endpoint);
+    if (endpoint->aside) SetUsable(i, false);
+    if (!in_force) continue;
+    endpoint->owner = this;
+    endpoint->index = i;
+    if (endpoint->idle == 0) continue;
+    upstreams.UnlinkWarm(*endpoint);
+    upstreams.LinkWarm(*endpoint, false);
+  }
 }
 
 UpstreamPool::~UpstreamPool() {
-  for (auto& endpoint : endpoints_) {
-    WEIR_CHECK(endpoint->idle == 0);
-    shard_.ClearTimer(endpoint->timer);
-    shard_.Forget(*endpoint);
+  WEIR_CHECK(active_ == 0);
+  for (Endpoint* endpoint : endpoints_) {
+    if (endpoint->owner == this) endpoint->owner = nullptr;
+    upstreams_.LetGo(endpoint);
   }
+}
+
+void UpstreamPool::SetUsable(uint32_t endpoint, bool usable) {
+  balancer_.SetUsable(endpoint, usable);
+  usable_ += usable ? 1u : -1u;
 }
 
 uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, bool allow_tried) {
@@ -69,6 +89,7 @@ uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, bool allow_tried) {
   if (endpoint == kNone && allow_tried) endpoint = balancer_.Pick({});
   if (endpoint == kNone) return kNone;
   balancer_.Acquire(endpoint);
+  ++active_;
   EndpointCounters& counters = endpoints_[endpoint]->counters;
   counters.requests.Add();
   counters.active.Add();
@@ -77,112 +98,183 @@ uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, bool allow_tried) {
 
 void UpstreamPool::Done(uint32_t endpoint) {
   balancer_.Release(endpoint);
+  --active_;
   endpoints_[endpoint]->counters.active.Sub();
 }
 
 uint32_t UpstreamPool::RetryAfterSeconds() const {
+  const int64_t now_ns = upstreams_.shard().now_ns();
   int64_t first_ns = kNever;
-  for (const auto& endpoint : endpoints_) {
+  for (const Endpoint* endpoint : endpoints_) {
     if (endpoint->aside) first_ns = std::min(first_ns, endpoint->aside_until_ns);
   }
-  if (first_ns == kNever || first_ns <= shard_.now_ns()) return 1;
-  return static_cast<uint32_t>((first_ns - shard_.now_ns() + kNsPerSecond - 1) / kNsPerSecond);
+  if (first_ns == kNever || first_ns <= now_ns) return 1;
+  return static_cast<uint32_t>((first_ns - now_ns + kNsPerSecond - 1) / kNsPerSecond);
 }
 
 UpstreamConnection* UpstreamPool::TakeIdle(uint32_t index) {
+  Shard& shard = upstreams_.shard();
   while (UpstreamConnection* connection = endpoints_[index]->newest) {
-    UnlinkIdle(connection);
-    shard_.ClearTimer(connection->timer);
-    connection->stream.Poll(shard_);
+    upstreams_.UnlinkIdle(connection);
+    shard.ClearTimer(connection->timer);
+    connection->pool = this;
+    connection->index = index;
+    connection->stream.Poll(shard);
     if (!connection->stream.end_seen() && !connection->stream.has_bytes()) {
-      counters_.upstream_reused.Add();
+      upstreams_.counters_.upstream_reused.Add();
       return connection;
     }
-    Close(connection, false);  // it died in this very turn
+    upstreams_.Close(connection, false);  // it died in this very turn
   }
   return nullptr;
 }
 
 UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter, int* error) {
-  Slab<UpstreamConnection>& connections = upstreams_.connections();
+  Shard& shard = upstreams_.shard();
+  Slab<UpstreamConnection>& connections = upstreams_.connections_;
   if (connections.size() == connections.capacity()) upstreams_.CloseOneIdle();
   const uint16_t family = address(index).family;
-  int fd = shard_.backend().OpenStream(family);
+  int fd = shard.backend().OpenStream(family);
   if ((fd == -EMFILE || fd == -ENFILE) && upstreams_.CloseOneIdle()) {
     // The closed one may still wait for its completions; then this attempt fails and the next finds the
     // descriptor.
-    fd = shard_.backend().OpenStream(family);
+    fd = shard.backend().OpenStream(family);
   }
   if (fd < 0) {
     *error = -fd;
     return nullptr;
   }
-  UpstreamConnection* connection = connections.Make(this);
+  Endpoint* endpoint = endpoints_[index];
+  UpstreamConnection* connection = connections.Make(&upstreams_, this, index, endpoint);
   if (connection == nullptr) {
-    shard_.backend().Close(fd);
+    shard.backend().Close(fd);
     *error = ENFILE;
     return nullptr;
   }
-  connection->endpoint = index;
+  ++endpoint->holders;
   connection->stream.Open(fd);
   connection->stream.SetWaiter(waiter);
-  connection->stream.Connect(shard_, &settings_.endpoints[index].address);
-  counters_.upstream_connects.Add();
-  counters_.upstream_open.Add();
+  connection->stream.Connect(shard, &endpoint->book->address());
+  upstreams_.counters_.upstream_connects.Add();
+  upstreams_.counters_.upstream_open.Add();
   return connection;
 }
 
 void UpstreamPool::ConnectFailed(uint32_t index, int error) {
   Endpoint& endpoint = *endpoints_[index];
   endpoint.counters.failures.Add();
-  counters_.upstream_connect_failures.Add();
+  upstreams_.counters_.upstream_connect_failures.Add();
   if (IsOurs(error)) return;
   if (endpoint.aside) return;  // somebody else's attempt set it aside meanwhile
   const uint32_t doublings = std::min(endpoint.failures++, kMaxDoublings);
-  const uint32_t delay_ms = settings_.set_aside_ms << doublings;
+  const uint32_t delay_ms = settings().set_aside_ms << doublings;
   if (delay_ms == 0) return;
+  Shard& shard = upstreams_.shard();
   endpoint.aside = true;
-  endpoint.aside_until_ns = shard_.now_ns() + int64_t{delay_ms} * kNsPerMs;
+  endpoint.aside_until_ns = shard.now_ns() + int64_t{delay_ms} * kNsPerMs;
   endpoint.counters.set_aside.Set(1);
-  counters_.endpoints_set_aside.Add();
-  balancer_.SetUsable(index, false);
-  --usable_;
-  shard_.SetTimer(endpoint.timer, delay_ms);
+  upstreams_.counters_.endpoints_set_aside.Add();
+  if (endpoint.owner != nullptr) endpoint.owner->SetUsable(endpoint.index, false);
+  shard.SetTimer(endpoint.timer, delay_ms);
 }
 
 void UpstreamPool::ConnectWorked(uint32_t index) {
   Endpoint& endpoint = *endpoints_[index];
   endpoint.failures = 0;
   endpoint.counters.connects.Add();
-  if (endpoint.aside) ComeBack(endpoint);
+  if (endpoint.aside) upstreams_.ComeBack(endpoint);
 }
 
-void UpstreamPool::ComeBack(Endpoint& endpoint) {
+// Upstreams
+
+Upstreams::Upstreams(Shard& shard, uint32_t most, ProxyCounters& counters)
+    : shard_(shard), counters_(counters), connections_(most) {}
+
+Upstreams::~Upstreams() {
+  retired_.clear();
+  while (!pools_.empty()) EndPool(pools_.back().get());
+}
+
+UpstreamPool& Upstreams::MakePool(const std::shared_ptr<UpstreamPlan>& plan) {
+  pools_.push_back(std::make_unique<UpstreamPool>(*this, plan));
+  UpstreamPlan::Seat& seat = plan->seats[shard_.index()];
+  seat.pool = pools_.back().get();
+  if (seat.last_generation != 0) retired_.push_back(seat.pool);
+  return *seat.pool;
+}
+
+void Upstreams::EndPool(UpstreamPool* pool) {
+  pool->plan_->seats[shard_.index()].pool = nullptr;
+  std::erase(retired_, pool);
+  std::erase_if(pools_, [pool](const auto& owned) { return owned.get() == pool; });
+}
+
+void Upstreams::Retire(const std::shared_ptr<UpstreamPlan>& plan, uint64_t last_generation) {
+  UpstreamPlan::Seat& seat = plan->seats[shard_.index()];
+  seat.last_generation = last_generation;
+  if (seat.pool == nullptr) return;
+  retired_.push_back(seat.pool);
+  for (Endpoint* endpoint : seat.pool->endpoints_) {
+    if (endpoint->owner != seat.pool) continue;  // another pool has it already
+    endpoint->owner = nullptr;
+    if (endpoint->idle == 0) continue;
+    UnlinkWarm(*endpoint);
+    LinkWarm(*endpoint, true);
+  }
+}
+
+void Upstreams::KeepHouse(uint64_t oldest_generation) {
+  for (uint32_t i = 0; i < kFarewells && first_warm_ != nullptr && first_warm_->owner == nullptr; ++i)
+    CloseOldest(*first_warm_);
+  for (size_t i = 0; i < retired_.size();) {
+    UpstreamPool* pool = retired_[i];
+    const UpstreamPlan::Seat& seat = pool->plan_->seats[shard_.index()];
+    if (pool->active_ == 0 && seat.last_generation < oldest_generation) {
+      EndPool(pool);
+    } else {
+      ++i;
+    }
+  }
+}
+
+Endpoint* Upstreams::Hold(const std::shared_ptr<EndpointBook>& book) {
+  EndpointBook::Page& page = book->page(shard_.index());
+  if (page.endpoint == nullptr) page.endpoint = new Endpoint(this, book, page.counters);
+  ++page.endpoint->holders;
+  return page.endpoint;
+}
+
+void Upstreams::LetGo(Endpoint* endpoint) {
+  if (--endpoint->holders > 0) return;
+  WEIR_CHECK(endpoint->idle == 0);
+  shard_.ClearTimer(endpoint->timer);
+  shard_.Forget(*endpoint);
+  endpoint->counters.set_aside.Set(0);
+  endpoint->book->page(shard_.index()).endpoint = nullptr;
+  delete endpoint;
+}
+
+void Upstreams::ComeBack(Endpoint& endpoint) {
   if (!endpoint.aside) return;
   shard_.ClearTimer(endpoint.timer);
   endpoint.aside = false;
   endpoint.counters.set_aside.Set(0);
-  ++usable_;
-  for (uint32_t i = 0; i < endpoints_.size(); ++i) {
-    if (endpoints_[i].get() == &endpoint) balancer_.SetUsable(i, true);
-  }
+  if (endpoint.owner != nullptr) endpoint.owner->SetUsable(endpoint.index, true);
 }
 
-void UpstreamPool::Release(UpstreamConnection* connection) {
-  Endpoint& endpoint = *endpoints_[connection->endpoint];
+void Upstreams::Release(UpstreamConnection* connection) {
+  Endpoint& endpoint = *connection->endpoint;
   Stream& stream = connection->stream;
   stream.SetWaiter(&connection->watch);
   stream.Poll(shard_);
-  if (endpoint.aside || stream.sending() || stream.end_seen() || stream.has_bytes() ||
-      settings_.idle_connections == 0) {
+  if (endpoint.owner == nullptr || endpoint.aside || stream.sending() || stream.end_seen() ||
+      stream.has_bytes() || endpoint.owner->settings().idle_connections == 0) {
     Close(connection, false);
     return;
   }
-  if (endpoint.idle >= settings_.idle_connections) {
-    UpstreamConnection* oldest = endpoint.oldest;
-    UnlinkIdle(oldest);
-    Close(oldest, false);
-  }
+  const UpstreamSettings& settings = endpoint.owner->settings();
+  if (endpoint.idle >= settings.idle_connections) CloseOldest(endpoint);
+  if (endpoint.idle == 0) LinkWarm(endpoint, false);
   connection->idle = true;
   connection->newer = nullptr;
   connection->older = endpoint.newest;
@@ -192,11 +284,11 @@ void UpstreamPool::Release(UpstreamConnection* connection) {
   endpoint.counters.idle.Add();
   counters_.upstream_idle.Add();
   stream.ArmReceive(shard_, kHeadReceive);
-  shard_.SetTimer(connection->timer, settings_.idle_ms);
+  shard_.SetTimer(connection->timer, settings.idle_ms);
 }
 
-void UpstreamPool::UnlinkIdle(UpstreamConnection* connection) {
-  Endpoint& endpoint = *endpoints_[connection->endpoint];
+void Upstreams::UnlinkIdle(UpstreamConnection* connection) {
+  Endpoint& endpoint = *connection->endpoint;
   WEIR_CHECK(connection->idle);
   (connection->newer == nullptr ? endpoint.newest : connection->newer->older) = connection->older;
   (connection->older == nullptr ? endpoint.oldest : connection->older->newer) = connection->newer;
@@ -206,9 +298,16 @@ void UpstreamPool::UnlinkIdle(UpstreamConnection* connection) {
   endpoint.fewest_idle = std::min(endpoint.fewest_idle, endpoint.idle);
   endpoint.counters.idle.Sub();
   counters_.upstream_idle.Sub();
+  if (endpoint.idle == 0) UnlinkWarm(endpoint);
 }
 
-void UpstreamPool::Close(UpstreamConnection* connection, bool with_reset) {
+void Upstreams::CloseOldest(Endpoint& endpoint) {
+  UpstreamConnection* oldest = endpoint.oldest;
+  UnlinkIdle(oldest);
+  Close(oldest, false);
+}
+
+void Upstreams::Close(UpstreamConnection* connection, bool with_reset) {
   WEIR_CHECK(!connection->idle);
   shard_.ClearTimer(connection->timer);
   connection->stream.SetWaiter(&connection->watch);
@@ -216,12 +315,14 @@ void UpstreamPool::Close(UpstreamConnection* connection, bool with_reset) {
   OnWatch(connection);
 }
 
-void UpstreamPool::OnWatch(UpstreamConnection* connection) {
+void Upstreams::OnWatch(UpstreamConnection* connection) {
   if (connection->stream.closing()) {
     if (!connection->stream.Closed(shard_)) return;
     shard_.Forget(connection->watch);
     counters_.upstream_open.Sub();
-    upstreams_.connections().Destroy(connection);
+    Endpoint* endpoint = connection->endpoint;
+    connections_.Destroy(connection);
+    LetGo(endpoint);
     return;
   }
   if (!connection->idle) return;  // an exchange has it: this wake-up was meant for the pool
@@ -235,38 +336,28 @@ void UpstreamPool::OnWatch(UpstreamConnection* connection) {
   }
 }
 
-void UpstreamPool::Shrink() {
-  for (auto& endpoint : endpoints_) {
-    const uint32_t unneeded = endpoint->fewest_idle > kKeepIdle ? endpoint->fewest_idle - kKeepIdle : 0;
-    for (uint32_t i = 0; i < (unneeded + 1) / 2; ++i) {
-      UpstreamConnection* oldest = endpoint->oldest;
-      UnlinkIdle(oldest);
-      Close(oldest, false);
-    }
-    endpoint->fewest_idle = endpoint->idle;
-  }
+void Upstreams::LinkWarm(Endpoint& endpoint, bool first) {
+  endpoint.previous_warm = first ? nullptr : last_warm_;
+  endpoint.next_warm = first ? first_warm_ : nullptr;
+  (endpoint.previous_warm == nullptr ? first_warm_ : endpoint.previous_warm->next_warm) = &endpoint;
+  (endpoint.next_warm == nullptr ? last_warm_ : endpoint.next_warm->previous_warm) = &endpoint;
 }
 
-bool UpstreamPool::CloseOneIdle() {
-  for (auto& endpoint : endpoints_) {
-    if (endpoint->oldest == nullptr) continue;
-    UpstreamConnection* oldest = endpoint->oldest;
-    UnlinkIdle(oldest);
-    Close(oldest, false);
-    return true;
-  }
-  return false;
-}
-
-// In use is at most one connection for each client; idle ones give way when the slab is full.
-Upstreams::Upstreams(Shard& shard, const Settings& settings, ProxyCounters& counters)
-    : connections_(settings.max_connections + kSpareUpstreams) {
-  for (const UpstreamSettings& upstream : settings.upstreams)
-    pools_.push_back(std::make_unique<UpstreamPool>(shard, upstream, counters, *this));
+void Upstreams::UnlinkWarm(Endpoint& endpoint) {
+  (endpoint.previous_warm == nullptr ? first_warm_ : endpoint.previous_warm->next_warm) = endpoint.next_warm;
+  (endpoint.next_warm == nullptr ? last_warm_ : endpoint.next_warm->previous_warm) = endpoint.previous_warm;
+  endpoint.next_warm = endpoint.previous_warm = nullptr;
 }
 
 bool Upstreams::CloseOneIdle() {
-  return std::any_of(pools_.begin(), pools_.end(), [](auto& pool) { return pool->CloseOneIdle(); });
+  if (first_warm_ == nullptr) return false;
+  Endpoint& endpoint = *first_warm_;
+  if (endpoint.idle > 1 && endpoint.owner != nullptr) {
+    UnlinkWarm(endpoint);
+    LinkWarm(endpoint, false);
+  }
+  CloseOldest(endpoint);
+  return true;
 }
 
 void Upstreams::CloseAllIdle() {
@@ -275,7 +366,13 @@ void Upstreams::CloseAllIdle() {
 }
 
 void Upstreams::Shrink() {
-  for (auto& pool : pools_) pool->Shrink();
+  for (Endpoint* endpoint = first_warm_; endpoint != nullptr;) {
+    Endpoint* const next = endpoint->next_warm;  // the last idle one's end takes it out of the list
+    const uint32_t unneeded = endpoint->fewest_idle > kKeepIdle ? endpoint->fewest_idle - kKeepIdle : 0;
+    for (uint32_t i = 0; i < (unneeded + 1) / 2; ++i) CloseOldest(*endpoint);
+    endpoint->fewest_idle = endpoint->idle;
+    endpoint = next;
+  }
   connections_.Trim();
 }
 

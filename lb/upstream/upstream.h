@@ -1,10 +1,16 @@
-// UpstreamConnection: one connection to an endpoint. UpstreamPool: a shard's view of one upstream: which
-// endpoint is next, its idle connections (newest first, so that few stay warm and the rest age out), and
-// which are set aside. A connection is owned by the pool; while an exchange uses it, the exchange's waiter
-// hears of its events. An idle one keeps its receive armed: the upstream's FIN, or bytes nobody asked for,
-// end it at once. Bounds: `UpstreamSettings::idle_connections` idle ones per endpoint; in use: one per client
-// connection. An endpoint that refuses or times out is set aside for UpstreamSettings::set_aside_ms, doubling
-// up to 16 times while it goes on failing; it comes back by itself. Upstreams: all pools of a shard.
+// What a shard knows of the upstreams. Endpoint: one address of one upstream: its idle connections (newest
+// first, so that few stay warm and the rest age out), and whether it is set aside; it stays the same through
+// reloads. UpstreamPool: which endpoint is next, for one plan (plan.h). UpstreamConnection: one connection to
+// an endpoint; while an exchange uses it, the exchange's waiter hears of its events. An idle one keeps its
+// receive armed: the upstream's FIN, or bytes nobody asked for, end it at once. Upstreams: all of a shard's.
+//
+// Bounds: `UpstreamSettings::idle_connections` idle ones per endpoint; in use: one per client connection. An
+// endpoint that refuses or times out is set aside for UpstreamSettings::set_aside_ms, doubling up to 16 times
+// while it goes on failing; it comes back by itself.
+//
+// A reload: a pool whose plan is no longer in force is retired. What was begun with it ends with it; its
+// endpoints belong to the pool of the new plan from the moment there is one. One that no plan in force has
+// keeps no connection: idle ones are closed, some at a time, the others when their request is over.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +21,8 @@
 #include "core/shard.h"
 #include "core/slab.h"
 #include "core/stream.h"
-#include "lb/balance/balancer.h"
-#include "lb/config/settings.h"
 #include "lb/stats.h"
-#include "lb/upstream/endpoint_counters.h"
+#include "lb/upstream/plan.h"
 
 namespace weir::lb {
 
@@ -26,7 +30,7 @@ class UpstreamPool;
 class Upstreams;
 
 struct UpstreamConnection {
-  explicit UpstreamConnection(UpstreamPool* pool);
+  UpstreamConnection(Upstreams* upstreams, UpstreamPool* pool, uint32_t index, Endpoint* endpoint);
 
   // What wakes while no exchange owns it: idle, or closing.
   struct Watch : Runnable {
@@ -37,17 +41,40 @@ struct UpstreamConnection {
   Stream stream;
   Timer timer;
   Watch watch;
-  UpstreamPool* pool;
-  uint32_t endpoint = 0;
+  Upstreams* upstreams;
+  UpstreamPool* pool;  // who it was picked from last, and as which of its endpoints
+  Endpoint* endpoint;
+  uint32_t index;
   uint32_t requests = 0;                // begun on it
   UpstreamConnection* newer = nullptr;  // the endpoint's idle list
   UpstreamConnection* older = nullptr;
   bool idle = false;
 };
 
+struct Endpoint : Runnable {
+  Endpoint(Upstreams* upstreams, std::shared_ptr<EndpointBook> book, EndpointCounters& counters);
+
+  Upstreams* upstreams;
+  const std::shared_ptr<EndpointBook> book;
+  EndpointCounters& counters;
+  UpstreamPool* owner = nullptr;  // the pool in force that has it; null: none
+  uint32_t index = 0;             // there
+  uint32_t holders = 0;           // pools that have it, and connections: gone when nobody is left
+  UpstreamConnection* newest = nullptr;
+  UpstreamConnection* oldest = nullptr;
+  uint32_t idle = 0;
+  uint32_t fewest_idle = 0;  // since the last Shrink: so many were never needed
+  uint32_t failures = 0;     // in a row
+  int64_t aside_until_ns = 0;
+  bool aside = false;
+  Timer timer;                    // brings it back
+  Endpoint* next_warm = nullptr;  // the list of those with idle connections
+  Endpoint* previous_warm = nullptr;
+};
+
 class UpstreamPool {
  public:
-  UpstreamPool(Shard& shard, const UpstreamSettings& settings, ProxyCounters& counters, Upstreams& upstreams);
+  UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> plan);
   ~UpstreamPool();
   UpstreamPool(const UpstreamPool&) = delete;
   UpstreamPool& operator=(const UpstreamPool&) = delete;
@@ -55,12 +82,12 @@ class UpstreamPool {
   static constexpr uint32_t kNone = Balancer::kNone;
 
   // The endpoint for the next attempt, none of `tried` (with `allow_tried` rather one of them than none);
-  // kNone when none is left. Counts it as in flight until Done.
+  // kNone when none is left. Counts it as in flight until Done; the pool lives at least so long.
   uint32_t Pick(std::span<const uint32_t> tried, bool allow_tried = false);
   // The request (or TCP connection) on `endpoint` is over, however it ended.
   void Done(uint32_t endpoint);
   uint32_t endpoint_count() const { return static_cast<uint32_t>(endpoints_.size()); }
-  const SocketAddress& address(uint32_t endpoint) const { return settings_.endpoints[endpoint].address; }
+  const SocketAddress& address(uint32_t endpoint) const { return endpoints_[endpoint]->book->address(); }
   // True when no endpoint is usable just now.
   bool AllSetAside() const { return usable_ == 0; }
   // Seconds until the first one comes back, at least 1.
@@ -75,66 +102,81 @@ class UpstreamPool {
   void ConnectFailed(uint32_t endpoint, int error);
   void ConnectWorked(uint32_t endpoint);
 
+  const UpstreamSettings& settings() const { return plan_->settings; }
+
+ private:
+  friend class Upstreams;
+
+  void SetUsable(uint32_t endpoint, bool usable);
+
+  Upstreams& upstreams_;
+  const std::shared_ptr<UpstreamPlan> plan_;
+  Balancer balancer_;
+  std::vector<Endpoint*> endpoints_;
+  uint32_t usable_;
+  uint64_t active_ = 0;  // picked and not done
+};
+
+// All upstreams of a shard: their pools and endpoints, and the memory and descriptors that these share.
+class Upstreams {
+ public:
+  // At most `most` connections.
+  Upstreams(Shard& shard, uint32_t most, ProxyCounters& counters);
+  ~Upstreams();
+  Upstreams(const Upstreams&) = delete;
+  Upstreams& operator=(const Upstreams&) = delete;
+
+  // The shard's pool for `plan`, made when it is first asked for.
+  UpstreamPool& PoolOf(const std::shared_ptr<UpstreamPlan>& plan) {
+    UpstreamPool* pool = plan->seats[shard_.index()].pool;
+    return pool != nullptr ? *pool : MakePool(plan);
+  }
+  // `plan` is in no generation after `last_generation`.
+  void Retire(const std::shared_ptr<UpstreamPlan>& plan, uint64_t last_generation);
+  // Ends the retired pools that nobody can ask for any more, and some idle connections of endpoints that are
+  // in no pool in force. `oldest_generation`: the oldest one somebody still goes by. Call now and then.
+  void KeepHouse(uint64_t oldest_generation);
+
   // Gives back a connection that can take another request.
   void Release(UpstreamConnection* connection);
   void Close(UpstreamConnection* connection, bool with_reset);
-  // Closes the oldest idle connection of an endpoint. False when there is none.
-  bool CloseOneIdle();
 
-  EndpointCounters& endpoint_counters(uint32_t endpoint) { return endpoints_[endpoint]->counters; }
-  // Closes half of the idle connections that nobody needed since the last call, the oldest first.
+  Shard& shard() { return shard_; }
+  uint32_t open() const { return connections_.size(); }
+  size_t retired() const { return retired_.size(); }
+  // Closes an endpoint's oldest idle connection (descriptors ran out), each endpoint's in turn. False when
+  // there is none.
+  bool CloseOneIdle();
+  void CloseAllIdle();
+  // Closes half of the idle connections that nobody needed since the last call, the oldest first, and gives
+  // memory back. Call every kShrinkMs: a burst's connections leave within some seconds.
   void Shrink();
+  static constexpr uint32_t kShrinkMs = 1'000;
   static constexpr uint32_t kKeepIdle = 32;  // per endpoint: kept however quiet it is, until they age out
 
  private:
+  friend class UpstreamPool;
   friend struct UpstreamConnection;
+  friend struct Endpoint;
 
-  struct Endpoint : Runnable {
-    explicit Endpoint(UpstreamPool* pool);
-    UpstreamPool* pool;
-    UpstreamConnection* newest = nullptr;
-    UpstreamConnection* oldest = nullptr;
-    uint32_t idle = 0;
-    uint32_t fewest_idle = 0;  // since the last Shrink: so many were never needed
-    uint32_t failures = 0;     // in a row
-    int64_t aside_until_ns = 0;
-    bool aside = false;
-    Timer timer;  // brings it back
-    EndpointCounters counters;
-  };
-
+  UpstreamPool& MakePool(const std::shared_ptr<UpstreamPlan>& plan);
+  void EndPool(UpstreamPool* pool);
+  Endpoint* Hold(const std::shared_ptr<EndpointBook>& book);
+  void LetGo(Endpoint* endpoint);
   void OnWatch(UpstreamConnection* connection);
   void UnlinkIdle(UpstreamConnection* connection);
+  void CloseOldest(Endpoint& endpoint);
   void ComeBack(Endpoint& endpoint);
+  void LinkWarm(Endpoint& endpoint, bool first);
+  void UnlinkWarm(Endpoint& endpoint);
 
   Shard& shard_;
-  const UpstreamSettings& settings_;
   ProxyCounters& counters_;
-  Upstreams& upstreams_;
-  Balancer balancer_;
-  std::vector<std::unique_ptr<Endpoint>> endpoints_;
-  uint32_t usable_;
-};
-
-// All upstreams of a shard: their pools, and the memory and descriptors that these share.
-class Upstreams {
- public:
-  Upstreams(Shard& shard, const Settings& settings, ProxyCounters& counters);
-
-  UpstreamPool& pool(uint32_t index) { return *pools_[index]; }  // of Settings::upstreams
-  Slab<UpstreamConnection>& connections() { return connections_; }
-  uint32_t open() const { return connections_.size(); }
-  // Closes the oldest idle connection of any endpoint (descriptors ran out). False when there is none.
-  bool CloseOneIdle();
-  void CloseAllIdle();
-  // Shrinks every pool, and gives memory back. Call every kShrinkMs: a burst's connections leave within some
-  // seconds.
-  void Shrink();
-  static constexpr uint32_t kShrinkMs = 1'000;
-
- private:
   Slab<UpstreamConnection> connections_;
   std::vector<std::unique_ptr<UpstreamPool>> pools_;
+  std::vector<UpstreamPool*> retired_;
+  Endpoint* first_warm_ = nullptr;  // those in no pool in force come first
+  Endpoint* last_warm_ = nullptr;
 };
 
 }  // namespace weir::lb

@@ -29,28 +29,30 @@ Settings Rig::Defaults(uint32_t endpoints) {
   return settings;
 }
 
-Rig::Rig(Options options) : settings_(std::move(options.settings)) {
+Rig::Rig(Options options) {
   world_ = std::make_unique<sim::World>(options.world);
-  settings_.shards = options.shards;
-  settings_.listeners = {{Protocol::kHttp, *SocketAddress::Parse(kHttpAddress), kHttpAddress},
-                         {Protocol::kTcp, *SocketAddress::Parse(kTcpAddress), kTcpAddress}};
+  Settings& settings = options.settings;
+  settings.shards = options.shards;
+  settings.listeners = {{Protocol::kHttp, *SocketAddress::Parse(kHttpAddress), kHttpAddress},
+                        {Protocol::kTcp, *SocketAddress::Parse(kTcpAddress), kTcpAddress}};
   if (options.routed) {
-    RouteList& routes = settings_.routes.emplace_back();
+    RouteList& routes = settings.routes.emplace_back();
     routes.matches.resize(2);
     routes.matches[0].path_prefixes = {"/"};
     routes.routes.resize(2);
     for (RouteSettings& route : routes.routes) {
-      route.timeouts = settings_.timeouts;
-      route.retries = settings_.upstreams[0].retries;
+      route.timeouts = settings.timeouts;
+      route.retries = settings.upstreams[0].retries;
     }
     std::vector<RouteProblem> problems;
     routes.table = RouteTable::Build(routes.matches, {}, problems);
-    settings_.listeners[0].routes = 0;
+    settings.listeners[0].routes = 0;
   }
-  for (ListenerSettings& listener : settings_.listeners) {
-    listener.direct.timeouts = settings_.timeouts;
-    listener.direct.retries = settings_.upstreams[0].retries;
+  for (ListenerSettings& listener : settings.listeners) {
+    listener.direct.timeouts = settings.timeouts;
+    listener.direct.retries = settings.upstreams[0].retries;
   }
+  generations_.push_back(std::make_unique<Generation>(std::move(settings), nullptr, this));
   switchboard_ = &world_->NewSwitchboard(options.shards + 1);
   // Destroyed before the shards, like a tenant.
   control_ = &world_->NewShard(
@@ -69,23 +71,17 @@ Rig::Rig(Options options) : settings_(std::move(options.settings)) {
                                                                .buffers = options.buffers});
     counters_.push_back(&tenants_.back()->counters);
   }
+  OpenSockets();
   for (auto& owned : tenants_) {
     Tenant& tenant = *owned;
-    std::vector<int> fds;
-    world_->On(*control_, [&] {
-      for (ListenerSettings& listener : settings_.listeners) {
-        fds.push_back(control_->backend().Listen(listener.address, {}));
-        WEIR_CHECK(fds.back() >= 0);
-      }
-    });
     world_->On(*tenant.shard, [&] {
       if (log_writer_ != nullptr) {
         tenant.log = std::make_unique<AccessLog>(*tenant.shard, *log_writer_, switchboard_->control(),
                                                  tenant.counters);
       }
       tenant.proxy =
-          std::make_unique<Proxy>(*tenant.shard, settings_, counters_, tenant.counters, tenant.log.get());
-      for (uint32_t i = 0; i < fds.size(); ++i) tenant.proxy->Listen(fds[i], i);
+          std::make_unique<Proxy>(*tenant.shard, generations_.front()->snapshot(tenant.shard->index()),
+                                  counters_, tenant.counters, tenant.log.get());
     });
   }
 }
@@ -122,6 +118,36 @@ std::string Rig::LogLinesOf(uint64_t id) const {
   return lines;
 }
 
+void Rig::OpenSockets() {
+  world_->On(*control_, [&] {
+    Backend& backend = control_->backend();
+    int error = 0;
+    WEIR_CHECK(generations_.back()->OpenSockets(
+                   [&backend](SocketAddress& address) { return backend.Listen(address, {}); },
+                   [&backend](int fd) { backend.Close(fd); }, &error) == Generation::kNew);
+  });
+}
+
+void Rig::Reload(const std::function<void(Settings&)>& change) {
+  if (draining()) return;  // as the reloader
+  Settings settings = generations_.back()->settings();
+  change(settings);
+  generations_.push_back(std::make_unique<Generation>(std::move(settings), generations_.back().get(), this));
+  OpenSockets();
+  ++reloads_;
+  world_->On(*control_, [&] {
+    for (uint32_t i = 0; i < shards(); ++i) Proxy::PostAdopt(*control_, generations_.back()->snapshot(i));
+  });
+}
+
+void Rig::OnAdopted(Snapshot& snapshot) { ++snapshot.generation->snapshots_adopted; }
+
+void Rig::OnGone(Snapshot& snapshot) {
+  Generation* const generation = snapshot.generation;
+  if (++generation->snapshots_gone < shards()) return;
+  std::erase_if(generations_, [generation](const auto& other) { return other.get() == generation; });
+}
+
 void Rig::Post(Shard& from, uint32_t to, Order& order, std::function<void()> act) {
   order.act = std::move(act);
   order.deliver = [](Message* message, Shard&) { static_cast<Order*>(message)->act(); };
@@ -138,7 +164,7 @@ void Rig::Drain() {
            [this, tenant] { tenant->proxy->Drain([this, tenant] { ReportWhenLogIsHome(*tenant); }); });
     }
   });
-  world_->After(settings_.timeouts.drain_ms * kNsPerMs, [this] {
+  world_->After(settings().timeouts.drain_ms * kNsPerMs, [this] {
     if (drained()) return;
     cut_ = true;
     world_->On(*control_, [&] {
@@ -168,12 +194,13 @@ void Rig::End() {
   if (ended_) return;
   ended_ = true;
   Drain();
-  const int64_t limit_ns = drain_ns_ + settings_.timeouts.drain_ms * kNsPerMs + kLastWordsNs;
+  const int64_t limit_ns = drain_ns_ + settings().timeouts.drain_ms * kNsPerMs + kLastWordsNs;
   const bool in_time =
       world_->RunUntil([&] { return drained(); }, std::max<int64_t>(limit_ns - world_->now_ns(), 0));
   EXPECT_TRUE(in_time) << "not drained in time";
   if (!in_time || testing::Test::HasFailure()) std::fprintf(stderr, "%s", world_->Dump().c_str());
-  WEIR_CHECK(in_time);  // nothing below, nor any destructor, would make sense
+  WEIR_CHECK(in_time);           // nothing below, nor any destructor, would make sense
+  world_->RunFor(kNsPerSecond);  // the last news of earlier generations
   CheckCounters();
   for (auto& tenant : tenants_) {
     world_->On(*tenant->shard, [&] {
@@ -203,14 +230,18 @@ void Rig::CheckCounters() {
     EXPECT_EQ(counters.upstream_idle.Get(), 0u);
     EXPECT_EQ(tenant->proxy->client_count(), 0u);
     EXPECT_EQ(tenant->proxy->upstreams().open(), 0u);
-    for (uint32_t u = 0; u < settings_.upstreams.size(); ++u) {
-      for (uint32_t i = 0; i < settings_.upstreams[u].endpoints.size(); ++i) {
-        const EndpointCounters& endpoint = tenant->proxy->upstreams().pool(u).endpoint_counters(i);
-        EXPECT_EQ(endpoint.active.Get(), 0u) << "endpoint " << i;
-        EXPECT_EQ(endpoint.idle.Get(), 0u) << "endpoint " << i;
+    EXPECT_EQ(tenant->proxy->upstreams().retired(), 0u) << "pools of earlier generations";
+    for (const auto& generation : generations_) {
+      for (uint32_t u = 0; u < generation->settings().upstreams.size(); ++u) {
+        for (const auto& book : generation->plan(u)->books) {
+          const EndpointCounters& endpoint = book->page(tenant->shard->index()).counters;
+          EXPECT_EQ(endpoint.active.Get(), 0u) << book->address().ToString();
+          EXPECT_EQ(endpoint.idle.Get(), 0u) << book->address().ToString();
+        }
       }
     }
   }
+  EXPECT_EQ(generations_.size(), 1u) << "nobody goes by earlier ones";
   if (log_fd_ < 0) return;
   const std::string& text = world_->FileContents(log_fd_);
   const uint64_t lines = static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));

@@ -21,7 +21,7 @@ namespace weir::lb::trial {
 inline constexpr char kHttpAddress[] = "10.0.0.1:80";
 inline constexpr char kTcpAddress[] = "10.0.0.1:81";
 
-class Rig {
+class Rig : public Generation::Keeper {
  public:
   struct Options {
     sim::World::Options world;
@@ -41,7 +41,12 @@ class Rig {
   Rig& operator=(const Rig&) = delete;
 
   sim::World& world() { return *world_; }
-  const Settings& settings() const { return settings_; }
+  // What holds for new requests.
+  const Settings& settings() const { return generations_.back()->settings(); }
+  // All shards are to adopt what `change` makes of the settings, as soon as its order reaches them.
+  void Reload(const std::function<void(Settings&)>& change);
+  const std::vector<std::unique_ptr<Generation>>& generations() const { return generations_; }
+  uint64_t reloads() const { return reloads_; }
   uint32_t shards() const { return static_cast<uint32_t>(tenants_.size()); }
   Proxy& proxy(uint32_t shard) { return *tenants_[shard]->proxy; }
   Shard& shard(uint32_t index) { return *tenants_[index]->shard; }
@@ -76,11 +81,16 @@ class Rig {
     Order drained;
   };
 
+  void OnAdopted(Snapshot& snapshot) override;
+  void OnGone(Snapshot& snapshot) override;
+  void Adopt(Settings settings);
+  void OpenSockets();
   void Post(Shard& from, uint32_t to, Order& order, std::function<void()> act);
   void ReportWhenLogIsHome(Tenant& tenant);
   void CheckCounters();
 
-  Settings settings_;
+  std::vector<std::unique_ptr<Generation>> generations_;
+  uint64_t reloads_ = 0;
   std::unique_ptr<sim::World> world_;
   Switchboard* switchboard_ = nullptr;
   Shard* control_ = nullptr;

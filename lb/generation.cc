@@ -1,0 +1,89 @@
+#include "lb/generation.h"
+
+#include <algorithm>
+#include <map>
+#include <string_view>
+
+namespace weir::lb {
+namespace {
+
+// The same socket serves both. A port that the kernel chose stays what it is.
+bool SameSocket(const ListenerSettings& now, const ListenerSettings& before) {
+  if (now.address.port == 0) return now.text == before.text;
+  return now.address == before.address;
+}
+
+}  // namespace
+
+Generation::Generation(Settings settings, const Generation* before, Keeper* keeper)
+    : settings_(std::move(settings)),
+      number_(before == nullptr ? 1 : before->number_ + 1),
+      keeper_(keeper),
+      listeners_before_(settings_.listeners.size(), kNew),
+      snapshots_(std::make_unique<Snapshot[]>(settings_.shards)) {
+  if (before != nullptr) MatchListeners(*before);
+  MakePlans(before);
+  for (uint32_t shard = 0; shard < settings_.shards; ++shard) {
+    Snapshot& snapshot = snapshots_[shard];
+    snapshot.generation = this;
+    snapshot.shard = shard;
+    snapshot.adopt.snapshot = snapshot.adopted.snapshot = snapshot.gone.snapshot = &snapshot;
+    snapshot.adopted.deliver = [](Message* message, Shard&) {
+      Snapshot& from = *static_cast<Snapshot::Note*>(message)->snapshot;
+      from.generation->keeper().OnAdopted(from);
+    };
+    snapshot.gone.deliver = [](Message* message, Shard&) {
+      Snapshot& from = *static_cast<Snapshot::Note*>(message)->snapshot;
+      from.generation->keeper().OnGone(from);
+    };
+    snapshot.sockets.assign(settings_.listeners.size(), -1);
+  }
+}
+
+void Generation::MatchListeners(const Generation& before) {
+  const std::vector<ListenerSettings>& old = before.settings_.listeners;
+  std::vector<bool> kept(old.size());
+  for (size_t i = 0; i < settings_.listeners.size(); ++i) {
+    for (size_t o = 0; o < old.size(); ++o) {
+      if (kept[o] || !SameSocket(settings_.listeners[i], old[o])) continue;
+      kept[o] = true;
+      listeners_before_[i] = static_cast<uint32_t>(o);
+      settings_.listeners[i].address = old[o].address;
+      break;
+    }
+  }
+  for (size_t o = 0; o < old.size(); ++o) {
+    if (!kept[o]) listeners_removed_.push_back(static_cast<uint32_t>(o));
+  }
+}
+
+void Generation::MakePlans(const Generation* before) {
+  std::map<std::string_view, std::shared_ptr<UpstreamPlan>> left;
+  if (before != nullptr) {
+    for (const auto& plan : before->plans_) left.emplace(plan->settings.name, plan);
+  }
+  for (const UpstreamSettings& upstream : settings_.upstreams) {
+    const auto found = left.find(upstream.name);
+    const std::shared_ptr<UpstreamPlan> old = found == left.end() ? nullptr : found->second;
+    if (old != nullptr) left.erase(found);
+    if (old != nullptr && old->settings == upstream) {
+      plans_.push_back(old);
+      continue;
+    }
+    plans_.push_back(std::make_shared<UpstreamPlan>(upstream, settings_.shards, old.get()));
+    if (old != nullptr) {
+      changed_.push_back({old, plans_.back()});
+    } else {
+      ++upstreams_added_;
+    }
+  }
+  for (const auto& [name, plan] : left) changed_.push_back({plan, nullptr});
+}
+
+uint64_t Generation::users() const {
+  uint64_t users = 0;
+  for (uint32_t shard = 0; shard < settings_.shards; ++shard) users += snapshots_[shard].users.Get();
+  return users;
+}
+
+}  // namespace weir::lb

@@ -1,0 +1,109 @@
+#include "lb/loader.h"
+
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "core/check.h"
+#include "core/socket_calls.h"
+
+namespace weir::lb {
+namespace {
+
+// The shards' work goes first, also on a machine where they have all CPUs.
+constexpr int kNiceness = 10;
+
+}  // namespace
+
+Loader::Loader(LoadSettings load, Generation::Keeper* keeper)
+    : load_(std::move(load)), keeper_(keeper), event_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  WEIR_CHECK(event_fd_ >= 0);
+  thread_ = std::thread([this] { Run(); });
+}
+
+Loader::~Loader() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+  close(event_fd_);
+}
+
+void Loader::Begin(const Generation& running) {
+  WEIR_CHECK(!busy_);
+  busy_ = true;
+  {
+    const std::lock_guard lock(mutex_);
+    running_ = &running;
+  }
+  wake_.notify_one();
+}
+
+std::unique_ptr<Loader::Result> Loader::Take() {
+  uint64_t events = 0;
+  while (read(event_fd_, &events, sizeof(events)) > 0) {
+  }
+  const std::lock_guard lock(mutex_);
+  if (result_ != nullptr) busy_ = false;
+  return std::move(result_);
+}
+
+void Loader::End(std::unique_ptr<Generation> generation) {
+  {
+    const std::lock_guard lock(mutex_);
+    ended_.push_back(std::move(generation));
+  }
+  wake_.notify_one();
+}
+
+void Loader::Run() {
+  pthread_setname_np(pthread_self(), "weir-load");
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNiceness);
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return stop_ || running_ != nullptr || !ended_.empty(); });
+    if (stop_) return;
+    const std::vector<std::unique_ptr<Generation>> ended = std::exchange(ended_, {});
+    const Generation* const running = std::exchange(running_, nullptr);
+    lock.unlock();
+    if (running != nullptr) {
+      std::unique_ptr<Result> result = Load(*running);
+      lock.lock();
+      result_ = std::move(result);
+      lock.unlock();
+      const uint64_t one = 1;
+      WEIR_CHECK(write(event_fd_, &one, sizeof(one)) == sizeof(one));
+    }
+    lock.lock();
+  }
+}
+
+std::unique_ptr<Loader::Result> Loader::Load(const Generation& running) {
+  const auto begin = std::chrono::steady_clock::now();
+  auto result = std::make_unique<Result>();
+  LoadedSettings loaded = load_(running.settings());
+  result->messages = std::move(loaded.messages);
+  if (loaded.settings) {
+    auto generation = std::make_unique<Generation>(*std::move(loaded.settings), &running, keeper_);
+    int error = 0;
+    const uint32_t failed = generation->OpenSockets(
+        [](SocketAddress& address) { return ListenOn(address, {}); }, [](int fd) { close(fd); }, &error);
+    if (failed == Generation::kNew) {
+      result->generation = std::move(generation);
+    } else {
+      result->messages +=
+          "weir: " + generation->settings().listeners[failed].text + ": " + std::strerror(error) + "\n";
+    }
+  }
+  result->took_us =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin).count();
+  return result;
+}
+
+}  // namespace weir::lb

@@ -1,0 +1,81 @@
+// Reloader: from "read the configuration anew" to "every shard goes by it". Keeps the generations, the newest
+// in force first of all; lets the loader make the next one, gives it to the shards, says when all have it,
+// and ends those that no request goes by any more. What cannot be used changes nothing.
+//
+// Control shard's. One reload at a time; who asks during one gets the next, which reads everything again.
+// Bound: kMostGenerations, beyond which it is refused until old requests end.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/shard.h"
+#include "core/source.h"
+#include "lb/generation.h"
+#include "lb/loader.h"
+
+namespace weir::lb {
+
+class Reloader final : public Generation::Keeper {
+ public:
+  static constexpr size_t kMostGenerations = 256;
+
+  // What became of a reload: whether it is in force, and what to tell, a sentence a line.
+  using Answer = std::function<void(bool in_force, const std::string& text)>;
+
+  // `first` is what the shards begin with; Adopt first of all is theirs. `load` may be empty: nothing can be
+  // reloaded.
+  Reloader(Shard& control, Settings first, LoadSettings load);
+  ~Reloader() override;
+
+  void Ask(Answer answer);
+  // Weir drains: nothing more is reloaded.
+  void Close(std::string why);
+  // After Close: lets go of the ring. True when that is done.
+  bool Stopped();
+  // The loader is at work; its end would be waited for.
+  bool loading() const { return loader_ != nullptr && loader_->busy(); }
+
+  Generation& newest() { return *generations_.back(); }
+  const Generation& newest() const { return *generations_.back(); }
+  // Those that still exist, oldest first.
+  const std::vector<std::unique_ptr<Generation>>& generations() const { return generations_; }
+  uint64_t reloads() const { return reloads_; }
+  uint64_t failures() const { return failures_; }
+
+  void OnAdopted(Snapshot& snapshot) override;
+  void OnGone(Snapshot& snapshot) override;
+
+ private:
+  struct Watch : Runnable {
+    explicit Watch(Reloader* owner);
+    Reloader* owner;
+  };
+
+  void Begin();
+  void OnEvent();
+  void OnLoaded(Loader::Result result);
+  void Refuse(const std::string& text);
+  void Tell(bool in_force, const std::string& text);
+  std::string Summary() const;
+
+  Shard& control_;
+  const LoadSettings load_;
+  std::unique_ptr<Loader> loader_;  // made by the first reload
+  std::vector<std::unique_ptr<Generation>> generations_;
+  std::vector<Answer> answers_;  // of the reload at hand
+  std::vector<Answer> waiting_;  // of the one after it
+  bool adopting_ = false;        // the newest is not everywhere yet
+  bool asked_ = false;
+  std::string closed_;  // why nothing more is reloaded
+  int64_t load_us_ = 0;
+  std::string warnings_;
+  uint64_t reloads_ = 0;
+  uint64_t failures_ = 0;
+  Source events_;
+  Watch watch_;
+};
+
+}  // namespace weir::lb
