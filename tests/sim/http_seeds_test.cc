@@ -454,6 +454,104 @@ TEST(HttpSeeds, DrainsServeWhoIsThere) {
   });
 }
 
+// Somebody edits the upstream: other endpoints, weights, ways to balance, or nothing at all.
+void ChangeUpstream(Random& random, Settings& settings) {
+  UpstreamSettings& upstream = settings.upstreams[0];
+  const Settings all = Rig::Defaults(3);
+  upstream.endpoints.clear();
+  while (upstream.endpoints.empty()) {
+    for (const EndpointSettings& endpoint : all.upstreams[0].endpoints) {
+      if (random.OneIn(3)) continue;
+      upstream.endpoints.push_back(endpoint);
+      upstream.endpoints.back().weight = 1 + random.Below(3);
+    }
+  }
+  if (random.OneIn(3)) std::reverse(upstream.endpoints.begin(), upstream.endpoints.end());
+  upstream.balance = random.OneIn(2) ? Balance::kRoundRobin : Balance::kLeastConn;
+  upstream.idle_connections = random.OneIn(4) ? 1 : 1024;
+}
+
+// Listeners that nobody uses come and go; the order of those that stay is no matter.
+void ChangeListeners(Random& random, Settings& settings) {
+  std::vector<ListenerSettings>& listeners = settings.listeners;
+  const SocketAddress extra = *SocketAddress::Parse("10.0.0.1:82");
+  const size_t had = std::erase_if(listeners, [&](const auto& other) { return other.address == extra; });
+  if (had == 0) {
+    listeners.insert(listeners.begin() + random.Below(3), listeners.front());
+    auto& added = *std::find_if(listeners.begin(), listeners.end(), [&](const auto& other) {
+      return other.address == listeners.front().address;
+    });
+    added.address = extra;
+    added.text = "10.0.0.1:82";
+  }
+  if (random.OneIn(2)) std::swap(listeners.front(), listeners.back());
+}
+
+// So many within `within_ms`, at random times, some of them in the same moment.
+void ScheduleReloads(Play& play, uint32_t reloads, uint32_t within_ms) {
+  for (; reloads > 0; --reloads) {
+    play.world().After(play.random().Below(within_ms) * kNsPerMs, [&play] {
+      play.rig().Reload([&play](Settings& settings) {
+        Random& random = play.random();
+        if (random.OneIn(2)) ChangeUpstream(random, settings);
+        if (random.OneIn(4)) ChangeListeners(random, settings);
+        if (random.OneIn(4)) settings.timeouts.keep_alive_ms += 1'000;
+      });
+    });
+  }
+}
+
+// Whatever is reloaded, however often: every request is answered whole, by an endpoint of its own
+// configuration, and tunnels carry everything.
+TEST(HttpSeeds, ReloadsCostNothing) {
+  ForEachSeed([](uint64_t seed) {
+    Scenario scenario = Draw(seed, false);
+    scenario.clients = 25;
+    scenario.think_ns = seed % 3 == 0 ? 0 : 50 * kNsPerMs;
+    scenario.taste.upgrades = true;
+    Play play(scenario);
+    ScheduleReloads(play, 30, 3'000);
+    play.Finish();
+    play.Expect(Whole);
+    play.CheckSums();
+    EXPECT_EQ(play.rig().reloads(), 30u);
+  });
+}
+
+// The listener is removed, and comes back: who is connected gets every answer that was begun, and learns with
+// it that the connection ends.
+TEST(HttpSeeds, RemovedListenersServeWhoIsThere) {
+  ForEachSeed([](uint64_t seed) {
+    Scenario scenario = Draw(seed, false);
+    scenario.clients = 30;
+    scenario.think_ns = 100 * kNsPerMs;
+    scenario.arrivals_ns = 2 * kNsPerSecond;
+    scenario.mercy = {.refused = true};
+    Play play(scenario);
+    std::vector<ListenerSettings> removed;
+    const auto here = [](const ListenerSettings& listener) {
+      return listener.address == *SocketAddress::Parse(kHttpAddress);
+    };
+    const uint32_t after_ms = play.random().Below(2'000);
+    play.world().After(after_ms * kNsPerMs, [&] {
+      play.rig().Reload([&](Settings& settings) {
+        for (const ListenerSettings& listener : settings.listeners) {
+          if (here(listener)) removed.push_back(listener);
+        }
+        std::erase_if(settings.listeners, here);
+      });
+    });
+    play.world().After((after_ms + 300 + play.random().Below(500)) * kNsPerMs, [&] {
+      play.rig().Reload([&](Settings& settings) {
+        settings.listeners.insert(settings.listeners.end(), removed.begin(), removed.end());
+      });
+    });
+    play.Finish();
+    EXPECT_EQ(play.rig().reloads(), 2u);
+    play.Expect([](const Record& record) { return Whole(record) || record.refused; });
+  });
+}
+
 // Everything at once, with settings nobody would choose: only what must never happen is looked for.
 TEST(HttpSeeds, TheWorstDaysEndToo) {
   ForEachSeed([](uint64_t seed) {
@@ -504,6 +602,7 @@ TEST(HttpSeeds, TheWorstDaysEndToo) {
     if (random.OneIn(2)) {
       play.world().After(random.Below(3'000) * kNsPerMs, [&play] { play.rig().Drain(); });
     }
+    if (random.OneIn(2)) ScheduleReloads(play, 10, 3'000);
     play.Finish();
     play.Expect([](const Record& record) {
       return record.outcome != Outcome::kPending && record.outcome != Outcome::kUnsent;
