@@ -6,8 +6,10 @@
 #include <cstdlib>
 
 #include "core/uring_probe.h"
+#include "lb/ask_reload.h"
 #include "lb/config/command_line.h"
 #include "lb/config/ports.h"
+#include "lb/pid_file.h"
 #include "lb/server.h"
 
 namespace {
@@ -41,6 +43,12 @@ int main(int argc, char** argv) {
   std::fputs(line.err.c_str(), stderr);
   if (line.exit) return line.exit_code;
 
+  if (line.command == CommandLine::Command::kReload) {
+    const weir::lb::ReloadOutcome outcome = weir::lb::AskReload(line.settings);
+    std::fputs(outcome.text.c_str(), outcome.ok ? stdout : stderr);
+    return outcome.ok ? 0 : 1;
+  }
+
   weir::UringFeatures features;
   std::string problem;
   if (!weir::ProbeUring(features, problem)) {
@@ -59,6 +67,11 @@ int main(int argc, char** argv) {
   if (const absl::Status status = server.Start(); !status.ok()) {
     std::fprintf(stderr, "weir: %s\n", std::string(status.message()).c_str());
     std::_Exit(1);  // half started: there is nothing to drain, and the kernel takes everything back
+  }
+  weir::lb::PidFile pid_file;
+  if (const absl::Status status = pid_file.Write(line.settings.pid_file); !status.ok()) {
+    std::fprintf(stderr, "weir: %s\n", std::string(status.message()).c_str());
+    std::_Exit(1);
   }
   return server.Run();
 }

@@ -10,6 +10,7 @@
 
 #include "core/log.h"
 #include "lb/admin/pages.h"
+#include "lb/admin/permission.h"
 #include "lb/config/version.h"
 #include "lb/demo/origin.h"
 #include "lb/proxy.h"
@@ -233,6 +234,12 @@ absl::Status Server::StartAdmin() {
 MiniReply Server::Reload(const http::RequestHead& head, uint64_t ticket) {
   if (head.facts.method != http::Method::kPost)
     return {.status = 405, .body = "POST only\n", .extra_fields = "Allow: POST\r\n"};
+  const Refusal refusal = WhyNot(head, admin_address_.family == AF_UNIX, settings().admin_token);
+  if (refusal.status != 0) {
+    return {.status = static_cast<uint16_t>(refusal.status),
+            .body = std::string(refusal.reason) + "\n",
+            .extra_fields = refusal.status == 401 ? "WWW-Authenticate: Bearer\r\n" : ""};
+  }
   reloader_->Ask([this, ticket](bool in_force, const std::string& text) {
     admin_->Answer(ticket, {.status = static_cast<uint16_t>(in_force ? 200 : 422), .body = text});
   });
@@ -280,6 +287,12 @@ MiniReply Server::AdminPage(const http::RequestHead& head, uint64_t ticket) {
   view.control = {&control_->counters(), &counters_[switchboard_.control()]};
   view.upstreams = upstreams;
   view.version = kVersion;
+  std::vector<GenerationView> generations;
+  for (const auto& each : reloader_->generations())
+    generations.push_back({each->number(), each->made_wall_ms, each->users()});
+  view.generations = generations;
+  view.reloads = reloader_->reloads();
+  view.reload_failures = reloader_->failures();
   view.max_connections = settings().max_connections;
   view.start_wall_ms = start_wall_ms_;
   view.now_wall_ms = control_->wall_ms();

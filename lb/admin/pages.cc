@@ -335,6 +335,14 @@ std::string MetricsPage(const AdminView& view) {
   out.Sample("", "", Seconds(static_cast<uint64_t>(std::max<int64_t>(view.start_wall_ms, 0)) * 1'000));
   out.Metric("draining", kGauge, "1 from the signal to stop on.");
   out.Sample("", view.draining ? 1 : 0);
+  out.Metric("generation", kGauge, "The configuration in force: 1 at start, one more with each reload.");
+  out.Sample("", view.generations.empty() ? 0 : view.generations.back().number);
+  out.Metric("generations", kGauge, "Configurations that requests still go by, the newest among them.");
+  out.Sample("", view.generations.size());
+  out.Metric("reloads", kCounter, "Reloads that came into force.");
+  out.Sample("", view.reloads);
+  out.Metric("reload_failures", kCounter, "Reloads that changed nothing because something was wrong.");
+  out.Sample("", view.reload_failures);
   out.Metric("max_connections", kGauge, "The limit of client connections.");
   out.Sample("", view.max_connections);
   out.Metric("requests", kCounter,
@@ -359,6 +367,18 @@ std::string StatsPage(const AdminView& view) {
   out.Number("uptime_ms", static_cast<uint64_t>(std::max<int64_t>(view.now_wall_ms - view.start_wall_ms, 0)));
   out.Bool("draining", view.draining);
   out.Number("max_connections", view.max_connections);
+  out.Number("reloads", view.reloads);
+  out.Number("reload_failures", view.reload_failures);
+  out.Open("generations", '[');
+  for (const GenerationView& generation : view.generations) {
+    out.Open("", '{');
+    out.Number("number", generation.number);
+    out.Number("age_ms",
+               static_cast<uint64_t>(std::max<int64_t>(view.now_wall_ms - generation.made_wall_ms, 0)));
+    out.Number("requests", generation.requests);
+    out.Close('}');
+  }
+  out.Close(']');
   for (const Row<P>& row : kShardProxyRows) out.Number(row.key, SumOf(view, row.counter));
 
   out.Open("requests", '{');

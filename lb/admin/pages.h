@@ -33,10 +33,19 @@ struct UpstreamView {
   std::vector<EndpointView> endpoints;
 };
 
+struct GenerationView {
+  uint64_t number = 0;
+  int64_t made_wall_ms = 0;
+  uint64_t requests = 0;  // that still go by it
+};
+
 struct AdminView {
   std::span<const ShardView> shards;  // the data shards, in order
   ShardView control;
   std::span<const UpstreamView> upstreams;
+  std::span<const GenerationView> generations;  // oldest first; the last one is in force
+  uint64_t reloads = 0;                         // that came into force
+  uint64_t reload_failures = 0;
   std::string_view version;
   uint32_t max_connections = 0;
   int64_t start_wall_ms = 0;

@@ -24,11 +24,9 @@ struct NamedCommand {
   std::string_view name;
   Command command;
 };
-constexpr NamedCommand kCommands[] = {{"demo", Command::kDemo},
-                                      {"check", Command::kCheck},
-                                      {"explain", Command::kExplain},
-                                      {"version", Command::kVersion},
-                                      {"help", Command::kHelp}};
+constexpr NamedCommand kCommands[] = {{"demo", Command::kDemo},       {"check", Command::kCheck},
+                                      {"explain", Command::kExplain}, {"reload", Command::kReload},
+                                      {"version", Command::kVersion}, {"help", Command::kHelp}};
 
 Command FindCommand(const Arguments& arguments, std::vector<std::string>& errors) {
   if (arguments.help) return Command::kHelp;
@@ -45,7 +43,8 @@ Command FindCommand(const Arguments& arguments, std::vector<std::string>& errors
     errors.push_back("\"" + arguments.words[1] +
                      "\": expected at most one word that is not a flag, a command");
   } else {
-    errors.push_back("unknown command \"" + word + "\": expected demo, check, explain, version or help" +
+    errors.push_back("unknown command \"" + word +
+                     "\": expected demo, check, explain, reload, version or help" +
                      (nearest.empty() ? "" : "; did you mean " + std::string(nearest) + "?"));
   }
   return Command::kRun;
@@ -158,6 +157,12 @@ CommandLine ParseCommandLine(std::span<const std::string_view> all_arguments, co
   // told at once, unless nothing of it could be read.
   const bool file_is_bad = documents.empty() && !absl::GetFlag(FLAGS_config).value.empty();
   if (!problems.ok() && (documents.empty() || file_is_bad)) return Refuse(command, problems);
+  if (command == Command::kReload) {
+    CommandLine result;
+    result.command = command;
+    result.settings = ResolveTarget(problems, said);
+    return problems.ok() ? result : Refuse(command, problems);
+  }
   Settings settings = Resolve(machine, command == Command::kDemo, documents, problems, said, running);
   if (!problems.ok()) return Refuse(command, problems);
   CommandLine result;

@@ -21,11 +21,11 @@
 namespace weir::lb {
 
 struct CommandLine {
-  enum class Command : uint8_t { kRun, kDemo, kCheck, kExplain, kVersion, kHelp };
+  enum class Command : uint8_t { kRun, kDemo, kCheck, kExplain, kReload, kVersion, kHelp };
 
   Command command = Command::kRun;
-  // True: print `out` and `err`, and exit with `exit_code`. False (kRun and kDemo only): go on with
-  // `settings`.
+  // True: print `out` and `err`, and exit with `exit_code`. False (kRun, kDemo, kReload): go on with
+  // `settings`; of kReload they have only what names the process.
   bool exit = false;
   int exit_code = 0;
   std::string out;  // for standard output: help, version, the resolved configuration

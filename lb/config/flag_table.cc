@@ -21,6 +21,10 @@
         "round_robin: endpoints take turns. least_conn: the one with the least in flight. Both by weight.") \
   SPECIAL(admin, "admin", kService, OptionalAddress, "off", admin,                                          \
           "Where /metrics, /healthz and /stats are served. Not for the public.")                            \
+  FIELD(admin_token_file, "admin_token_file", kService, PathText, admin_token_file,                         \
+        "A file with the token that allows to change something (POST /reload) through --admin over TCP.")   \
+  FIELD(pid_file, "pid_file", kService, PathText, pid_file,                                                 \
+        "A file that gets the process's number while it serves; `weir reload` finds it there.")             \
   FIELD(access_log, "access_log", kService, PathText, access_log,                                           \
         "A file that gets a line of JSON per request or TCP connection; - is standard output.")             \
   SPECIAL(via_name, "via_name", kService, TokenText, "weir- and eight random digits", via_name,             \
@@ -151,6 +155,7 @@ constexpr std::string_view kUsage = R"(Weir, a load balancer and reverse proxy f
 
   weir            serves until SIGTERM or SIGINT
   weir demo       serves in front of three small origins of its own, on loopback
+  weir reload     has a running Weir (--admin or --pid_file) read its configuration anew
   weir check      names every mistake in the flags, or prints the resolved configuration and memory budget
   weir explain    [METHOD] URL [-H 'Name: value'] [--client=ADDRESS]: what would become of a request, and why
   weir version    prints the version

@@ -6,17 +6,23 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include "absl/flags/flag.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "lb/balance/balancer.h"
 #include "lb/config/budget.h"
 #include "lb/config/flag_table.h"
+#include "lb/config/read_file.h"
 
 namespace weir::lb {
 namespace {
 
 static_assert(kMaxHeaderBytesFlag == 30 * 1024, "the range of --max_header_bytes");
+
+// What is left to them where --max_connections is not said.
+constexpr uint32_t kListenersToCome = 32;
 
 SocketAddress Loopback(uint16_t port) { return {.bytes = {127, 0, 0, 1}, .port = port, .family = AF_INET}; }
 
@@ -26,6 +32,7 @@ class Resolver {
       : machine_(machine), demo_(demo), problems_(problems), running_(running) {}
 
   Settings Resolve(std::span<const ConfigNode> documents, SaidKeys& said);
+  Settings ResolveTarget(SaidKeys& said);
 
  private:
   // Who said something: a flag, or a place in the file.
@@ -47,6 +54,8 @@ class Resolver {
   void Connections();
   void Limits();
   void AccessLog();
+  void AdminToken();
+  void CheckWritable(const char* flag, const std::string& path);
   template <class Value>
   void Keep(const char* flag, Value& value, const Value& running, bool given = true);
   void KeepRunning();
@@ -95,7 +104,21 @@ Settings Resolver::Resolve(std::span<const ConfigNode> documents, SaidKeys& said
   Connections();
   Limits();
   AccessLog();
+  AdminToken();
+  if (!settings_.pid_file.empty()) CheckWritable("--pid_file", settings_.pid_file);
   if (running_ != nullptr) KeepRunning();
+  return std::move(settings_);
+}
+
+Settings Resolver::ResolveTarget(SaidKeys& said) {
+  said_ = &said;
+  for (const FlagRow& row : FlagTable()) {
+    if (row.apply != nullptr) row.apply(settings_);
+  }
+  Admin();
+  AdminToken();
+  if (!settings_.has_admin && settings_.pid_file.empty())
+    problems_.Error({}, "", "--admin or --pid_file (or a --config that says it) is missing: which Weir?");
   return std::move(settings_);
 }
 
@@ -110,6 +133,7 @@ void Resolver::Keep(const char* flag, Value& value, const Value& running, bool g
 void Resolver::KeepRunning() {
   Keep("--via_name", settings_.via_name, running_->via_name, !settings_.via_name.empty());
   Keep("--admin", settings_.admin, running_->admin);
+  Keep("--pid_file", settings_.pid_file, running_->pid_file);
   Keep("--access_log", settings_.access_log, running_->access_log);
   Keep("--max_header_bytes", settings_.limits.header_bytes, running_->limits.header_bytes);
   Keep("--max_header_fields", settings_.limits.fields, running_->limits.fields);
@@ -301,7 +325,9 @@ void Resolver::Connections() {
     Error("--max_connections", settings_.max_connections, " needs ", needed, " open files and the limit is ",
           settings_.fd_limit, ": raise it (ulimit -Hn, LimitNOFILE=), or choose ", most, " or less");
   } else if (settings_.max_connections == 0) {
-    settings_.max_connections = most;
+    // Reloads may add listeners.
+    const uint64_t spare = std::min<uint64_t>(uint64_t{settings_.shards} * kListenersToCome, room / 16);
+    settings_.max_connections = std::max(most - static_cast<uint32_t>(spare / 2), 1u);
   }
 }
 
@@ -318,7 +344,27 @@ void Resolver::Limits() {
 // As far as that can be told without making the file, which happens at start.
 void Resolver::AccessLog() {
   const std::string& path = settings_.access_log;
-  if (path.empty() || path == "-") return;
+  if (!path.empty() && path != "-") CheckWritable("--access_log", path);
+}
+
+// One line; short ones can be guessed.
+void Resolver::AdminToken() {
+  constexpr size_t kLeast = 16;
+  constexpr size_t kMost = 256;
+  const std::string& path = settings_.admin_token_file;
+  if (path.empty()) return;
+  const std::optional<std::string> text = ReadWholeFile(path);
+  if (!text) return Error("--admin_token_file", "\"", path, "\": cannot be read: ", std::strerror(errno));
+  const absl::string_view token = absl::StripAsciiWhitespace(*text);
+  if (token.size() < kLeast || token.size() > kMost ||
+      !std::all_of(token.begin(), token.end(), [](char c) { return c > 0x20 && c < 0x7f; })) {
+    return Error("--admin_token_file", "\"", path, "\": expected one line of ", kLeast, " to ", kMost,
+                 " visible characters without spaces");
+  }
+  settings_.admin_token = std::string(token);
+}
+
+void Resolver::CheckWritable(const char* flag, const std::string& path) {
   std::error_code ignored;
   int error = 0;
   if (std::filesystem::is_directory(path, ignored)) {
@@ -329,10 +375,14 @@ void Resolver::AccessLog() {
     const std::string folder = std::filesystem::path(path).parent_path();
     if (access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0) error = errno;
   }
-  if (error != 0) Error("--access_log", "\"", path, "\": cannot be written to: ", std::strerror(error));
+  if (error != 0) Error(flag, "\"", path, "\": cannot be written to: ", std::strerror(error));
 }
 
 }  // namespace
+
+Settings ResolveTarget(Problems& problems, SaidKeys& said) {
+  return Resolver(Machine(), false, problems, nullptr).ResolveTarget(said);
+}
 
 Settings Resolve(const Machine& machine, bool demo, std::span<const ConfigNode> documents, Problems& problems,
                  SaidKeys& said, const Settings* running) {

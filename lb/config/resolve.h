@@ -20,4 +20,7 @@ namespace weir::lb {
 Settings Resolve(const Machine& machine, bool demo, std::span<const ConfigNode> documents, Problems& problems,
                  SaidKeys& said, const Settings* running = nullptr);
 
+// Of `weir reload`: where the running process is found.
+Settings ResolveTarget(Problems& problems, SaidKeys& said);
+
 }  // namespace weir::lb

@@ -122,9 +122,12 @@ struct Settings {
   uint32_t shards = 1;                 // resolved: never 0
   bool has_admin = false;
   SocketAddress admin;
-  std::string config;      // the file that it came from; empty: flags alone
-  std::string access_log;  // empty: none; "-": standard output; else a file that is appended to
-  std::string via_name;    // a token; empty: the server makes one up, so that two in a row are not a loop
+  std::string admin_token_file;  // empty: none
+  std::string admin_token;       // what it says: who may change something over TCP
+  std::string pid_file;          // empty: none
+  std::string config;            // the file that it came from; empty: flags alone
+  std::string access_log;        // empty: none; "-": standard output; else a file that is appended to
+  std::string via_name;  // a token; empty: the server makes one up, so that two in a row are not a loop
   uint32_t max_connections = 0;  // clients, all shards together; resolved from the fd limit when not given
   uint64_t buffer_memory_bytes = 0;  // all shards together; resolved
   http::Limits limits;

@@ -30,6 +30,10 @@ class PagesTest : public testing::Test {
     view_.shards = shards_;
     view_.upstreams = upstreams_;
     view_.version = "0.1.0";
+    generations_ = {{6, 1'795'359'353'123, 3}, {7, 1'795'359'357'000, 20}};
+    view_.generations = generations_;
+    view_.reloads = 6;
+    view_.reload_failures = 2;
     view_.max_connections = 1'000;
     view_.start_wall_ms = 1'795'359'352'123;
     view_.now_wall_ms = view_.start_wall_ms + 5'000;
@@ -59,6 +63,7 @@ class PagesTest : public testing::Test {
   std::vector<const EndpointCounters*> per_endpoint_[2];
   std::vector<ShardView> shards_;
   std::vector<UpstreamView> upstreams_;
+  std::vector<GenerationView> generations_;
   AdminView view_;
 };
 
@@ -176,6 +181,7 @@ TEST_F(PagesTest, NothingConfiguredYet) {
   EXPECT_EQ(page.Read(MetricsPage({.shards = shards_,
                                    .control = {},
                                    .upstreams = {},
+                                   .generations = {},
                                    .version = "x",
                                    .max_connections = 0,
                                    .start_wall_ms = 0,

@@ -125,10 +125,8 @@ TEST(CommandLine, Commands) {
   EXPECT_EQ(check.exit_code, 0);
   EXPECT_THAT(check.out, HasSubstr("--backends=10.0.0.1:80\n"));
   EXPECT_EQ(ParseWith({"check", "--retries=x"}).exit_code, 1);
-  EXPECT_EQ(
-      ParseWith({"chekc"}).err,
-      OneError(
-          "unknown command \"chekc\": expected demo, check, explain, version or help; did you mean check?"));
+  EXPECT_EQ(ParseWith({"chekc"}).err, OneError("unknown command \"chekc\": expected demo, check, explain, "
+                                               "reload, version or help; did you mean check?"));
   EXPECT_EQ(ParseWith({"check", "demo"}).err,
             OneError("\"demo\": expected at most one word that is not a flag, a command"));
 }
@@ -247,7 +245,8 @@ TEST(CommandLine, ShardsAndCpus) {
 }
 
 TEST(CommandLine, ConnectionsMustFitTheFileLimit) {
-  const uint32_t most = ParseWith({}).settings.max_connections;
+  // Left out, it leaves room for listeners that reloads may add: 32 sockets for each of 4 shards.
+  const uint32_t most = ParseWith({}).settings.max_connections + 4 * 32 / 2;
   EXPECT_FALSE(ParseWith({"--max_connections=" + std::to_string(most)}).exit);
   EXPECT_THAT(
       ParseWith({"--max_connections=" + std::to_string(most + 1)}).err,
