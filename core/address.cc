@@ -86,11 +86,22 @@ size_t SocketAddress::WriteIp(char out[kMaxIpText + 1]) const {
   return std::strlen(out);
 }
 
-std::string SocketAddress::ToString() const {
+size_t SocketAddress::Write(char out[kMaxText]) const {
   char ip[kMaxIpText + 1];
-  const std::string text(ip, WriteIp(ip));
-  const bool bracket = text.find(':') != std::string::npos;
-  return (bracket ? "[" + text + "]" : text) + ":" + std::to_string(port);
+  const std::string_view text(ip, WriteIp(ip));
+  const bool bracket = text.find(':') != std::string_view::npos;
+  char* at = out;
+  if (bracket) *at++ = '[';
+  std::memcpy(at, text.data(), text.size());
+  at += text.size();
+  if (bracket) *at++ = ']';
+  *at++ = ':';
+  return static_cast<size_t>(std::to_chars(at, out + kMaxText, port).ptr - out);
+}
+
+std::string SocketAddress::ToString() const {
+  char text[kMaxText];
+  return {text, Write(text)};
 }
 
 }  // namespace weir

@@ -27,6 +27,10 @@ struct SocketAddress {
   static constexpr size_t kMaxIpText = 45;
   // Writes the address without port (IPv4-mapped IPv6 as IPv4) and returns its length.
   size_t WriteIp(char out[kMaxIpText + 1]) const;
+  // Longest text of Write: brackets, colon and five digits more.
+  static constexpr size_t kMaxText = kMaxIpText + 8;
+  // Writes ToString() without allocating, and without a terminating zero; returns its length.
+  size_t Write(char out[kMaxText]) const;
   std::string ToString() const;
   bool operator==(const SocketAddress&) const = default;
 };

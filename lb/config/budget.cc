@@ -12,9 +12,24 @@ constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr size_t kSqeBytes = 64;
 constexpr size_t kCqeBytes = 16;
 
-// One head in one chunk.
+// The most that a route adds to a request's head, with what it keeps for the response's behind that; or to
+// the response's.
+size_t RouteHeadBytes(const Settings& settings) {
+  size_t most = 0;
+  for (const RouteList& list : settings.routes) {
+    for (const RouteSettings& route : list.routes) {
+      const size_t target_bytes = settings.limits.target_bytes;
+      most = std::max(most,
+                      route.request.headers.MostBytes(target_bytes) + route.response.MostBytes(target_bytes));
+    }
+  }
+  return most;
+}
+
+// One head in one chunk. What would be longer than a chunk can be is refused: 431, or 502.
 size_t HeadChunkBytes(const Settings& settings) {
-  const size_t wanted = settings.limits.header_bytes + kAddedHeadBytes + sizeof(Buffer);
+  const size_t wanted =
+      settings.limits.header_bytes + kAddedHeadBytes + RouteHeadBytes(settings) + sizeof(Buffer);
   return Arena::RoundUp(std::min(wanted, Arena::kLargestBytes));
 }
 

@@ -14,6 +14,8 @@
 namespace weir::lb {
 namespace {
 
+constexpr std::string_view kMadeForEach = "(made for each request)";
+
 struct Url {
   std::string authority;
   std::string port;
@@ -126,7 +128,7 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
     if (endpoint.weight != 1) absl::StrAppend(&endpoints, " (weight ", endpoint.weight, ")");
   }
   context.body = head.facts.body;
-  context.request_id = "(made for each request)";
+  context.request_id = kMadeForEach;
   context.via_name = "weir-...";
   if (!settings.via_name.empty()) context.via_name = settings.via_name;
   std::string wire(http::MaxSerializedBytes(head, context), '\0');
@@ -135,6 +137,16 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
                       upstream.balance == Balance::kLeastConn ? "least_conn" : "round_robin", " among ",
                       endpoints, "\ntimes      ", Times(route.timeouts, route.retries), "\nrequest\n",
                       Indented(wire));
+}
+
+// What the route changes on the way down.
+std::string Response(const RouteSettings& route, const TemplateValues& values) {
+  if (route.response.empty()) return "";
+  std::string lines;
+  route.response.WriteLines(values, &lines);
+  std::string text = "response\n";
+  for (const std::string& name : route.response.dropped) absl::StrAppend(&text, "    without ", name, "\n");
+  return text + Indented(lines);
 }
 
 }  // namespace
@@ -275,7 +287,10 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     *text += "answer     403: the route does not allow this client\n";
     return true;
   }
-  const TemplateValues values = ValuesFor(route.captures, *list.table, routed, context.proto, ip);
+  const std::string_view request_id = head.request_id.empty() ? kMadeForEach : head.request_id;
+  TemplateValues values = ValuesFor(route.captures, *list.table, routed, context.proto, ip, request_id);
+  const bool forward = route.action == RouteSettings::Action::kUpstream;
+  values.Set(Variable::kEndpoint, forward ? "(the endpoint that answers)" : kNoEndpoint);
   switch (route.action) {
     case RouteSettings::Action::kUpstream: {
       const char* const refused =
@@ -283,19 +298,21 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
       if (refused != nullptr) {
         absl::StrAppend(text, "answer     400: ", refused, "\n");
       } else {
-        *text += Forwarded(settings, route, head, context);
+        *text += Forwarded(settings, route, head, context) + Response(route, values);
       }
       break;
     }
     case RouteSettings::Action::kRedirect: {
       std::string location(route.location.Bytes(values), '\0');
       route.location.Write(values, location.data());
-      absl::StrAppend(text, "answer     ", route.status, ", Location: ", location, "\n");
+      absl::StrAppend(text, "answer     ", route.status, ", Location: ", location, "\n",
+                      Response(route, values));
       break;
     }
     case RouteSettings::Action::kRespond:
       absl::StrAppend(text, "answer     ", route.status, ", ", route.body.size(), " bytes",
-                      route.content_type.empty() ? "" : " of ", route.content_type, "\n");
+                      route.content_type.empty() ? "" : " of ", route.content_type, "\n",
+                      Response(route, values));
       break;
   }
   return true;

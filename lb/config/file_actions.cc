@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kMaxBodyBytes = 16 * 1024;
 constexpr size_t kMaxHeaderValue = 1024;
+constexpr size_t kMaxHeaderLines = 64;
 
 struct RedirectStatus {
   static constexpr const char* kPlaceholder = "301 \\| 302 \\| 303 \\| 307 \\| 308";
@@ -48,7 +49,7 @@ std::span<const Key<RouteSettings>> RedirectKeys() {
       {"to", "text", "required",
        "Where to: https://host/path or /path, with ${host} ${path} ${query} ${uri} ${scheme} ${method} "
        "${client} "
-       "${remainder} (behind the prefix) and ${0} to ${9} (groups of path_regex).",
+       "${request_id} ${remainder} (behind the prefix) and ${0} to ${9} (groups of path_regex).",
        kTextSchema,
        [](Reader& reader, const ConfigNode& value, T& out) {
          std::string text;
@@ -128,6 +129,9 @@ void Reader::ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& change
     return Error(node.place,
                  absl::StrCat("expected names and values, such as {X-Tier: gold}, found ", KindName(node)));
   }
+  if (changes.added.size() + node.items.size() > kMaxHeaderLines) {
+    return Error(node.place, absl::StrCat("more than ", kMaxHeaderLines, " headers"));
+  }
   for (size_t i = 0; i < node.items.size(); ++i) {
     Within(node.key_text[i], [&] {
       HeaderChanges::Line line;
@@ -141,7 +145,8 @@ void Reader::ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& change
         return Error(node.items[i].place, absl::StrCat("expected at most ", kMaxHeaderValue,
                                                        " printable ASCII characters in a line"));
       }
-      if (!Template::Parse(text, &line.value, &expected)) return Error(node.items[i].place, expected);
+      const Template::Use use = in_response_ ? Template::Use::kResponse : Template::Use::kRequest;
+      if (!Template::Parse(text, &line.value, &expected, use)) return Error(node.items[i].place, expected);
       const auto same = [&line](const std::string& other) {
         return http::EqualsIgnoreCase(other, line.name);
       };

@@ -180,21 +180,23 @@ std::span<const Key<RouteDraft>> RouteKeys() {
          reader.Map(value, HeaderKeys(), out.settings.request.headers);
        }},
       {"response_headers", "keys", "none",
-       "What changes on the way down, in responses of the upstream and of this route; values without "
-       "variables.",
+       "What changes on the way down, in responses of the upstream (101 too; of 1xx only what is removed) "
+       "and "
+       "of this route; values with the same variables, of the request as it came, and ${endpoint}: who "
+       "answered, - if this route did.",
        Reference("headers"),
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.set_in_response(true);
          const bool is_map = reader.Map(value, HeaderKeys(), out.settings.response);
          reader.set_in_response(false);
          if (!is_map) return;
-         for (const HeaderChanges::Line& line : out.settings.response.added) {
-           if (line.value.HasVariables()) {
-             reader.Error(value.place,
-                          absl::StrCat("\"", line.value.text(), "\": variables are not available here yet"));
-           }
+         const std::vector<HeaderChanges::Line>& added = out.settings.response.added;
+         out.settings.response_variables =
+             std::any_of(added.begin(), added.end(),
+                         [](const HeaderChanges::Line& line) { return line.value.HasVariables(); });
+         if (!out.settings.response_variables) {
+           out.settings.response.WriteLines({}, &out.settings.response_fields);
          }
-         out.settings.response.WriteLines({}, &out.settings.response_fields);
        }},
       Later<T>("split", "A weighted split between upstreams."),
       Later<T>("mirror", "A copy to another upstream."),
@@ -282,6 +284,7 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
   look(route.location);
   look(route.request.path);
   for (const HeaderChanges::Line& line : route.request.headers.added) look(line.value);
+  for (const HeaderChanges::Line& line : route.response.added) look(line.value);
   route.captures = groups || remainder;
   if (groups && draft.match.path_regexes.empty())
     Error(node.place, "${0} to ${9} want a path_regex in match");

@@ -82,8 +82,9 @@ struct RouteSettings {
   Timeouts timeouts;  // the upstream's, but for what it says itself
   uint32_t retries = 2;
   RequestChanges request;
-  HeaderChanges response;       // without variables: `response_fields` is all they add
-  std::string response_fields;  // as lines
+  HeaderChanges response;
+  std::string response_fields;      // what they add, as lines, if that is always the same
+  bool response_variables = false;  // else it is written for each request
   AccessSettings access;
   bool captures = false;  // a template wants them
   std::string where;      // "weir.yaml:12:7"

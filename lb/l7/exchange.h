@@ -66,6 +66,7 @@ class Exchange {
   bool Route(http::RequestContext& context);
   bool Deny();
   void RespondByRoute(const TemplateValues& values);
+  std::string_view RequestId(http::RequestContext& context);
   bool SerializeHead(http::RequestContext& context, const Slice& rest, const http::BodyPiece& piece,
                      bool last);
   void AnswerHere();
@@ -93,6 +94,7 @@ class Exchange {
   void OnInterim(Slice rest);
   void OnSwitch(Slice rest);
   void OnFinal(Slice rest);
+  std::string_view ResponseFields();
   void TakeDownload(Slice in);
   void StepDownloadTrailers();
   bool KeepAfterEarlyAnswer() const;
@@ -147,7 +149,8 @@ class Exchange {
   Collector from_client_;
   Collector from_upstream_;
   Attempts attempts_;
-  uint32_t head_bytes_ = 0;  // of head_, without the body behind it
+  uint32_t head_bytes_ = 0;            // of head_, without the body behind it
+  uint32_t response_lines_bytes_ = 0;  // of what the route adds to the response: behind head_ in its chunk
   uint32_t endpoint_ = UpstreamPool::kNone;
   int acknowledged_fd_ = -1;
   const char* end_ = "ok";

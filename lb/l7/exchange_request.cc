@@ -139,16 +139,21 @@ bool Exchange::Route(http::RequestContext& context) {
   if (!route_->access.Allows(address_)) return Deny();
   const bool forward = route_->action == RouteSettings::Action::kUpstream;
   if (forward) pool_ = &proxy_.PoolOf(*snapshot_, route_->upstream);
-  if (forward && route_->request.empty()) return true;
+  if (forward && route_->request.empty() && !route_->response_variables) return true;
   char ip[SocketAddress::kMaxIpText + 1];
-  const TemplateValues values =
-      ValuesFor(route_->captures, *list.table, routed, context.proto, {ip, address_.WriteIp(ip)});
+  TemplateValues values = ValuesFor(route_->captures, *list.table, routed, context.proto,
+                                    {ip, address_.WriteIp(ip)}, RequestId(context));
+  values.Set(Variable::kEndpoint, forward ? kEndpointMark : kNoEndpoint);
+  RouteScratch& scratch = proxy_.route_scratch();
+  scratch.response_lines.clear();
+  if (route_->response_variables) route_->response.WriteLines(values, &scratch.response_lines);
   if (!forward) {
     RespondByRoute(values);
     return false;
   }
-  const char* const refused = ChangeRequest(route_->request, settings.paths, values, proxy_.request_head(),
-                                            proxy_.route_scratch(), context);
+  if (route_->request.empty()) return true;
+  const char* const refused =
+      ChangeRequest(route_->request, settings.paths, values, proxy_.request_head(), scratch, context);
   if (refused == nullptr) return true;
   proxy_.counters().bad_requests.Add();
   Respond(400, refused, "bad_request");
@@ -166,11 +171,12 @@ void Exchange::RespondByRoute(const TemplateValues& values) {
   fixed.status = route_->status;
   fixed.content_type = route_->content_type;
   fixed.body = route_->body;
-  fixed.extra_fields = route_->response_fields;
+  fixed.extra_fields = route_->response_variables ? std::string_view(proxy_.route_scratch().response_lines)
+                                                  : route_->response_fields;
   const size_t location_bytes = route_->location.Bytes(values);
   const size_t most = http::MaxFixedBytes(fixed) + location_bytes;
   if (most + location_bytes > BufferPool::kLargestChunk) {
-    Respond(414, "the target of the redirect is too long", "bad_request");
+    Respond(414, "the target is too long for the answer", "bad_request");
     return;
   }
   Buffer* chunk = TakeChunk(most + location_bytes);
@@ -189,24 +195,35 @@ void Exchange::RespondByRoute(const TemplateValues& values) {
              fixed.status, "answered_here");
 }
 
+// The one that the endpoint gets: the client's, or one that is made as soon as somebody asks.
+std::string_view Exchange::RequestId(http::RequestContext& context) {
+  const http::RequestHead& head = proxy_.request_head();
+  if (!head.request_id.empty()) return head.request_id;
+  if (context.request_id.empty()) {
+    auto& id = proxy_.route_scratch().request_id;
+    proxy_.MakeRequestId(id);
+    context.request_id = {id, sizeof(id)};
+  }
+  return context.request_id;
+}
+
 bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, const http::BodyPiece& piece,
                              bool last) {
   const http::RequestHead& head = proxy_.request_head();
   char ip[SocketAddress::kMaxIpText + 1];
-  char id[32];
   context.body = request_.body;
   if (context.client_ip.empty()) context.client_ip = {ip, client_.peer.WriteIp(ip)};
-  if (head.request_id.empty()) {
-    proxy_.MakeRequestId(id);
-    context.request_id = {id, sizeof(id)};
-  }
+  RequestId(context);
   context.via_name = proxy_.via_name();
   context.default_host = proxy_.HostOf(client_);
-  const size_t most = http::MaxSerializedBytes(head, context);
-  const bool copy =
-      piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;
   // For a line in the log alone nothing is answered otherwise.
   const bool only_for_log = phase_ == Phase::kRespond;
+  const std::string_view lines = route_->response_variables && !only_for_log
+                                     ? std::string_view(proxy_.route_scratch().response_lines)
+                                     : std::string_view();
+  const size_t most = http::MaxSerializedBytes(head, context) + lines.size();
+  const bool copy =
+      piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;
   if (most > BufferPool::kLargestChunk) {
     if (!only_for_log) Respond(431, "the request head is too large to forward", "bad_request");
     return false;
@@ -220,6 +237,9 @@ bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, c
   head_bytes_ = static_cast<uint32_t>(bytes);
   if (copy) bytes += CopyFramedBody(rest.data(), piece, request_.body.kind, last, chunk->data + bytes);
   head_ = Slice(chunk, 0, static_cast<uint32_t>(bytes));
+  // Behind what is sent, for the response.
+  lines.copy(chunk->data + bytes, lines.size());
+  response_lines_bytes_ = static_cast<uint32_t>(lines.size());
   if (!copy) first_body_ = FrameBody(rest, piece, request_.body.kind, last);
   return true;
 }

@@ -155,7 +155,7 @@ void Exchange::OnSwitch(Slice rest) {
                                       .client_minor = request_.minor,
                                       .date = proxy_.date(),
                                       .via_name = proxy_.via_name(),
-                                      .extra_fields = route_->response_fields};
+                                      .extra_fields = ResponseFields()};
   const size_t most = http::MaxSerializedBytes(head, context);
   Buffer* chunk = most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;
   if (chunk == nullptr) {
@@ -168,6 +168,18 @@ void Exchange::OnSwitch(Slice rest) {
   client_.stream.Send(shard_, Slice(chunk, 0, static_cast<uint32_t>(bytes)));
   upstream_->stream.PutBack(std::move(rest));
   proxy_.counters().upgrades.Add();
+}
+
+// What the route adds to the final response, as lines. Views the route or the shard's scratch.
+std::string_view Exchange::ResponseFields() {
+  if (!route_->response_variables) [[likely]]
+    return route_->response_fields;
+  char endpoint[SocketAddress::kMaxText];
+  std::string& lines = proxy_.route_scratch().filled_lines;
+  lines.clear();
+  FillEndpoint({head_.data() + head_.size(), response_lines_bytes_},
+               {endpoint, pool_->address(endpoint_).Write(endpoint)}, &lines);
+  return lines;
 }
 
 bool Exchange::KeepAfterEarlyAnswer() const {
@@ -211,7 +223,7 @@ void Exchange::OnFinal(Slice rest) {
                                       .keep_alive = keep_,
                                       .date = proxy_.date(),
                                       .via_name = proxy_.via_name(),
-                                      .extra_fields = route_->response_fields};
+                                      .extra_fields = ResponseFields()};
   const size_t most = http::MaxSerializedBytes(head, context);
   const bool copy =
       piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;

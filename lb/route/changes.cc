@@ -6,6 +6,12 @@
 
 namespace weir::lb {
 
+size_t HeaderChanges::MostBytes(size_t target_bytes) const {
+  size_t bytes = 0;
+  for (const Line& line : added) bytes += line.name.size() + 4 + line.value.MostBytes(target_bytes);
+  return bytes;
+}
+
 void HeaderChanges::WriteLines(const TemplateValues& values, std::string* out) const {
   for (const Line& line : added) {
     out->append(line.name).append(": ");
@@ -13,6 +19,15 @@ void HeaderChanges::WriteLines(const TemplateValues& values, std::string* out) c
     out->resize(at + line.value.Bytes(values));
     line.value.Write(values, out->data() + at);
     out->append("\r\n");
+  }
+}
+
+void FillEndpoint(std::string_view lines, std::string_view endpoint, std::string* out) {
+  while (!lines.empty()) {
+    const size_t mark = std::min(lines.find(kEndpointMark), lines.size());
+    out->append(lines.substr(0, mark));
+    if (mark < lines.size()) out->append(endpoint);
+    lines.remove_prefix(std::min(mark + kEndpointMark.size(), lines.size()));
   }
 }
 

@@ -27,10 +27,19 @@ struct HeaderChanges {
   void Drop(http::FieldList& fields) const {
     for (const std::string& name : dropped) fields.Drop(name);
   }
-  // `added` as field lines; values that no header may have (RFC 9110 5.5) cannot come of what requests are
-  // made of.
+  // What WriteLines appends at most.
+  size_t MostBytes(size_t target_bytes) const;
+  // Appends `added` as field lines.
   void WriteLines(const TemplateValues& values, std::string* out) const;
 };
+
+// What stands for ${endpoint} in the lines that a response will get: they are written while the request is at
+// hand, before anybody knows who answers. No other value can have it (template.h).
+inline constexpr std::string_view kEndpointMark = "\x01";
+// Appends `lines`, with `endpoint` for each mark.
+void FillEndpoint(std::string_view lines, std::string_view endpoint, std::string* out);
+// ${endpoint} where there was none: an answer of our own.
+inline constexpr std::string_view kNoEndpoint = "-";
 
 struct RequestChanges {
   HeaderChanges headers;

@@ -56,7 +56,7 @@ RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::
 }
 
 TemplateValues ValuesFor(bool captures_wanted, const RouteTable& table, const RoutedHead& routed,
-                         std::string_view scheme, std::string_view client_ip) {
+                         std::string_view scheme, std::string_view client_ip, std::string_view request_id) {
   TemplateValues values;
   values.Set(Variable::kHost, routed.asked.host);
   values.Set(Variable::kPath, routed.asked.path);
@@ -65,6 +65,7 @@ TemplateValues ValuesFor(bool captures_wanted, const RouteTable& table, const Ro
   values.Set(Variable::kScheme, scheme);
   values.Set(Variable::kMethod, routed.asked.method);
   values.Set(Variable::kClient, client_ip);
+  values.Set(Variable::kRequestId, request_id);
   if (!captures_wanted) return values;
   const RouteCaptures captures = table.Capture(routed.hit, routed.asked.path);
   values.Set(Variable::kRemainder, captures.remainder);

@@ -28,7 +28,10 @@ struct RouteScratch {
   std::string lines;               // ChangeRequest: field lines, the target, and its check
   std::string rewritten;
   std::string check;
-  std::string forwarded;  // FindClient: X-Forwarded-For as it goes on
+  std::string forwarded;       // FindClient: X-Forwarded-For as it goes on
+  std::string response_lines;  // what a route adds to the response, with marks (changes.h)
+  std::string filled_lines;    // and without
+  char request_id[32];
 };
 
 struct RoutedHead {
@@ -44,8 +47,8 @@ RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::
                      std::string_view default_authority, const SocketAddress& client, RouteScratch& scratch,
                      std::vector<RouteStep>* steps = nullptr);
 
-// What templates want of the request; the captures only if `captures`. `client_ip` and `routed` are viewed.
+// What templates want of the request; the captures only if `captures`. The texts and `routed` are viewed.
 TemplateValues ValuesFor(bool captures, const RouteTable& table, const RoutedHead& routed,
-                         std::string_view scheme, std::string_view client_ip);
+                         std::string_view scheme, std::string_view client_ip, std::string_view request_id);
 
 }  // namespace weir::lb

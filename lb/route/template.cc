@@ -14,10 +14,12 @@ struct Named {
 constexpr Named kNames[] = {
     {"host", Variable::kHost},     {"path", Variable::kPath},           {"query", Variable::kQuery},
     {"uri", Variable::kUri},       {"scheme", Variable::kScheme},       {"method", Variable::kMethod},
-    {"client", Variable::kClient}, {"remainder", Variable::kRemainder},
+    {"client", Variable::kClient}, {"remainder", Variable::kRemainder}, {"request_id", Variable::kRequestId},
 };
+constexpr Named kInResponse = {"endpoint", Variable::kEndpoint};
 
-Variable Find(std::string_view name) {
+Variable Find(std::string_view name, Template::Use use) {
+  if (use == Template::Use::kResponse && name == kInResponse.name) return kInResponse.variable;
   for (const Named& known : kNames) {
     if (known.name == name) return known.variable;
   }
@@ -27,9 +29,31 @@ Variable Find(std::string_view name) {
   return Variable::kNone;
 }
 
+// The longest value: of what a parsed request has, see lb/http/request.h; of the others, core/address.h.
+size_t MostBytesOf(Variable variable, size_t target_bytes) {
+  switch (variable) {
+    case Variable::kNone:
+      return 0;
+    case Variable::kHost:
+      return 256;
+    case Variable::kScheme:
+    case Variable::kMethod:
+      return 32;
+    case Variable::kClient:
+    case Variable::kEndpoint:
+      return 64;
+    case Variable::kRequestId:
+      return 128;
+    default:  // the target and parts of it, normalised
+      return target_bytes + 1;
+  }
+}
+
+bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
 }  // namespace
 
-bool Template::Parse(std::string_view text, Template* out, std::string* error) {
+bool Template::Parse(std::string_view text, Template* out, std::string* error, Use use) {
   Template parsed;
   parsed.text_ = text;
   std::string literal;
@@ -44,11 +68,12 @@ bool Template::Parse(std::string_view text, Template* out, std::string* error) {
     } else if (text.starts_with("${")) {
       const size_t end = text.find('}');
       const std::string_view name = text.substr(2, end == std::string_view::npos ? end : end - 2);
-      const Variable variable = end == std::string_view::npos ? Variable::kNone : Find(name);
+      const Variable variable = end == std::string_view::npos ? Variable::kNone : Find(name, use);
       if (variable == Variable::kNone) {
         *error = "\"${" + std::string(name.substr(0, 40)) + "}\": expected one of";
         for (const Named& known : kNames) *error += " ${" + std::string(known.name) + "}";
         *error += " ${0} to ${9}";
+        if (use == Use::kResponse) *error += " ${" + std::string(kInResponse.name) + "}";
         return false;
       }
       parsed.pieces_.push_back({std::move(literal), variable});
@@ -116,6 +141,13 @@ size_t Template::Bytes(const TemplateValues& values) const {
   return bytes;
 }
 
+size_t Template::MostBytes(size_t target_bytes) const {
+  size_t bytes = 0;
+  for (const Piece& piece : pieces_)
+    bytes += piece.literal.size() + MostBytesOf(piece.variable, target_bytes);
+  return bytes;
+}
+
 size_t Template::Write(const TemplateValues& values, char* out) const {
   char* at = out;
   const auto append = [&at](std::string_view text) {
@@ -124,7 +156,9 @@ size_t Template::Write(const TemplateValues& values, char* out) const {
   };
   for (const Piece& piece : pieces_) {
     append(piece.literal);
+    char* const begin = at;
     append(values.values[static_cast<size_t>(piece.variable)]);
+    if (piece.variable != Variable::kEndpoint) std::replace_if(begin, at, IsControl, '_');
   }
   return static_cast<size_t>(at - out);
 }

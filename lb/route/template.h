@@ -5,7 +5,9 @@
 //   ${query}   with its '?', or empty                      ${uri}     path and query
 //   ${scheme}  http or https                               ${method}  as it came
 //   ${client}  the client's address, without port          ${remainder}  what is behind a matched prefix
+//   ${request_id}  the X-Request-ID that the endpoint gets
 //   ${1} … ${9}  groups of a matched path regex            ${0}       what it matched
+// In what a response gets also ${endpoint}: address and port of the one that answered.
 // A '$' that no '{' follows is itself; "$${" writes "${".
 #pragma once
 
@@ -27,6 +29,8 @@ enum class Variable : uint8_t {
   kMethod,
   kClient,
   kRemainder,
+  kRequestId,
+  kEndpoint,
   kGroup0,  // and nine more
   kCount = kGroup0 + 10,
 };
@@ -39,8 +43,11 @@ struct TemplateValues {
 
 class Template {
  public:
+  // Where the text goes, and so what is known when it is written.
+  enum class Use : uint8_t { kRequest, kResponse };
+
   // False: `error` says what is wrong ("expected one of …").
-  static bool Parse(std::string_view text, Template* out, std::string* error);
+  static bool Parse(std::string_view text, Template* out, std::string* error, Use use = Use::kRequest);
 
   const std::string& text() const { return text_; }
   bool empty() const { return pieces_.empty(); }
@@ -53,7 +60,10 @@ class Template {
   bool UsesGroups() const;
   bool Uses(Variable variable) const;
   size_t Bytes(const TemplateValues& values) const;
-  // Writes Bytes(values).
+  // What Bytes is at most where a request's target has `target_bytes`.
+  size_t MostBytes(size_t target_bytes) const;
+  // Writes Bytes(values). What requests are made of has no control characters; should a value come to have
+  // one, it is written as '_', so that no value ever ends a line. (${endpoint} is ours, and passes as it is.)
   size_t Write(const TemplateValues& values, char* out) const;
 
  private:

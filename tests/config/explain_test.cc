@@ -25,8 +25,10 @@ routes:
     - {match: {host: a.example, path_prefix: /api, headers: {X-Key: {present: true}}}, upstream: api}
     - {match: {host: a.example, path_prefix: /api, client: 10.0.0.0/8}, upstream: api}
     - {match: {host: "*.example", path_regex: "/u/(.*)"}, redirect: {to: "https://x/${1}", status: 308}}
-    - {match: {path: /gone}, respond: {status: 410, body: gone}}
+    - {match: {path: /gone}, respond: {status: 410, body: gone}, response_headers: {set: {X-By: "${endpoint}"}}}
     - {match: {path_prefix: /api}, upstream: web}
+    - {match: {path_prefix: /id}, upstream: web, request_headers: {set: {X-Trace: "${request_id}"}},
+       response_headers: {set: {X-Asked: "${host}${uri}"}, append: {X-By: "${endpoint}"}, remove: Server}}
 )yaml";
 
 class Explain : public testing::Test {
@@ -94,6 +96,18 @@ TEST_F(Explain, EveryEnd) {
   EXPECT_THAT(Answer({"/gone"}), HasSubstr("answer     400: missing Host\n"));
   EXPECT_THAT(Answer({"/gone", "--header=Host: b"}), HasSubstr("answer     410"));
   EXPECT_THAT(Answer({"GET", "http://b/", "-H", "Transfer-Encoding: x"}), HasSubstr("answer     "));
+}
+
+TEST_F(Explain, WhatChangesOnTheWayDown) {
+  EXPECT_THAT(Answer({"http://b.example/id//x?y", "-H", "X-Request-ID: mine"}),
+              HasSubstr("    X-Trace: mine\n    X-Forwarded-For: 127.0.0.1\n"));
+  EXPECT_THAT(Answer({"http://b.example/id//x?y"}), HasSubstr("    X-Trace: (made for each request)\n"));
+  EXPECT_THAT(
+      Answer({"http://b.example/id//x?y"}),
+      testing::EndsWith("response\n    without X-Asked\n    without Server\n    X-Asked: b.example/id/x?y\n"
+                        "    X-By: (the endpoint that answers)\n"));
+  EXPECT_THAT(Answer({"http://b.example/gone"}),
+              testing::EndsWith("response\n    without X-By\n    X-By: -\n"));
 }
 
 TEST_F(Explain, WhichListener) {

@@ -307,6 +307,10 @@ routes:
       rewrite: {path: "/v2${remainder}", host: internal.example:81}
       request_headers: {set: {X-Client: "${client}"}, append: {X-Path: "${path}"}, remove: [Cookie, X-Debug]}
       response_headers: {set: {Strict-Transport-Security: max-age=1}, remove: Server}
+    - match: {path_regex: "/(a+)/.*"}
+      upstream: web
+      request_headers: {set: {X-Trace: "${request_id}"}}
+      response_headers: {set: {X-Request-ID: "${request_id}", X-Served-By: "${endpoint}"}, append: {X-Group: "${1}"}}
     - upstream: web
 )");
   const RouteSettings& route = settings.routes[0].routes[0];
@@ -318,8 +322,15 @@ routes:
   EXPECT_EQ(route.request.headers.added[1].name, "X-Path");
   EXPECT_THAT(route.response.dropped, ElementsAre("Strict-Transport-Security", "Server"));
   EXPECT_EQ(route.response_fields, "Strict-Transport-Security: max-age=1\r\n");
-  EXPECT_TRUE(settings.routes[0].routes[1].request.empty());
-  EXPECT_FALSE(settings.routes[0].routes[1].captures);
+  EXPECT_FALSE(route.response_variables);
+  const RouteSettings& varies = settings.routes[0].routes[1];
+  EXPECT_TRUE(varies.response_variables);
+  EXPECT_TRUE(varies.captures) << "for the response alone";
+  EXPECT_EQ(varies.response_fields, "");
+  ASSERT_EQ(varies.response.added.size(), 3u);
+  EXPECT_EQ(varies.response.added[1].value.text(), "${endpoint}");
+  EXPECT_TRUE(settings.routes[0].routes[2].request.empty());
+  EXPECT_FALSE(settings.routes[0].routes[2].captures);
 }
 
 TEST_F(File, WhatARouteMayNotChange) {
@@ -331,10 +342,10 @@ routes:
     - upstream: web
       rewrite: {path: "v2?x", host: "a b"}
       request_headers:
-        set: {Content-Length: "1", "X Y": z, X-A: "a\nb", X-B: "${cookie}", x-forwarded-for: me}
+        set: {Content-Length: "1", "X Y": z, X-A: "a\nb", X-B: "${endpoint}", x-forwarded-for: me}
         append: [X-C]
         remove: [Host, transfer-encoding]
-      response_headers: {set: {X-Path: "${path}"}, delete: X}
+      response_headers: {set: {X-Path: "${cookie}"}, delete: X}
     - {redirect: {to: /}, request_headers: {remove: X}}
 )"),
       ElementsAre(
@@ -345,18 +356,36 @@ routes:
           "f.yaml:8:36: routes.r[0].request_headers.set.X Y: \"X Y\": expected a header's name",
           "f.yaml:8:51: routes.r[0].request_headers.set.X-A: expected at most 1024 printable ASCII "
           "characters in a line",
-          HasSubstr("f.yaml:8:64: routes.r[0].request_headers.set.X-B: \"${cookie}\": expected one of "
+          HasSubstr("f.yaml:8:64: routes.r[0].request_headers.set.X-B: \"${endpoint}\": expected one of "
                     "${host}"),
-          "f.yaml:8:77: routes.r[0].request_headers.set.x-forwarded-for: \"x-forwarded-for\": Weir "
+          "f.yaml:8:79: routes.r[0].request_headers.set.x-forwarded-for: \"x-forwarded-for\": Weir "
           "writes this header itself",
           HasSubstr("f.yaml:9:17: routes.r[0].request_headers.append: expected names and values"),
           "f.yaml:10:18: routes.r[0].request_headers.remove: \"Host\": Weir writes this header itself",
           "f.yaml:10:24: routes.r[0].request_headers.remove: \"transfer-encoding\": Weir writes this "
           "header itself",
-          "f.yaml:11:25: routes.r[0].response_headers: \"${path}\": variables are not available here "
-          "yet",
-          HasSubstr("f.yaml:11:52: routes.r[0].response_headers.delete: unknown key"),
+          "f.yaml:11:40: routes.r[0].response_headers.set.X-Path: \"${cookie}\": expected one of ${host} "
+          "${path} ${query} ${uri} ${scheme} ${method} ${client} ${remainder} ${request_id} ${0} to ${9} "
+          "${endpoint}",
+          HasSubstr("f.yaml:11:54: routes.r[0].response_headers.delete: unknown key"),
           "f.yaml:12:44: routes.r[1]: only a request that goes to an upstream can be changed"));
+}
+
+TEST_F(File, HeadersThatRoutesAddAreCounted) {
+  const auto with = [](int count) {
+    std::string headers;
+    for (int i = 0; i < count; ++i) headers += "X-" + std::to_string(i) + ": \"${uri}\", ";
+    return "listeners: [{address: 0.0.0.0:1, routes: r}]\nupstreams: {web: {endpoints: [10.0.0.1:80]}}\n"
+           "limits: {max_header_bytes: 4KiB, max_target_bytes: 1KiB}\n"
+           "routes:\n  r: [{upstream: web, response_headers: {append: {" +
+           headers + "}}}]\n";
+  };
+  EXPECT_THAT(Bad(with(65)),
+              ElementsAre("f.yaml:5:50: routes.r[0].response_headers.append: more than 64 headers"));
+  Good(with(64));
+  // 4 KiB, 1 KiB of Weir's own, three headers of 1 KiB; in sizes that the arena has.
+  EXPECT_THAT(Check(with(3), {"check"}).out, HasSubstr(" + 4 heads x 16 KiB"));
+  EXPECT_THAT(Check(with(0) + "  s: [{upstream: web}]\n", {"check"}).out, HasSubstr(" + 4 heads x 8 KiB"));
 }
 
 TEST_F(File, WhoMayCome) {
@@ -416,6 +445,10 @@ TEST_F(File, WhatCouldNotWork) {
            {"{match: {path_regex: \"/(.*)\"}, redirect: {to: \"https://${1}/\"}}", "behind the host comes"},
            {"{redirect: {to: \"//a.example\"}}", "expected https://HOST/PATH"},
            {"{redirect: {to: \"/${1}\"}}", "want a path_regex"},
+           {"{upstream: web, response_headers: {set: {X-A: \"${1}\"}}}", "want a path_regex"},
+           {"{upstream: web, response_headers: {set: {X-A: \"${remainder}\"}}}", "wants a path_prefix"},
+           {"{redirect: {to: \"https://${request_id}/\"}}", "behind the host comes"},
+           {"{redirect: {to: \"/${endpoint}\"}}", "expected one of ${host}"},
            {"{upstream: web, rewrite: {path: \"/v2${remainder}\"}}", "wants a path_prefix"},
            {"{upstream: web, rewrite: {path: \"/v2${uri}\"}}", "the query stays by itself"},
            {"{upstream: web, rewrite: {path: /a//b}}", "is not in its normal form"},
@@ -499,6 +532,7 @@ routes:
     - {match: {client: 10.0.0.0/8}, redirect: {to: "https://a${uri}"}}
     - {match: {path: /c}, upstream: web, rewrite: {path: "/d", host: e}, request_headers: {set: {a: b}, append: {c: d},
        remove: [e, f]}, response_headers: {set: {g: "h: \"i\""}}}
+    - {match: {path: /v}, upstream: web, response_headers: {set: {a: "${request_id} ${endpoint}"}}}
     - respond: {status: 404, body: "{\"a\": \"b\"}\n"}
 )";
   const std::string once = Check(text, {"check"}).out;

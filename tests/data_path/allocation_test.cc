@@ -128,7 +128,11 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
   ASSERT_TRUE(Template::Parse("/v2${remainder}", &routes.routes[0].request.path, &error));
   routes.routes[0].captures = true;
   routes.routes[0].response.dropped = {"Server"};
-  routes.routes[0].response_fields = "X-Edge: yes\r\n";
+  routes.routes[0].response_variables = true;
+  routes.routes[0].response.added.resize(1);
+  routes.routes[0].response.added[0].name = "X-Edge";
+  ASSERT_TRUE(Template::Parse("${request_id} ${endpoint} ${path}", &routes.routes[0].response.added[0].value,
+                              &error, Template::Use::kResponse));
   std::vector<RouteProblem> problems;
   routes.table = RouteTable::Build(routes.matches, {}, problems);
   ASSERT_NE(routes.table, nullptr);

@@ -233,6 +233,91 @@ routes: {{r: [{{upstream: web, response_headers: {{set: {{X-Edge: here}}, remove
         self.assertEqual(client.exactly(2), b"hi")
 
 
+class ResponsesWithVariables(WeirTest):
+    def setUp(self):
+        self.api = self.origin(self.answer)
+        config = f"""
+listeners: [{{address: LISTEN0, routes: r}}]
+upstreams: {{web: {{endpoints: [{self.api}]}}, gone: {{endpoints: [127.0.0.1:9]}}}}
+routes:
+  r:
+    - match: {{path_prefix: /app}}
+      upstream: web
+      rewrite: {{path: "/v2${{remainder}}", host: inner}}
+      request_headers: {{set: {{X-Trace: "${{request_id}}"}}}}
+      response_headers: &headers
+        set: {{X-Request-ID: "${{request_id}}", X-Who: "${{client}} ${{endpoint}}", Server: "${{host}}"}}
+        append: {{X-Asked: "${{method}} ${{scheme}}://${{host}}${{uri}}"}}
+    - {{match: {{path_regex: "/to/(.*)"}}, redirect: {{to: "/${{1}}"}}, response_headers: {{set: {{X-To: "${{1}} ${{endpoint}} ${{request_id}}"}}}}}}
+    - {{match: {{path: /fixed}}, respond: {{body: "x"}}, response_headers: {{set: {{X-Id: "${{request_id}}"}}}}}}
+    - {{match: {{path: /gone}}, upstream: gone, response_headers: *headers}}
+    - {{match: {{path: /long}}, upstream: web, response_headers: {{set: {{A: "${{uri}}", B: "${{uri}}", C: "${{uri}}", D: "${{uri}}", E: "${{uri}}"}}}}}}
+"""
+        self.front = self.weir(None, config=config)
+
+    @staticmethod
+    def answer(connection, origin):
+        while (request := connection.request()) is not None:
+            with origin.lock:
+                origin.requests.append(request)
+            if request.header("Upgrade"):
+                connection.send(b"HTTP/1.1 103 Early Hints\r\nX-Asked: early\r\n\r\n"
+                                b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+            else:
+                connection.send(ok(request.body or b"hello", b"X-Request-ID: theirs\r\nX-Asked: theirs\r\nServer: x\r\n"))
+
+    def ask(self, path, *lines, client=None, body=b""):
+        client = client or self.client(self.front)
+        client.send("\r\n".join([f"GET {path} HTTP/1.1", "Host: Shop.Example.:8080", *lines, "", ""]).encode() + body)
+        return client.response()
+
+    def test_of_the_request_as_it_came_and_of_who_answered(self):
+        response = self.ask("/app//x?y=z")
+        request = self.api.requests[-1]
+        self.assertEqual((request.target, request.header("Host")), ("/v2/x?y=z", "inner"))
+        made = request.header("X-Request-ID")
+        self.assertRegex(made, "^[0-9a-f]{32}$")
+        self.assertEqual(request.header("X-Trace"), made)
+        self.assertEqual(response.all("X-Request-ID"), [made])
+        self.assertEqual(response.all("X-Who"), [f"127.0.0.1 {self.api}"])
+        self.assertEqual(response.all("Server"), ["shop.example"])
+        self.assertEqual(response.all("X-Asked"), ["theirs", "GET http://shop.example/app/x?y=z"])
+        self.assertEqual(self.ask("/app", "X-Request-ID: mine-1").header("X-Request-ID"), "mine-1")
+        # One that is not usable is replaced, in the response too.
+        self.assertRegex(self.ask("/app", "X-Request-ID: a b").header("X-Request-ID"), "^[0-9a-f]{32}$")
+
+    def test_bodies_of_every_size_stay_whole(self):
+        client = self.client(self.front)
+        for size in (1, 2047, 2048, 2049, 20_000, 100_000):
+            with self.subTest(size):
+                body = os.urandom(size)
+                response = self.ask("/app/up", f"Content-Length: {size}", client=client, body=body)
+                self.assertEqual(response.body, body)
+                self.assertEqual(response.header("X-Who"), f"127.0.0.1 {self.api}")
+
+    def test_101_has_them_and_interim_responses_do_not(self):
+        client = self.client(self.front)
+        client.send(b"GET /app HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        switched = client.head()
+        (early,) = switched.interims
+        self.assertEqual((early.status, early.all("X-Asked"), early.all("X-Who")), (103, ["early"], []))
+        self.assertEqual((switched.status, switched.header("X-Who")), (101, f"127.0.0.1 {self.api}"))
+
+    def test_our_own_answers(self):
+        response = self.ask("/to/a%0d%0aX-Forged:%201", "X-Request-ID: mine")
+        self.assertEqual(response.header("Location"), "/a%0D%0AX-Forged:%201")
+        self.assertEqual(response.header("X-To"), "a%0D%0AX-Forged:%201 - mine")
+        self.assertIsNone(response.header("X-Forged"))
+        self.assertRegex(self.ask("/fixed").header("X-Id"), "^[0-9a-f]{32}$")
+        # An error is nobody's response.
+        response = self.ask("/gone")
+        self.assertEqual((response.status, response.all("X-Who")), (502, []))
+
+    def test_what_would_be_too_long(self):
+        self.assertEqual(self.ask("/long?" + "x" * 1000).header("E"), "/long?" + "x" * 1000)
+        self.assertEqual(self.ask("/long?" + "x" * 7000).status, 431)
+
+
 class WhoMayCome(WeirTest):
     def test_networks_of_listeners_and_routes(self):
         api = self.origin()
