@@ -173,6 +173,9 @@ class FileForm {
       if (!listener.trusted.allow.empty()) {
         absl::StrAppend(&out_, "    trusted_proxies: ", YamlList(listener.trusted.allow), "\n");
       }
+      if (listener.protocol == Protocol::kHttp) {
+        for (const KeyValue& value : ValuesOf(listener)) Line(4, value.key, value.value, key + value.key);
+      }
     }
   }
   void Values(size_t indent, const std::vector<KeyValue>& values, const std::string& key,

@@ -118,9 +118,16 @@ std::string Times(const Timeouts& timeouts, uint32_t retries) {
                       "; ", retries, retries == 1 ? " retry" : " retries");
 }
 
+// How the request came.
+struct Hop {
+  const ListenerSettings& listener;
+  const SocketAddress& peer;
+  RouteScratch& scratch;
+};
+
 // What the upstream would get, and where it is.
 std::string Forwarded(const Settings& settings, const RouteSettings& route, http::RequestHead& head,
-                      http::RequestContext context) {
+                      http::RequestContext context, const Hop& hop) {
   const UpstreamSettings& upstream = settings.upstreams[route.upstream];
   std::string endpoints;
   for (const EndpointSettings& endpoint : upstream.endpoints) {
@@ -131,6 +138,10 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
   context.request_id = kMadeForEach;
   context.via_name = "weir-...";
   if (!settings.via_name.empty()) context.via_name = settings.via_name;
+  const ForwardedForm form = hop.listener.forwarded;
+  if (form != ForwardedForm::kXForwarded) {
+    AddForwarded(form, hop.peer, head.authority, context.via_name, hop.scratch, context);
+  }
   std::string wire(http::MaxSerializedBytes(head, context), '\0');
   wire.resize(http::SerializeRequest(head, context, wire.data()));
   return absl::StrCat("upstream   ", upstream.name, ", ",
@@ -237,10 +248,11 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   http::RequestContext context;
   context.client_ip = {peer_text, client->WriteIp(peer_text)};
   RouteScratch scratch(settings.limits.target_bytes);
+  const Hop hop{*listener, *client, scratch};
   SocketAddress address = *client;
   char ip_text[SocketAddress::kMaxIpText + 1];
   if (listener->trusted.list != nullptr) {
-    address = FindClient(*listener->trusted.list, *client, head, scratch, context);
+    address = FindClient(*listener->trusted.list, listener->forwarded, *client, head, scratch, context);
     absl::StrAppend(text, "client     ", Absl({ip_text, address.WriteIp(ip_text)}), "\n");
   }
   const std::string_view ip{ip_text, address.WriteIp(ip_text)};
@@ -253,7 +265,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     return true;
   }
   if (listener->routes == ListenerSettings::kNone) {
-    *text += Forwarded(settings, listener->direct, head, context);
+    *text += Forwarded(settings, listener->direct, head, context, hop);
     return true;
   }
 
@@ -298,7 +310,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
       if (refused != nullptr) {
         absl::StrAppend(text, "answer     400: ", refused, "\n");
       } else {
-        *text += Forwarded(settings, route, head, context) + Response(route, values);
+        *text += Forwarded(settings, route, head, context, hop) + Response(route, values);
       }
       break;
     }

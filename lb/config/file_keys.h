@@ -285,6 +285,7 @@ struct ListenerDraft {
   Reader::NetworkDraft allow;
   Reader::NetworkDraft deny;
   Reader::NetworkDraft trusted;
+  Place forwarded;
   const ConfigNode* address = nullptr;
   const ConfigNode* upstream = nullptr;
   const ConfigNode* routes = nullptr;

@@ -33,6 +33,24 @@ std::string AbslUnparseFlag(const EscapedSlashesName& flag) {
   return flag.value == EscapedSlashes::kReject ? "reject" : "keep";
 }
 
+struct ForwardedName {
+  static constexpr const char* kPlaceholder = "x_forwarded \\| rfc7239 \\| both";
+  ForwardedForm value = ForwardedForm::kXForwarded;
+};
+constexpr const char* kForwardedForms[] = {"x_forwarded", "rfc7239", "both"};
+bool AbslParseFlag(absl::string_view text, ForwardedName* flag, std::string* error) {
+  for (size_t i = 0; i < std::size(kForwardedForms); ++i) {
+    if (text != kForwardedForms[i]) continue;
+    flag->value = static_cast<ForwardedForm>(i);
+    return true;
+  }
+  *error = "expected x_forwarded, rfc7239 or both";
+  return false;
+}
+std::string AbslUnparseFlag(const ForwardedName& flag) {
+  return kForwardedForms[static_cast<size_t>(flag.value)];
+}
+
 struct FileDraft {};
 
 std::span<const Key<Settings>> PathKeys() {
@@ -194,9 +212,20 @@ std::span<const Key<ListenerDraft>> ListenerKeys() {
       {"trusted_proxies", "text or list", "nobody",
        "Networks of proxies in front, whose X-Forwarded-For, -Proto and -Host are believed and passed on: "
        "the client is "
-       "then the rightmost address that is none of theirs.",
+       "then the rightmost address that is none of theirs. Where they send none of these, their Forwarded "
+       "(RFC 7239) is, if it is well formed.",
        ListOrOne(kTextSchema),
        [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadNetworks(value, out.trusted); }},
+      {"forwarded", ForwardedName::kPlaceholder, "",
+       "What upstreams are told of who asked: X-Forwarded-For, -Proto and -Host; Forwarded (RFC 7239); or "
+       "all of them. With rfc7239 trusted proxies are asked for Forwarded first, and X-Forwarded-* count "
+       "where it is not there. What others than they say of it never gets through, in whichever form.",
+       SchemaOf<ForwardedName>(),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.forwarded = value.place;
+         reader.Scalar<ForwardedName>(value, out.settings.forwarded);
+       },
+       [](const T& from) { return AbslUnparseFlag(ForwardedName{from.settings.forwarded}); }},
       Later<T>("proxy_protocol", "The PROXY protocol's header comes first."),
   };
   return kKeys;
@@ -313,6 +342,9 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
         if (settings.protocol == Protocol::kTcp && !draft.trusted.texts.empty()) {
           Error(draft.trusted.place, "trusted_proxies: a tcp connection says nothing of another client");
         }
+        if (settings.protocol == Protocol::kTcp && draft.forwarded.line > 0) {
+          Error(draft.forwarded, "forwarded: a tcp connection has no headers");
+        }
         settings.trusted = Access(std::move(draft.trusted), {});
         listener.settings = std::move(settings);
       });
@@ -425,6 +457,11 @@ std::vector<SectionDoc> DescribeSections() {
   };
 }
 
+std::vector<KeyValue> ValuesOf(const ListenerSettings& listener) {
+  ListenerDraft from;
+  from.settings = listener;
+  return Values(ListenerKeys(), from);
+}
 std::vector<KeyValue> ValuesOf(const UpstreamSettings& upstream) {
   FileUpstream from;
   from.settings = upstream;

@@ -86,6 +86,7 @@ struct KeyValue {
   std::string key;
   std::string value;
 };
+std::vector<KeyValue> ValuesOf(const ListenerSettings& listener);
 std::vector<KeyValue> ValuesOf(const UpstreamSettings& upstream);
 std::vector<KeyValue> TimeoutsOf(const UpstreamSettings& upstream);
 std::vector<KeyValue> TimeoutsOf(const RouteSettings& route);

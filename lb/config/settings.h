@@ -13,6 +13,7 @@
 #include "lb/http/limits.h"
 #include "lb/route/access_list.h"
 #include "lb/route/changes.h"
+#include "lb/route/forwarded.h"
 #include "lb/route/path.h"
 #include "lb/route/table.h"
 #include "lb/route/template.h"
@@ -107,7 +108,8 @@ struct ListenerSettings {
   uint32_t routes = kNone;  // index in Settings::routes; kNone: all goes to `direct`
   RouteSettings direct = {};
   AccessSettings access = {};
-  AccessSettings trusted = {};  // proxies whose X-Forwarded-* is believed; null: nobody's
+  AccessSettings trusted = {};  // proxies whose X-Forwarded-* or Forwarded is believed; null: nobody's
+  ForwardedForm forwarded = ForwardedForm::kXForwarded;  // what endpoints are told of who asked
 };
 
 // The one upstream that the flags make.

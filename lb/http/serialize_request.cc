@@ -14,7 +14,7 @@ constexpr size_t kOwnBytes =
     sizeof("Max-Forwards: \r\n") + Writer::kMaxDigits +                              //
     sizeof("Connection: upgrade, TE\r\nTE: trailers\r\nUpgrade: \r\n") + UpgradeList::kCapacity +  //
     sizeof("X-Forwarded-For: \r\nX-Forwarded-Proto: \r\nX-Forwarded-Host: \r\n") +                 //
-    sizeof("X-Request-ID: \r\nVia: , 1.1 \r\n\r\n");
+    sizeof("Forwarded: \r\nX-Request-ID: \r\nVia: , 1.1 \r\n\r\n");
 
 void WriteBodyFraming(const BodyFraming& body, Writer& out) {
   if (body.kind == Framing::kLength) {
@@ -40,14 +40,23 @@ void WriteHopFields(const RequestFacts& facts, Writer& out) {
   if (upgrade) out.FieldLine("Upgrade", facts.upgrade.text());
 }
 
+void WriteXForwarded(const RequestHead& head, const RequestContext& context, Writer& out) {
+  if (!context.client_ip.empty()) out.FieldLine("X-Forwarded-For", context.client_ip);
+  out.FieldLine("X-Forwarded-Proto", context.proto);
+  const std::string_view host = !context.forwarded_host.empty()  ? context.forwarded_host
+                                : !context.received_host.empty() ? context.received_host
+                                                                 : head.authority;
+  if (!host.empty()) out.FieldLine("X-Forwarded-Host", host);
+}
+
 }  // namespace
 
 size_t MaxSerializedBytes(const RequestHead& head, const RequestContext& context) {
   // Each forwarded line may grow by the space behind its colon; the authority is written twice.
   return head.head_bytes + head.fields().size() + head.authority.size() * 2 + context.client_ip.size() +
          context.proto.size() + context.request_id.size() + context.via_name.size() +
-         context.default_host.size() + context.forwarded_host.size() + context.extra_fields.size() +
-         kOwnBytes;
+         context.default_host.size() + context.forwarded_host.size() + context.received_host.size() +
+         context.forwarded.size() + context.extra_fields.size() + kOwnBytes;
 }
 
 size_t SerializeRequest(const RequestHead& head, const RequestContext& context, char* memory) {
@@ -71,10 +80,9 @@ size_t SerializeRequest(const RequestHead& head, const RequestContext& context, 
     out.Text("\r\n");
   }
   WriteHopFields(facts, out);
-  if (!context.client_ip.empty()) out.FieldLine("X-Forwarded-For", context.client_ip);
-  out.FieldLine("X-Forwarded-Proto", context.proto);
-  const std::string_view forwarded = context.forwarded_host.empty() ? head.authority : context.forwarded_host;
-  if (!forwarded.empty()) out.FieldLine("X-Forwarded-Host", forwarded);
+  if (context.x_forwarded) [[likely]]
+    WriteXForwarded(head, context, out);
+  if (!context.forwarded.empty()) out.FieldLine("Forwarded", context.forwarded);
   const std::string_view request_id = head.request_id.empty() ? context.request_id : head.request_id;
   if (!request_id.empty()) out.FieldLine("X-Request-ID", request_id);
   if (!context.via_name.empty()) {

@@ -1,9 +1,10 @@
 // Writes the request an upstream gets, from the parsed form only (RFC 9110 section 7.6, RFC 9112 section 3).
 //
 // Always `METHOD target HTTP/1.1`, Host first, then the client's end-to-end fields in their order, then ours:
-// framing, Expect, Max-Forwards, TE and Upgrade with their Connection, X-Forwarded-For/-Proto/-Host,
-// X-Request-ID, Via. What the client's Connection names is removed before ours are added. Forwarded, fields
-// named like ours with other punctuation (X_Forwarded_For) and the client's own copies of ours are dropped.
+// framing, Expect, Max-Forwards, TE and Upgrade with their Connection, X-Forwarded-For/-Proto/-Host and
+// Forwarded as the context says, X-Request-ID, Via. What the client's Connection names is removed before ours
+// are added. Fields named like ours with other punctuation (X_Forwarded_For) and the client's own copies of
+// ours, written or not, are dropped.
 #ifndef LB_HTTP_SERIALIZE_REQUEST_H_
 #define LB_HTTP_SERIALIZE_REQUEST_H_
 
@@ -22,7 +23,10 @@ struct RequestContext {
   std::string_view request_id;           // X-Request-ID when the client's is absent or invalid
   std::string_view via_name;             // our pseudonym
   std::string_view default_host;         // Host of an HTTP/1.0 request that has none
-  std::string_view forwarded_host = {};  // X-Forwarded-Host; empty: the authority
+  std::string_view forwarded_host = {};  // X-Forwarded-Host; empty: received_host
+  std::string_view received_host = {};   // the Host that came, if `authority` is another; empty: that
+  std::string_view forwarded = {};       // Forwarded, whole; empty: omitted
+  bool x_forwarded = true;               // X-Forwarded-* are written
   std::string_view extra_fields = {};    // whole lines, behind the client's
 };
 

@@ -69,7 +69,8 @@ void Exchange::OnHead(Slice rest) {
   request_body_ = http::BodyReader(request_.body);
   http::RequestContext context;
   if (listener_.trusted.list != nullptr) {
-    address_ = FindClient(*listener_.trusted.list, client_.peer, head, proxy_.route_scratch(), context);
+    address_ = FindClient(*listener_.trusted.list, listener_.forwarded, client_.peer, head,
+                          proxy_.route_scratch(), context);
   }
   if (!listener_.access.Allows(address_)) {
     keep_ = false;
@@ -216,6 +217,10 @@ bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, c
   RequestId(context);
   context.via_name = proxy_.via_name();
   context.default_host = proxy_.HostOf(client_);
+  if (listener_.forwarded != ForwardedForm::kXForwarded) {
+    AddForwarded(listener_.forwarded, client_.peer, head.authority, proxy_.via_name(), proxy_.route_scratch(),
+                 context);
+  }
   // For a line in the log alone nothing is answered otherwise.
   const bool only_for_log = phase_ == Phase::kRespond;
   const std::string_view lines = route_->response_variables && !only_for_log

@@ -39,7 +39,7 @@ const char* ChangeRequest(const RequestChanges& changes, const PathOptions& path
   changes.headers.WriteLines(values, &scratch.lines);
   context.extra_fields = scratch.lines;
   if (!changes.host.empty()) {
-    if (context.forwarded_host.empty()) context.forwarded_host = head.authority;
+    context.received_host = head.authority;
     head.authority = changes.host;
   }
   if (changes.path.empty()) return nullptr;

@@ -28,9 +28,11 @@ struct RouteScratch {
   std::string lines;               // ChangeRequest: field lines, the target, and its check
   std::string rewritten;
   std::string check;
-  std::string forwarded;       // FindClient: X-Forwarded-For as it goes on
-  std::string response_lines;  // what a route adds to the response, with marks (changes.h)
-  std::string filled_lines;    // and without
+  std::string forwarded;           // FindClient: what came
+  std::string forwarded_for;       // and what goes on as X-Forwarded-For
+  std::string forwarded_elements;  // and as Forwarded
+  std::string response_lines;      // what a route adds to the response, with marks (changes.h)
+  std::string filled_lines;        // and without
   char request_id[32];
 };
 

@@ -16,6 +16,7 @@ constexpr const char* kFile = R"yaml(listeners:
   - {address: 0.0.0.0:80, routes: site}
   - {address: 0.0.0.0:81, upstream: web}
   - {address: 0.0.0.0:82, upstream: web, protocol: tcp}
+  - {address: 0.0.0.0:83, upstream: web, forwarded: both, trusted_proxies: 10.0.0.0/8}
 upstreams:
   web: {endpoints: [10.0.0.1:80, {address: 10.0.0.2:80, weight: 3}]}
   api: {endpoints: [10.0.1.1:80], balance: least_conn, timeouts: {response: 0}, retries: 1}
@@ -63,11 +64,11 @@ TEST_F(Explain, TellsTheWholeStory) {
 routes     site
 host       a.example
 path       /api/x
-not met    f.yaml:10:7: for its host and the prefix /api, but not this method
-not met    f.yaml:11:7: for its host and the prefix /api, but not this header (X-Key)
-not met    f.yaml:12:7: for its host and the prefix /api, but not this client
-not met    f.yaml:13:7: for a wildcard of its host and a path regex, but not this path regex (/u/(.*))
-met        f.yaml:15:7: for any host and the prefix /api
+not met    f.yaml:11:7: for its host and the prefix /api, but not this method
+not met    f.yaml:12:7: for its host and the prefix /api, but not this header (X-Key)
+not met    f.yaml:13:7: for its host and the prefix /api, but not this client
+not met    f.yaml:14:7: for a wildcard of its host and a path regex, but not this path regex (/u/(.*))
+met        f.yaml:16:7: for any host and the prefix /api
 upstream   web, round_robin among 10.0.0.1:80, 10.0.0.2:80 (weight 3)
 times      connect 3000 ms, response 60000 ms, body 30000 ms, request none; 2 retries
 request
@@ -85,7 +86,7 @@ request
 TEST_F(Explain, EveryEnd) {
   EXPECT_THAT(
       Answer({"POST", "http://a.example/api"}),
-      HasSubstr("met        f.yaml:10:7: for its host and the prefix /api\nupstream   api, least_conn among "
+      HasSubstr("met        f.yaml:11:7: for its host and the prefix /api\nupstream   api, least_conn among "
                 "10.0.1.1:80\ntimes      connect 3000 ms, response none, body 30000 ms, request none; 1 "
                 "retry\n"));
   EXPECT_THAT(Answer({"http://b.example/u/7"}), HasSubstr("answer     308, Location: https://x/7\n"));
@@ -110,11 +111,22 @@ TEST_F(Explain, WhatChangesOnTheWayDown) {
               testing::EndsWith("response\n    without X-By\n    X-By: -\n"));
 }
 
+TEST_F(Explain, WhatTheUpstreamIsToldOfWhoAsked) {
+  EXPECT_THAT(
+      Answer({"http://a.example:83/", "--client=10.0.0.9", "-H", "Forwarded: for=1.2.3.4;proto=https"}),
+      HasSubstr("client     1.2.3.4\nupstream   web"));
+  EXPECT_THAT(
+      Answer({"http://a.example:83/", "--client=10.0.0.9", "-H", "Forwarded: for=1.2.3.4;proto=https"}),
+      HasSubstr("    X-Forwarded-For: 1.2.3.4, 10.0.0.9\n    X-Forwarded-Proto: https\n"
+                "    X-Forwarded-Host: a.example:83\n    Forwarded: for=1.2.3.4;proto=https, "
+                "for=10.0.0.9;host=\"a.example:83\";proto=http;by=_weir-...\n"));
+}
+
 TEST_F(Explain, WhichListener) {
   EXPECT_THAT(Answer({"http://a.example:81/api"}), HasSubstr("listener   http://0.0.0.0:81\nupstream   web"));
   EXPECT_THAT(Answer({"http://a.example/api", "--listener=0.0.0.0:81"}),
               HasSubstr("listener   http://0.0.0.0:81\n"));
-  EXPECT_THAT(Answer({"http://a.example/api", "--client=10.9.9.9"}), HasSubstr("met        f.yaml:12:7"));
+  EXPECT_THAT(Answer({"http://a.example/api", "--client=10.9.9.9"}), HasSubstr("met        f.yaml:13:7"));
   EXPECT_THAT(Answer({"http://a.example/api", "--client=2001:db8::1"}),
               HasSubstr("X-Forwarded-For: 2001:db8::1"));
 }

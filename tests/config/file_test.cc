@@ -486,6 +486,25 @@ TEST_F(File, WhatCouldNotWork) {
       ElementsAre(HasSubstr("trusted_proxies: a tcp connection")));
 }
 
+TEST_F(File, WhatUpstreamsAreToldOfWhoAsked) {
+  const auto listener = [](const std::string& more) {
+    return "listeners: [{address: 0.0.0.0:1, upstream: web, " + more +
+           "}]\nupstreams: {web: {endpoints: [10.0.0.1:80]}}\n";
+  };
+  EXPECT_EQ(Good(kSmallest).listeners[0].forwarded, ForwardedForm::kXForwarded);
+  EXPECT_EQ(Good(listener("forwarded: x_forwarded")).listeners[0].forwarded, ForwardedForm::kXForwarded);
+  EXPECT_EQ(Good(listener("forwarded: rfc7239")).listeners[0].forwarded, ForwardedForm::kRfc7239);
+  EXPECT_EQ(Good(listener("forwarded: both")).listeners[0].forwarded, ForwardedForm::kBoth);
+  EXPECT_THAT(
+      Bad(listener("forwarded: x-forwarded")),
+      ElementsAre("f.yaml:1:60: listeners[0].forwarded: \"x-forwarded\": expected x_forwarded, rfc7239 "
+                  "or both"));
+  EXPECT_THAT(Bad(listener("forwarded: [both]")),
+              ElementsAre(HasSubstr("found a list: expected x_forwarded")));
+  EXPECT_THAT(Bad(listener("protocol: tcp, forwarded: both")),
+              ElementsAre("f.yaml:1:75: listeners[0]: forwarded: a tcp connection has no headers"));
+}
+
 TEST_F(File, WhatIsNoFileAtAll) {
   EXPECT_THAT(Bad("a: [b\n"), ElementsAre(HasSubstr("f.yaml:2:1: this is not YAML: ")));
   EXPECT_THAT(Bad(""), ElementsAre(HasSubstr("\"f.yaml\" has no listeners")));
@@ -524,7 +543,7 @@ routes:
 TEST_F(File, TheResolvedFormIsAFileOfTheSame) {
   const std::string text = R"(
 admin: 127.0.0.1:9901
-listeners: [{address: "[::]:80", routes: r}, {address: 0.0.0.0:2, upstream: web, protocol: tcp}]
+listeners: [{address: "[::]:80", routes: r, forwarded: both}, {address: 0.0.0.0:2, upstream: web, protocol: tcp}]
 upstreams: {web: {endpoints: [one.example:80], timeouts: {response: 0}}}
 routes:
   r:

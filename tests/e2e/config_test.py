@@ -396,6 +396,57 @@ routes:
         self.assertIn("203.0.113.9", clients)
 
 
+class Rfc7239(WeirTest):
+    def setUp(self):
+        self.api = self.origin()
+        config = f"""
+listeners:
+  - {{address: LISTEN0, routes: r, trusted_proxies: 127.0.0.2}}
+  - {{address: LISTEN1, upstream: web, trusted_proxies: [127.0.0.2, "::1"], forwarded: rfc7239}}
+  - {{address: LISTEN2, routes: r, forwarded: both}}
+upstreams: {{web: {{endpoints: [{self.api}]}}}}
+routes: {{r: [{{upstream: web, rewrite: {{host: inner}}, response_headers: {{set: {{X-Saw: "${{client}} ${{scheme}}"}}}}}}]}}
+"""
+        self.front = self.weir(None, config=config, listen=("http", "http", "http"))
+
+    def ask(self, source, listener, *lines):
+        client = self.client(self.front, listener, source=source)
+        client.send("\r\n".join(["GET / HTTP/1.1", "Host: A.example:81", *lines, "", ""]).encode())
+        response = client.response()
+        self.assertEqual(response.status, 200)
+        request = self.api.requests[-1]
+        return response, request.all("Forwarded"), request.header("X-Forwarded-For"), request.header("X-Forwarded-Host")
+
+    def test_nobody_untrusted_is_believed_in_any_form(self):
+        forged = ("Forwarded: for=1.2.3.4;proto=https", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Host: forged")
+        response, forwarded, for_, host = self.ask("127.0.0.1", 0, *forged)
+        self.assertEqual((response.header("X-Saw"), forwarded, for_, host),
+                         ("127.0.0.1 http", [], "127.0.0.1", "a.example:81"))
+        _, forwarded, for_, host = self.ask("127.0.0.1", 1, *forged)
+        self.assertEqual((forwarded, for_, host), (['for=127.0.0.1;host="A.example:81";proto=http;by=_weir'], None, None))
+        _, forwarded, for_, host = self.ask("127.0.0.1", 2, *forged)
+        self.assertEqual((forwarded, for_, host),
+                         (['for=127.0.0.1;host="a.example:81";proto=http;by=_weir'], "127.0.0.1", "a.example:81"))
+
+    def test_a_trusted_proxy_is(self):
+        said = "Forwarded: for=6.6.6.6, for=203.0.113.9;proto=https;host=shop"
+        response, forwarded, for_, host = self.ask("127.0.0.2", 0, said)
+        self.assertEqual((response.header("X-Saw"), forwarded, for_, host),
+                         ("203.0.113.9 https", [], "203.0.113.9, 127.0.0.2", "shop"))
+        _, forwarded, for_, _ = self.ask("127.0.0.2", 1, said, "X-Forwarded-For: 9.9.9.9")
+        self.assertEqual((forwarded, for_),
+                         ([said[11:] + ', for=127.0.0.2;host="A.example:81";proto=http;by=_weir'], None))
+        response, forwarded, for_, _ = self.ask("127.0.0.2", 0, "Forwarded: for=203.0.113.9 ;proto=https")
+        self.assertEqual((response.header("X-Saw"), forwarded, for_), ("127.0.0.2 http", [], "127.0.0.2"))
+
+    def test_no_longer_than_a_chunk(self):
+        # What came as 14 KiB would be 45 in the other form.
+        client = self.client(self.front, 1, source="127.0.0.2")
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: " + b"::1," * 3500 + b"::1" + b"\r\n\r\n")
+        self.assertEqual(client.response().status, 431)
+        self.assertEqual(self.ask("127.0.0.2", 1)[0].status, 200)
+
+
 class TimesOfTheirOwn(WeirTest):
     def test_a_route_without_a_limit(self):
         release = weir_harness.threading.Event()
