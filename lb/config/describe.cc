@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "lb/config/budget.h"
 #include "lb/config/flag_table.h"
+#include "lb/config/flag_types.h"
 #include "lb/config/version.h"
 
 namespace weir::lb {
@@ -271,6 +272,10 @@ class FileForm {
     Changes("response_headers", route.response);
     switch (route.action) {
       case RouteSettings::Action::kUpstream: {
+        if (route.split != nullptr) {
+          Divided(route, key);
+          break;
+        }
         const std::string& upstream = settings_.upstreams[route.upstream].name;
         Line(6, "upstream", Yaml(upstream), key + "upstream");
         Line(6, "retries", absl::StrCat(route.retries), key + "retries",
@@ -292,6 +297,30 @@ class FileForm {
         out_ += "}\n";
         break;
     }
+  }
+
+  // Timeouts and retries that the route did not say are those of each side's upstream.
+  void Divided(const RouteSettings& route, const std::string& key) {
+    const Split& split = route.split->split;
+    out_ += "      split:\n";
+    for (size_t i = 0; i < split.sides.size(); ++i) {
+      absl::StrAppend(&out_,
+                      "        - {upstream: ", Yaml(settings_.upstreams[route.split->sides[i].upstream].name),
+                      ", weight: ", split.sides[i].weight, "}\n");
+    }
+    if (split.sticky == Split::Sticky::kHash) {
+      absl::StrAppend(&out_, "      sticky: {hash_on: ", Yaml(split.key.ToString()), "}\n");
+    } else if (split.sticky == Split::Sticky::kCookie) {
+      absl::StrAppend(&out_, "      sticky: {cookie: ", Yaml(split.cookie),
+                      ", max_age: ", DurationText(uint64_t{route.split->max_age_s} * 1000), "}\n");
+    }
+    if (said_.contains(key + "retries")) Line(6, "retries", absl::StrCat(route.retries), key + "retries");
+    std::vector<KeyValue> said = TimeoutsOf(route);
+    std::erase_if(said,
+                  [&](const KeyValue& value) { return !said_.contains(key + "timeouts." + value.key); });
+    if (said.empty()) return;
+    out_ += "      timeouts:\n";
+    Values(8, said, key + "timeouts.", {});
   }
 
   const Settings& settings_;

@@ -23,7 +23,7 @@ struct Url {
 };
 
 // False: it is neither http(s)://… nor /….
-bool Split(std::string_view url, Url* out) {
+bool SplitUrl(std::string_view url, Url* out) {
   if (url.starts_with('/') || url == "*") {
     out->target = url;
     return true;
@@ -150,11 +150,42 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
                       Indented(wire));
 }
 
+// Which side of a split the request goes to, and why.
+const RouteSettings& TakeSide(const Settings& settings, const SplitSettings& of, const RouteRequest& asked,
+                              bool* new_cookie, std::string* text) {
+  const Split& split = of.split;
+  const SplitChoice choice = ChooseSide(split, asked, 0);
+  *new_cookie = split.sticky == Split::Sticky::kCookie && choice.why != SplitChoice::Why::kCookie;
+  const auto name = [&](size_t side) { return settings.upstreams[of.sides[side].upstream].name; };
+  std::string sides;
+  for (size_t i = 0; i < split.sides.size(); ++i) {
+    absl::StrAppend(&sides, i > 0 ? ", " : "", name(i), " (weight ", split.sides[i].weight, ")");
+  }
+  absl::StrAppend(text, "split      ", sides, "\nside       ", name(choice.side), ", ");
+  switch (choice.why) {
+    case SplitChoice::Why::kCookie:
+      absl::StrAppend(text, "by its cookie ", split.cookie, "\n");
+      break;
+    case SplitChoice::Why::kHash:
+      absl::StrAppend(text, "by the hash of ", split.key.ToString(), "\n");
+      break;
+    case SplitChoice::Why::kChance:
+      absl::StrAppend(text, "for example: chance decides",
+                      split.sticky == Split::Sticky::kHash     ? ", as the request has no "
+                      : split.sticky == Split::Sticky::kCookie ? ", as it has no valid cookie "
+                                                               : " of each request",
+                      split.sticky == Split::Sticky::kHash ? split.key.ToString() : split.cookie, "\n");
+      break;
+  }
+  return of.sides[choice.side];
+}
+
 // What the route changes on the way down.
-std::string Response(const RouteSettings& route, const TemplateValues& values) {
-  if (route.response.empty()) return "";
+std::string Response(const RouteSettings& route, const TemplateValues& values, bool new_cookie) {
+  if (route.response.empty() && !new_cookie) return "";
   std::string lines;
   route.response.WriteLines(values, &lines);
+  if (new_cookie) lines += route.set_cookie;
   std::string text = "response\n";
   for (const std::string& name : route.response.dropped) absl::StrAppend(&text, "    without ", name, "\n");
   return text + Indented(lines);
@@ -212,7 +243,7 @@ bool TakeExplainArguments(std::vector<std::string_view>& arguments, ExplainQuest
 
 bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, std::string* text) {
   Url url;
-  if (!Split(question.url, &url)) {
+  if (!SplitUrl(question.url, &url)) {
     *text = absl::StrCat("explain: \"", question.url,
                          "\": expected http://HOST/PATH, or /PATH and -H 'Host: ...'");
     return false;
@@ -294,11 +325,14 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     *text += "answer     404: no route is for this request\n";
     return true;
   }
-  const RouteSettings& route = list.routes[routed.hit.rule];
-  if (!route.access.Allows(address)) {
+  const RouteSettings& met = list.routes[routed.hit.rule];
+  if (!met.access.Allows(address)) {
     *text += "answer     403: the route does not allow this client\n";
     return true;
   }
+  bool new_cookie = false;
+  const RouteSettings& route =
+      met.split == nullptr ? met : TakeSide(settings, *met.split, routed.asked, &new_cookie, text);
   const std::string_view request_id = head.request_id.empty() ? kMadeForEach : head.request_id;
   TemplateValues values = ValuesFor(route.captures, *list.table, routed, context.proto, ip, request_id);
   const bool forward = route.action == RouteSettings::Action::kUpstream;
@@ -310,7 +344,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
       if (refused != nullptr) {
         absl::StrAppend(text, "answer     400: ", refused, "\n");
       } else {
-        *text += Forwarded(settings, route, head, context, hop) + Response(route, values);
+        *text += Forwarded(settings, route, head, context, hop) + Response(route, values, new_cookie);
       }
       break;
     }
@@ -318,13 +352,13 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
       std::string location(route.location.Bytes(values), '\0');
       route.location.Write(values, location.data());
       absl::StrAppend(text, "answer     ", route.status, ", Location: ", location, "\n",
-                      Response(route, values));
+                      Response(route, values, new_cookie));
       break;
     }
     case RouteSettings::Action::kRespond:
       absl::StrAppend(text, "answer     ", route.status, ", ", route.body.size(), " bytes",
                       route.content_type.empty() ? "" : " of ", route.content_type, "\n",
-                      Response(route, values));
+                      Response(route, values, new_cookie));
       break;
   }
   return true;

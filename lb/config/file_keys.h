@@ -60,6 +60,20 @@ std::string SchemaOf() {
 
 class Reader;
 
+// One of the sides of a route's split, and what holds clients to theirs.
+struct SideDraft {
+  Place place;  // of the upstream
+  uint32_t upstream = 0;
+  uint32_t weight = 1;
+};
+struct StickyDraft {
+  Place place;  // line 0: not said
+  std::string cookie;
+  HashKey key;
+  bool has_key = false;
+  uint32_t max_age_ms = 0;
+};
+
 // One key of a section that is read into a T.
 template <class T>
 struct Key {
@@ -116,6 +130,9 @@ class Reader {
     uint32_t actions = 0;
     const ConfigNode* timeouts = nullptr;
     const ConfigNode* retries = nullptr;
+    std::vector<SideDraft> split;
+    Place split_place;
+    StickyDraft sticky;
     NetworkDraft allow;
     NetworkDraft deny;
     Place rewrites;  // of something that changes the request
@@ -123,6 +140,8 @@ class Reader {
   };
   void ReadRoutes(const ConfigNode& node, RouteList& list);
   void FinishRoute(RouteDraft& draft, const ConfigNode& node);
+  void ReadSplit(const ConfigNode& node, RouteDraft& draft);
+  void FinishSplit(RouteDraft& draft);
   void BuildTable(RouteList& list, std::vector<RouteDraft>& drafts);
   void ReadConditions(const ConfigNode& node, std::vector<ValueCondition>& out, std::vector<Place>& places);
   void ReadClients(const ConfigNode& node, RouteDraft& draft);
@@ -303,6 +322,8 @@ std::span<const Key<RouteSettings>> RouteTimeoutKeys();
 std::span<const Key<RouteSettings>> RedirectKeys();
 std::span<const Key<RouteSettings>> RespondKeys();
 std::span<const Key<RequestChanges>> RewriteKeys();
+std::span<const Key<SideDraft>> SideKeys();
+std::span<const Key<StickyDraft>> StickyKeys();
 std::span<const Key<HeaderChanges>> HeaderKeys();
 
 }  // namespace weir::lb::file

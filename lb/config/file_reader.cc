@@ -434,13 +434,19 @@ std::vector<SectionDoc> DescribeSections() {
        DocsOf(EndpointKeys())},
       {"upstream_timeouts", "`timeouts:` of an upstream", "", DocsOf(UpstreamTimeoutKeys())},
       {"route", "`routes: NAME:`, each of the list",
-       "What becomes of the requests that it matches: exactly one of upstream, redirect, respond. Of several "
+       "What becomes of the requests that it matches: exactly one of upstream, split, redirect, respond. Of "
+       "several "
        "that "
        "match the most specific is met; a request that none matches gets 404.",
        DocsOf(RouteKeys())},
       {"match", "`match:`", "All that is said must hold; of a list, one.", DocsOf(MatchKeys())},
       {"condition", "A header or query parameter in `match:`", "A text stands for `exact`.",
        DocsOf(ConditionKeys())},
+      {"side", "`split:`, each of the list", "", DocsOf(SideKeys())},
+      {"sticky", "`sticky:`",
+       "One of cookie and hash_on. The sides lie on a line in the order of the list, each as long as its "
+       "weight, and a hash is a point on it, always the same: on every shard and after every restart.",
+       DocsOf(StickyKeys())},
       {"redirect", "`redirect:`", "", DocsOf(RedirectKeys())},
       {"rewrite", "`rewrite:`", "", DocsOf(RewriteKeys())},
       {"headers", "`request_headers:` and `response_headers:`",

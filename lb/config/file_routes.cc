@@ -150,6 +150,22 @@ std::span<const Key<RouteDraft>> RouteKeys() {
          out.settings.action = RouteSettings::Action::kUpstream;
          out.settings.upstream = reader.FindUpstream(value);
        }},
+      {"split", "list", "",
+       "The request goes to one of several upstreams, by weight: a canary beside the rest. Retries stay with "
+       "that one.",
+       absl::StrCat(R"({"type": "array", "minItems": 1, "maxItems": )", Split::kMaxSides,
+                    ", \"items\": ", Reference("side"), "}"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         ++out.actions;
+         out.settings.action = RouteSettings::Action::kUpstream;
+         reader.ReadSplit(value, out);
+         if (!out.split.empty()) out.settings.upstream = out.split.front().upstream;
+       }},
+      {"sticky", "keys", "chance decides of each request", "What holds a client to its side of the split.",
+       Reference("sticky"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         if (reader.Map(value, StickyKeys(), out.sticky)) out.sticky.place = value.place;
+       }},
       {"redirect", "keys", "", "The client is sent elsewhere.", Reference("redirect"),
        [](Reader& reader, const ConfigNode& value, T& out) {
          ++out.actions;
@@ -198,7 +214,6 @@ std::span<const Key<RouteDraft>> RouteKeys() {
            out.settings.response.WriteLines({}, &out.settings.response_fields);
          }
        }},
-      Later<T>("split", "A weighted split between upstreams."),
       Later<T>("mirror", "A copy to another upstream."),
       Later<T>("client_max_body", "The largest request body."),
       Later<T>("buffer", "A small request is read whole before connecting."),
@@ -243,8 +258,8 @@ uint32_t Reader::FindRoutes(const ConfigNode& name) {
 void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
   RouteSettings& route = draft.settings;
   if (draft.actions != 1) {
-    Error(node.place, draft.actions == 0 ? "expected one of upstream, redirect, respond"
-                                         : "expected only one of upstream, redirect, respond");
+    Error(node.place, draft.actions == 0 ? "expected one of upstream, split, redirect, respond"
+                                         : "expected only one of upstream, split, redirect, respond");
   }
   route.timeouts = settings_.timeouts;
   if (route.action == RouteSettings::Action::kUpstream && route.upstream < sections_.upstreams.size()) {
@@ -291,6 +306,7 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
   if (remainder && draft.match.path_prefixes.empty())
     Error(node.place, "${remainder} wants a path_prefix in match");
   route.where = problems_.Where(node.place);
+  FinishSplit(draft);
 }
 
 void Reader::ReadRoutes(const ConfigNode& node, RouteList& list) {

@@ -42,6 +42,10 @@ routes:
       redirect: {to: "https://shop.example${uri}", status: 308}
     - match: {path: /robots.txt}
       respond: {body: "User-agent: *\n"}
+    - match: {host: new.example}
+      split: [{upstream: web, weight: 95}, {upstream: api, weight: 5}]
+      sticky: {cookie: side, max_age: 24h}
+      response_headers: {set: {X-Request-ID: "${request_id}", X-Served-By: "${endpoint}"}}
     - upstream: web
 ```
 

@@ -15,6 +15,7 @@
 #include "lb/route/changes.h"
 #include "lb/route/forwarded.h"
 #include "lb/route/path.h"
+#include "lb/route/split.h"
 #include "lb/route/table.h"
 #include "lb/route/template.h"
 
@@ -70,14 +71,17 @@ struct AccessSettings {
   bool Allows(const SocketAddress& client) const { return list == nullptr || list->Allows(client); }
 };
 
+struct SplitSettings;
+
 // What becomes of a request that a rule is for.
 struct RouteSettings {
   enum class Action : uint8_t { kUpstream, kRedirect, kRespond };
 
   Action action = Action::kUpstream;
-  uint32_t upstream = 0;  // kUpstream: index in Settings::upstreams
-  uint16_t status = 0;    // of our own answers
-  Template location;      // kRedirect
+  uint32_t upstream = 0;                       // kUpstream: index in Settings::upstreams
+  std::shared_ptr<const SplitSettings> split;  // kUpstream: one of its sides is met instead; null: this is
+  uint16_t status = 0;                         // of our own answers
+  Template location;                           // kRedirect
   std::string content_type;
   std::string body;
   Timeouts timeouts;  // the upstream's, but for what it says itself
@@ -87,8 +91,17 @@ struct RouteSettings {
   std::string response_fields;      // what they add, as lines, if that is always the same
   bool response_variables = false;  // else it is written for each request
   AccessSettings access;
-  bool captures = false;  // a template wants them
-  std::string where;      // "weir.yaml:12:7"
+  bool captures = false;   // a template wants them
+  std::string set_cookie;  // of a side: the line for a client that came without its cookie
+  std::string where;       // "weir.yaml:12:7"
+};
+
+// The sides of a route: each is the route with an upstream, and what that has of timeouts and retries, of its
+// own.
+struct SplitSettings {
+  Split split;
+  std::vector<RouteSettings> sides;  // for each of `split`'s
+  uint32_t max_age_s = 0;            // of the cookie; 0: until the browser ends
 };
 
 // `routes: NAME:` of the file.

@@ -64,6 +64,7 @@ class Exchange {
   void TakeHead(Slice in);
   void OnHead(Slice rest);
   bool Route(http::RequestContext& context);
+  void TakeSide(const RouteRequest& asked);
   bool Deny();
   void RespondByRoute(const TemplateValues& values);
   std::string_view RequestId(http::RequestContext& context);
@@ -175,6 +176,7 @@ class Exchange {
   bool counted_ : 1 = false;
   bool answered_ : 1 = false;  // our own answer was queued
   bool tunnel_ : 1 = false;
+  bool new_cookie_ : 1 = false;  // the client gets its side's
 };
 
 }  // namespace weir::lb

@@ -138,6 +138,7 @@ bool Exchange::Route(http::RequestContext& context) {
   }
   route_ = &list.routes[routed.hit.rule];
   if (!route_->access.Allows(address_)) return Deny();
+  if (route_->split != nullptr) TakeSide(routed.asked);
   const bool forward = route_->action == RouteSettings::Action::kUpstream;
   if (forward) pool_ = &proxy_.PoolOf(*snapshot_, route_->upstream);
   if (forward && route_->request.empty() && !route_->response_variables) return true;
@@ -159,6 +160,14 @@ bool Exchange::Route(http::RequestContext& context) {
   proxy_.counters().bad_requests.Add();
   Respond(400, refused, "bad_request");
   return false;
+}
+
+// From here on the side is the route.
+void Exchange::TakeSide(const RouteRequest& asked) {
+  const SplitSettings& settings = *route_->split;
+  const SplitChoice choice = ChooseSide(settings.split, asked, shard_.random().Next());
+  new_cookie_ = settings.split.sticky == Split::Sticky::kCookie && choice.why != SplitChoice::Why::kCookie;
+  route_ = &settings.sides[choice.side];
 }
 
 bool Exchange::Deny() {

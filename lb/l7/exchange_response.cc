@@ -172,13 +172,16 @@ void Exchange::OnSwitch(Slice rest) {
 
 // What the route adds to the final response, as lines. Views the route or the shard's scratch.
 std::string_view Exchange::ResponseFields() {
-  if (!route_->response_variables) [[likely]]
+  if (!route_->response_variables && !new_cookie_) [[likely]]
     return route_->response_fields;
-  char endpoint[SocketAddress::kMaxText];
   std::string& lines = proxy_.route_scratch().filled_lines;
-  lines.clear();
-  FillEndpoint({head_.data() + head_.size(), response_lines_bytes_},
-               {endpoint, pool_->address(endpoint_).Write(endpoint)}, &lines);
+  lines = route_->response_fields;
+  if (route_->response_variables) {
+    char endpoint[SocketAddress::kMaxText];
+    FillEndpoint({head_.data() + head_.size(), response_lines_bytes_},
+                 {endpoint, pool_->address(endpoint_).Write(endpoint)}, &lines);
+  }
+  if (new_cookie_) lines += route_->set_cookie;
   return lines;
 }
 

@@ -30,6 +30,10 @@ routes:
     - {match: {path_prefix: /api}, upstream: web}
     - {match: {path_prefix: /id}, upstream: web, request_headers: {set: {X-Trace: "${request_id}"}},
        response_headers: {set: {X-Asked: "${host}${uri}"}, append: {X-By: "${endpoint}"}, remove: Server}}
+    - {match: {path: /hash}, split: [{upstream: web, weight: 95}, {upstream: api, weight: 5}], sticky: {hash_on: client_ip}}
+    - {match: {path: /user}, split: [{upstream: web, weight: 95}, {upstream: api, weight: 5}], sticky: {hash_on: "query:u"}}
+    - {match: {path: /cookie}, split: [{upstream: web, weight: 1}, {upstream: api, weight: 0}], sticky: {cookie: side}}
+    - {match: {path: /chance}, split: [{upstream: api}, {upstream: web}]}
 )yaml";
 
 class Explain : public testing::Test {
@@ -120,6 +124,32 @@ TEST_F(Explain, WhatTheUpstreamIsToldOfWhoAsked) {
       HasSubstr("    X-Forwarded-For: 1.2.3.4, 10.0.0.9\n    X-Forwarded-Proto: https\n"
                 "    X-Forwarded-Host: a.example:83\n    Forwarded: for=1.2.3.4;proto=https, "
                 "for=10.0.0.9;host=\"a.example:83\";proto=http;by=_weir-...\n"));
+}
+
+TEST_F(Explain, WhichSide) {
+  const std::string split = "split      web (weight 95), api (weight 5)\n";
+  EXPECT_THAT(Answer({"http://a/hash", "--client=10.0.0.1"}),
+              HasSubstr(split + "side       web, by the hash of client_ip\nupstream   web, round_robin"));
+  EXPECT_THAT(
+      Answer({"http://a/hash", "--client=10.0.0.19"}),
+      HasSubstr(split + "side       api, by the hash of client_ip\nupstream   api, least_conn among "
+                        "10.0.1.1:80\ntimes      connect 3000 ms, response none, body 30000 ms, request "
+                        "none; 1 retry\n"));
+  EXPECT_THAT(Answer({"http://a/user?u=1"}), HasSubstr("by the hash of query:u\n"));
+  EXPECT_THAT(
+      Answer({"http://a/user"}),
+      HasSubstr(split + "side       web, for example: chance decides, as the request has no query:u\n"));
+  const std::string cookie = "Cookie: side=" + SideId("api");
+  EXPECT_THAT(Answer({"http://a/cookie", "-H", cookie}),
+              testing::AllOf(HasSubstr("side       api, by its cookie side\nupstream   api"),
+                             Not(HasSubstr("Set-Cookie"))));
+  EXPECT_THAT(Answer({"http://a/cookie"}),
+              testing::AllOf(
+                  HasSubstr("side       web, for example: chance decides, as it has no valid cookie side\n"),
+                  testing::EndsWith("response\n    Set-Cookie: side=" + SideId("web") +
+                                    "; Path=/; HttpOnly; SameSite=Lax\n")));
+  EXPECT_THAT(Answer({"http://a/chance"}),
+              HasSubstr("side       api, for example: chance decides of each request\n"));
 }
 
 TEST_F(Explain, WhichListener) {

@@ -276,10 +276,10 @@ routes:
           "f.yaml:18:98: upstreams.other.endpoints[3].weight: \"0\": expected a whole number from 1 to 1000",
           "f.yaml:18:102: upstreams.other.endpoints[4]: unix: addresses are not available yet",
           "f.yaml:19:25: upstreams.other.timeouts.connect: \"5\": expected a unit: 5ms, 5s, 5m or 5h",
-          "f.yaml:22:7: routes.shop[0]: expected one of upstream, redirect, respond",
+          "f.yaml:22:7: routes.shop[0]: expected one of upstream, split, redirect, respond",
           "f.yaml:22:52: routes.shop[0].match.path_prefix: expected a path that begins with /",
           HasSubstr("f.yaml:22:69: routes.shop[0].match.path_regex: bad regular expression: missing )"),
-          "f.yaml:23:7: routes.shop[1]: expected only one of upstream, redirect, respond",
+          "f.yaml:23:7: routes.shop[1]: expected only one of upstream, split, redirect, respond",
           "f.yaml:26:7: routes.shop[2]: a response of status 204 has no body",
           HasSubstr(
               "f.yaml:26:23: routes.shop[2].match.client: \"10.0.0.1/8\": has bits set behind its prefix"),
@@ -293,7 +293,7 @@ routes:
           HasSubstr("f.yaml:29:22: routes.shop[4].redirect.to: \"${nobody}\": expected one of ${host}"),
           "f.yaml:30:17: routes.shop[5].redirect: the key to is missing",
           "f.yaml:31:7: routes.shop[6].mirror: not available yet",
-          "f.yaml:31:7: routes.shop[6]: expected one of upstream, redirect, respond"));
+          "f.yaml:31:7: routes.shop[6]: expected one of upstream, split, redirect, respond"));
 }
 
 TEST_F(File, WhatARouteChanges) {
@@ -486,6 +486,102 @@ TEST_F(File, WhatCouldNotWork) {
       ElementsAre(HasSubstr("trusted_proxies: a tcp connection")));
 }
 
+TEST_F(File, SplitsHaveSidesWithTimesOfTheirOwn) {
+  const Settings settings = Good(R"(
+listeners: [{address: 0.0.0.0:1, routes: r}]
+upstreams:
+  web: {endpoints: [10.0.0.1:80], timeouts: {connect: 1s, response: 5s}, retries: 1}
+  canary: {endpoints: [10.0.0.2:80], timeouts: {connect: 2s}, retries: 0}
+routes:
+  r:
+    - match: {path: /a}
+      split: [{upstream: web, weight: 95}, {upstream: canary, weight: 5}]
+      sticky: {cookie: side, max_age: 1h}
+      request_headers: {set: {X-A: b}}
+      response_headers: {set: {X-C: d}}
+      timeouts: {response: 7s}
+    - {match: {path: /b}, split: [{upstream: canary, weight: 0}, {upstream: web}], retries: 4, sticky: {hash_on: "header:X-User"}}
+    - {split: [{upstream: canary}]}
+)");
+  const std::vector<RouteSettings>& routes = settings.routes[0].routes;
+  ASSERT_NE(routes[0].split, nullptr);
+  const SplitSettings& cookie = *routes[0].split;
+  EXPECT_EQ(cookie.split.sticky, Split::Sticky::kCookie);
+  EXPECT_EQ(cookie.max_age_s, 3600u);
+  ASSERT_EQ(cookie.sides.size(), 2u);
+  EXPECT_EQ(cookie.split.sides[0].weight, 95u);
+  EXPECT_EQ(cookie.split.sides[1].weight, 5u);
+  EXPECT_EQ(cookie.sides[0].upstream, 0u);
+  EXPECT_EQ(cookie.sides[1].upstream, 1u);
+  EXPECT_EQ(cookie.sides[0].retries, 1u);
+  EXPECT_EQ(cookie.sides[1].retries, 0u);
+  EXPECT_EQ(cookie.sides[0].timeouts.connect_ms, 1'000u);
+  EXPECT_EQ(cookie.sides[1].timeouts.connect_ms, 2'000u);
+  for (const RouteSettings& side : cookie.sides) {
+    EXPECT_EQ(side.timeouts.response_ms, 7'000u);
+    EXPECT_EQ(side.request.headers.added.size(), 1u);
+    EXPECT_EQ(side.response_fields, "X-C: d\r\n");
+    EXPECT_EQ(side.split, nullptr);
+    EXPECT_EQ(side.where, routes[0].where);
+  }
+  EXPECT_EQ(cookie.sides[1].set_cookie,
+            "Set-Cookie: side=" + SideId("canary") + "; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax\r\n");
+  const SplitSettings& hash = *routes[1].split;
+  EXPECT_EQ(hash.split.sticky, Split::Sticky::kHash);
+  EXPECT_EQ(hash.split.key.ToString(), "header:X-User");
+  EXPECT_EQ(hash.split.sides[0].weight, 0u);
+  EXPECT_EQ(hash.split.sides[1].weight, 1u);
+  EXPECT_EQ(hash.sides[0].retries, 4u);
+  EXPECT_EQ(hash.sides[0].set_cookie, "");
+  EXPECT_EQ(routes[2].split->split.sticky, Split::Sticky::kNo);
+}
+
+TEST_F(File, SplitsThatCouldNotWork) {
+  const auto route = [&](const std::string& text) {
+    return Bad(
+        "listeners: [{address: 0.0.0.0:1, routes: r}]\nupstreams: {web: {endpoints: [10.0.0.1:80]}, canary: "
+        "{endpoints: [10.0.0.2:80]}}\nroutes:\n  r:\n    - {upstream: canary, match: {path: /x}}\n    - "
+        "{upstream: "
+        "web, match: {path: /y}}\n    - {" +
+        text + "}\n");
+  };
+  const std::string split = "split: [{upstream: web}], ";
+  std::string many;
+  for (int i = 0; i < 33; ++i) many += "{}, ";
+  for (const auto& [text, said] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"split: web", "routes.r[2].split: expected a list, such as"},
+           {"split: []", "routes.r[2].split: the list is empty"},
+           {"split: [" + many + "]", "routes.r[2].split: more than 32 sides"},
+           {"split: [{upstream: web, weight: 0}]", "routes.r[2].split: no side has weight"},
+           {"split: [{upstream: web}, {upstream: web}]",
+            "routes.r[2].split[1]: given twice; for a larger share"},
+           {"split: [{upstream: wep}]",
+            "routes.r[2].split[0].upstream: \"wep\": expected the name of an upstream; did you mean web?"},
+           {"split: [{upstream: web, weight: 1000001}]",
+            "split[0].weight: \"1000001\": expected a whole number from 0 to 1000000"},
+           {"split: [{upstream: web, weight: -1}]", "expected a whole number from 0 to 1000000"},
+           {"split: [{weight: 1}]", "routes.r[2].split[0]: the key upstream is missing"},
+           {"split: [{upstream: web, share: 1}]", "split[0].share: unknown key"},
+           {"upstream: web, split: [{upstream: web}]",
+            "expected only one of upstream, split, redirect, respond"},
+           {"upstream: web, sticky: {cookie: a}", "sticky: there is no split that it could be for"},
+           {split + "sticky: {}", "sticky: expected one of cookie and hash_on"},
+           {split + "sticky: {max_age: 1h}", "sticky: expected one of cookie and hash_on"},
+           {split + "sticky: {cookie: a, hash_on: path}", "sticky: expected one of cookie and hash_on"},
+           {split + "sticky: {hash_on: path, max_age: 1h}", "sticky: max_age is a cookie's"},
+           {split + "sticky: {hash_on: ip}",
+            "sticky.hash_on: \"ip\": expected client_ip, header:NAME, cookie:NAME, path or query:NAME"},
+           {split + "sticky: {cookie: \"a b\"}", "sticky.cookie: \"a b\": expected a cookie's name"},
+           {split + "sticky: {cookie: a, max_age: 1500ms}",
+            "sticky.max_age: \"1500ms\": expected whole seconds"},
+           {split + "sticky: {cookie: a, max_age: 1001h}", "expected whole seconds, at most 1000h"},
+           {"split: [{upstream: web}, {upstream: canary}], timeouts: {connect: x}",
+            "timeouts.connect: \"x\""},
+       }) {
+    EXPECT_THAT(route(text), ElementsAre(HasSubstr(said))) << text;
+  }
+}
+
 TEST_F(File, WhatUpstreamsAreToldOfWhoAsked) {
   const auto listener = [](const std::string& more) {
     return "listeners: [{address: 0.0.0.0:1, upstream: web, " + more +
@@ -552,6 +648,9 @@ routes:
     - {match: {path: /c}, upstream: web, rewrite: {path: "/d", host: e}, request_headers: {set: {a: b}, append: {c: d},
        remove: [e, f]}, response_headers: {set: {g: "h: \"i\""}}}
     - {match: {path: /v}, upstream: web, response_headers: {set: {a: "${request_id} ${endpoint}"}}}
+    - {match: {path: /s}, split: [{upstream: web, weight: 3}], sticky: {cookie: side, max_age: 90s}, retries: 0,
+       timeouts: {response: 0, request: 9s}}
+    - {match: {path: /t}, split: [{upstream: web}], sticky: {hash_on: "query:a b"}}
     - respond: {status: 404, body: "{\"a\": \"b\"}\n"}
 )";
   const std::string once = Check(text, {"check"}).out;

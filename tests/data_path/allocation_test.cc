@@ -133,6 +133,13 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
   routes.routes[0].response.added[0].name = "X-Edge";
   ASSERT_TRUE(Template::Parse("${request_id} ${endpoint} ${path}", &routes.routes[0].response.added[0].value,
                               &error, Template::Use::kResponse));
+  const auto split = std::make_shared<SplitSettings>();
+  split->split.sides = {{1, SideId("origin")}};
+  split->split.sticky = Split::Sticky::kCookie;
+  split->split.cookie = "side";
+  split->sides = {routes.routes[0]};
+  split->sides[0].set_cookie = "Set-Cookie: side=1\r\n";
+  routes.routes[0].split = split;
   std::vector<RouteProblem> problems;
   routes.table = RouteTable::Build(routes.matches, {}, problems);
   ASSERT_NE(routes.table, nullptr);

@@ -447,6 +447,91 @@ routes: {{r: [{{upstream: web, rewrite: {{host: inner}}, response_headers: {{set
         self.assertEqual(self.ask("127.0.0.2", 1)[0].status, 200)
 
 
+class Splits(WeirTest):
+    def setUp(self):
+        def named(name):
+            def handle(connection, origin):
+                while connection.request() is not None:
+                    connection.send(ok(name))
+            return handle
+
+        self.web = self.origin(named(b"web"))
+        self.canary = self.origin(named(b"canary"))
+        self.config = f"""
+listeners: [{{address: LISTEN0, routes: r, trusted_proxies: 127.0.0.0/8}}]
+upstreams:
+  web: {{endpoints: [{self.web}]}}
+  canary: {{endpoints: [{self.canary}]}}
+  gone: {{endpoints: [127.0.0.1:9]}}
+routes:
+  r:
+    - {{match: {{path: /chance}}, split: [{{upstream: web, weight: 3}}, {{upstream: canary, weight: 1}}]}}
+    - {{match: {{path: /cookie}}, split: &sides [{{upstream: web, weight: 1}}, {{upstream: canary, weight: 0}}], sticky: {{cookie: side, max_age: 1h}},
+       response_headers: {{set: {{X-By: "${{endpoint}}"}}}}}}
+    - {{match: {{path: /plain}}, split: *sides, sticky: {{cookie: side}}, response_headers: {{set: {{X-Plain: "1"}}, remove: Set-Cookie}}}}
+    - {{match: {{path: /user}}, split: [{{upstream: web, weight: CUT}}, {{upstream: canary, weight: 50}}], sticky: {{hash_on: "query:u"}}}}
+    - {{match: {{path: /client}}, split: [{{upstream: web}}, {{upstream: canary}}], sticky: {{hash_on: client_ip}}}}
+    - {{match: {{path: /gone}}, split: [{{upstream: gone}}, {{upstream: web, weight: 0}}], sticky: {{cookie: side}}}}
+"""
+        self.front = self.weir(None, config=self.config.replace("CUT", "50"))
+
+    def ask(self, path, *lines, front=None):
+        client = self.client(front or self.front)
+        client.send("\r\n".join([f"GET {path} HTTP/1.1", "Host: a", "Connection: close", *lines, "", ""]).encode())
+        return client.response()
+
+    def test_by_chance(self):
+        answers = [self.ask("/chance").body for _ in range(400)]
+        self.assertTrue(230 <= answers.count(b"web") <= 370, answers.count(b"web"))
+        self.assertEqual(answers.count(b"web") + answers.count(b"canary"), 400)
+
+    def test_a_cookie_holds_whoever_has_it(self):
+        first = self.ask("/cookie")
+        self.assertEqual(first.body, b"web")
+        (line,) = first.all("Set-Cookie")
+        self.assertRegex(line, "^side=[0-9a-f]{16}; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax$")
+        self.assertEqual(first.header("X-By"), str(self.web))
+        web = line.split(";")[0]
+        for cookies in (web, f"a=b; {web}", f"side=old; {web}"):
+            self.assertEqual(self.ask("/cookie", f"Cookie: {cookies}").all("Set-Cookie"), [])
+        self.assertEqual(len(self.ask("/cookie", "Cookie: side=forged").all("Set-Cookie")), 1)
+        plain = self.ask("/plain")
+        self.assertEqual((plain.all("Set-Cookie"), plain.header("X-Plain")), ([f"{web}; Path=/; HttpOnly; SameSite=Lax"], "1"))
+        # Weight 0: nobody new, but those who were there. The id is the same whatever the weights are.
+        swapped = self.config.replace("web, weight: 1}", "web, weight: 0}").replace("canary, weight: 0}", "canary, weight: 1}")
+        other = self.weir(None, config=swapped.replace("CUT", "50"))
+        self.assertEqual(self.ask("/cookie", front=other).body, b"canary")
+        self.assertEqual(self.ask("/cookie", f"Cookie: {web}", front=other).body, b"web")
+
+    def test_a_hash_is_the_same_everywhere(self):
+        users = [f"/user?u={i}" for i in range(60)]
+        before = [self.ask(user).body for user in users]
+        self.assertEqual(set(before), {b"web", b"canary"})
+        self.assertEqual([self.ask(user).body for user in users], before, "other connections, other shards")
+        other = self.weir(None, config=self.config.replace("CUT", "75"))
+        after = [self.ask(user, front=other).body for user in users]
+        self.assertEqual([a for a, b in zip(after, before) if b == b"web"], [b"web"] * before.count(b"web"),
+                         "those whose share grew stay")
+        self.assertEqual({self.ask("/user").body for _ in range(40)}, {b"web", b"canary"}, "without a key: chance")
+
+    def test_the_client_is_who_trusted_proxies_say(self):
+        answers = {}
+        for i in range(30):
+            at = f"X-Forwarded-For: 203.0.113.{i}"
+            answers[i] = self.ask("/client", at).body
+            self.assertEqual(self.ask("/client", at).body, answers[i])
+        self.assertEqual(set(answers.values()), {b"web", b"canary"})
+
+    def test_retries_stay_with_their_side(self):
+        response = self.ask("/gone")
+        self.assertEqual((response.status, response.all("Set-Cookie")), (502, []))
+
+    def test_explain_says_what_happens(self):
+        for i in range(10):
+            done = run([weir_harness.binary(), "explain", f"--config={self.front.config}", f"http://a/user?u={i}"])
+            self.assertIn(f"side       {self.ask(f'/user?u={i}').body.decode()}, by the hash of query:u\n", done.stdout)
+
+
 class TimesOfTheirOwn(WeirTest):
     def test_a_route_without_a_limit(self):
         release = weir_harness.threading.Event()

@@ -39,6 +39,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const RouteSettings& route : list.routes) {
       if (route.action == RouteSettings::Action::kUpstream) {
         Require(route.upstream < sections.upstreams.size(), "a route's upstream exists");
+        if (route.split == nullptr) continue;
+        Require(!route.split->sides.empty() && route.split->sides.size() == route.split->split.sides.size(),
+                "a split has sides");
+        for (const RouteSettings& side : route.split->sides) {
+          Require(side.upstream < sections.upstreams.size() && side.split == nullptr,
+                  "a side's upstream exists");
+        }
       } else {
         Require(route.status >= 200 && route.status <= 599, "an answer has a status");
       }
