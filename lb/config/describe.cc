@@ -312,7 +312,8 @@ class FileForm {
       absl::StrAppend(&out_, "      sticky: {hash_on: ", Yaml(split.key.ToString()), "}\n");
     } else if (split.sticky == Split::Sticky::kCookie) {
       absl::StrAppend(&out_, "      sticky: {cookie: ", Yaml(split.cookie),
-                      ", max_age: ", DurationText(uint64_t{route.split->max_age_s} * 1000), "}\n");
+                      ", max_age: ", DurationText(uint64_t{route.split->max_age_s} * 1000),
+                      ", secure: ", route.split->secure ? "true" : "false", "}\n");
     }
     if (said_.contains(key + "retries")) Line(6, "retries", absl::StrCat(route.retries), key + "retries");
     std::vector<KeyValue> said = TimeoutsOf(route);

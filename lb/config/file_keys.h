@@ -62,7 +62,8 @@ class Reader;
 
 // One of the sides of a route's split, and what holds clients to theirs.
 struct SideDraft {
-  Place place;  // of the upstream
+  Place place;       // of the upstream
+  std::string name;  // of the upstream, there or not
   uint32_t upstream = 0;
   uint32_t weight = 1;
 };
@@ -71,6 +72,7 @@ struct StickyDraft {
   std::string cookie;
   HashKey key;
   bool has_key = false;
+  bool secure = false;
   uint32_t max_age_ms = 0;
 };
 

@@ -25,7 +25,7 @@ bool AbslParseFlag(absl::string_view text, CookieAge* flag, std::string* error) 
 std::string CookieLine(const StickyDraft& sticky, const std::string& id) {
   std::string line = absl::StrCat("Set-Cookie: ", sticky.cookie, "=", id, "; Path=/");
   if (sticky.max_age_ms > 0) absl::StrAppend(&line, "; Max-Age=", sticky.max_age_ms / 1000);
-  return line + "; HttpOnly; SameSite=Lax\r\n";
+  return absl::StrCat(line, sticky.secure ? "; Secure" : "", "; HttpOnly; SameSite=Lax\r\n");
 }
 
 }  // namespace
@@ -36,6 +36,7 @@ std::span<const Key<SideDraft>> SideKeys() {
       {"upstream", "NAME", "required", "Where its share goes.", kTextSchema,
        [](Reader& reader, const ConfigNode& value, T& out) {
          out.place = value.place;
+         out.name = value.text;
          out.upstream = reader.FindUpstream(value);
        },
        nullptr, true},
@@ -78,6 +79,10 @@ std::span<const Key<StickyDraft>> StickyKeys() {
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.Scalar<CookieAge>(value, out.max_age_ms);
        }},
+      {"secure", Switch::kPlaceholder, "false",
+       "The cookie is Secure: browsers send it over https alone. For sites that are reached in no other way.",
+       SchemaOf<Switch>(),
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.Scalar<Switch>(value, out.secure); }},
   };
   return kKeys;
 }
@@ -100,7 +105,7 @@ void Reader::ReadSplit(const ConfigNode& node, RouteDraft& draft) {
       SideDraft side;
       if (!Map(node.items[i], SideKeys(), side)) return;
       const bool twice = std::any_of(draft.split.begin(), draft.split.end(), [&](const SideDraft& other) {
-        return side.place.line > 0 && other.upstream == side.upstream;
+        return side.place.line > 0 && other.name == side.name;
       });
       if (twice) Error(side.place, "given twice; for a larger share give it more weight");
       draft.split.push_back(side);
@@ -121,13 +126,14 @@ void Reader::FinishSplit(RouteDraft& draft) {
     if (sticky.cookie.empty() == !sticky.has_key) {
       return Error(sticky.place, "sticky: expected one of cookie and hash_on");
     }
-    if (sticky.has_key && sticky.max_age_ms > 0) {
-      return Error(sticky.place, "sticky: max_age is a cookie's, and hash_on sets none");
+    if (sticky.has_key && (sticky.max_age_ms > 0 || sticky.secure)) {
+      return Error(sticky.place, "sticky: max_age and secure are a cookie's, and hash_on sets none");
     }
   }
   if (draft.split.empty()) return;
   auto settings = std::make_shared<SplitSettings>();
   settings->max_age_s = sticky.max_age_ms / 1000;
+  settings->secure = sticky.secure;
   Split& split = settings->split;
   split.sticky = sticky.has_key           ? Split::Sticky::kHash
                  : !sticky.cookie.empty() ? Split::Sticky::kCookie

@@ -102,6 +102,7 @@ struct SplitSettings {
   Split split;
   std::vector<RouteSettings> sides;  // for each of `split`'s
   uint32_t max_age_s = 0;            // of the cookie; 0: until the browser ends
+  bool secure = false;               // the cookie is
 };
 
 // `routes: NAME:` of the file.

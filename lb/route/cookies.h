@@ -13,9 +13,10 @@ namespace weir::lb {
 // All of the name, which is compared to the letter: a browser sends several where their paths differ.
 class CookieReader {
  public:
-  CookieReader(const http::FieldList& fields, std::string_view name)
-      : fields_(fields.Has(http::FieldId::kCookie) ? fields.fields() : std::span<const http::Field>()),
-        name_(name) {}
+  // `fields`: null: there are none.
+  CookieReader(const http::FieldList* fields, std::string_view name) : name_(name) {
+    if (fields != nullptr && fields->Has(http::FieldId::kCookie)) fields_ = fields->fields();
+  }
   bool Next();
   std::string_view value() const { return value_; }
 

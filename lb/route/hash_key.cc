@@ -38,14 +38,15 @@ std::string_view AddressBytes(const SocketAddress& address) {
   return bytes.starts_with(std::string_view(kMapped, sizeof(kMapped))) ? bytes.substr(12) : bytes;
 }
 
-std::string_view FirstField(const http::FieldList& fields, std::string_view name) {
-  for (const http::Field& field : fields.fields()) {
+std::string_view FirstField(const http::FieldList* fields, std::string_view name) {
+  if (fields == nullptr) return {};
+  for (const http::Field& field : fields->fields()) {
     if (http::EqualsIgnoreCase(field.name(), name)) return field.value();
   }
   return {};
 }
 
-std::string_view FirstCookie(const http::FieldList& fields, std::string_view name) {
+std::string_view FirstCookie(const http::FieldList* fields, std::string_view name) {
   CookieReader reader(fields, name);
   return reader.Next() ? reader.value() : std::string_view();
 }
@@ -104,9 +105,9 @@ std::optional<uint64_t> HashKey::HashOf(const RouteRequest& request) const {
     case Of::kClientIp:
       return Hashed(AddressBytes(request.client));
     case Of::kHeader:
-      return Hashed(FirstField(*request.fields, name));
+      return Hashed(FirstField(request.fields, name));
     case Of::kCookie:
-      return Hashed(FirstCookie(*request.fields, name));
+      return Hashed(FirstCookie(request.fields, name));
     case Of::kPath:
       return Hashed(request.path);
     case Of::kQuery:

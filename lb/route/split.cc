@@ -23,7 +23,7 @@ SplitChoice ChooseSide(const Split& split, const RouteRequest& request, uint64_t
     const std::optional<uint64_t> hash = split.key.HashOf(request);
     if (hash) return {SideAt(split, *hash), SplitChoice::Why::kHash};
   } else if (split.sticky == Split::Sticky::kCookie) {
-    for (CookieReader reader(*request.fields, split.cookie); reader.Next();) {
+    for (CookieReader reader(request.fields, split.cookie); reader.Next();) {
       for (uint32_t side = 0; side < split.sides.size(); ++side) {
         if (reader.value() == split.sides[side].id) return {side, SplitChoice::Why::kCookie};
       }

@@ -496,7 +496,7 @@ routes:
   r:
     - match: {path: /a}
       split: [{upstream: web, weight: 95}, {upstream: canary, weight: 5}]
-      sticky: {cookie: side, max_age: 1h}
+      sticky: {cookie: side, max_age: 1h, secure: true}
       request_headers: {set: {X-A: b}}
       response_headers: {set: {X-C: d}}
       timeouts: {response: 7s}
@@ -524,8 +524,8 @@ routes:
     EXPECT_EQ(side.split, nullptr);
     EXPECT_EQ(side.where, routes[0].where);
   }
-  EXPECT_EQ(cookie.sides[1].set_cookie,
-            "Set-Cookie: side=" + SideId("canary") + "; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax\r\n");
+  EXPECT_EQ(cookie.sides[1].set_cookie, "Set-Cookie: side=" + SideId("canary") +
+                                            "; Path=/; Max-Age=3600; Secure; HttpOnly; SameSite=Lax\r\n");
   const SplitSettings& hash = *routes[1].split;
   EXPECT_EQ(hash.split.sticky, Split::Sticky::kHash);
   EXPECT_EQ(hash.split.key.ToString(), "header:X-User");
@@ -568,7 +568,10 @@ TEST_F(File, SplitsThatCouldNotWork) {
            {split + "sticky: {}", "sticky: expected one of cookie and hash_on"},
            {split + "sticky: {max_age: 1h}", "sticky: expected one of cookie and hash_on"},
            {split + "sticky: {cookie: a, hash_on: path}", "sticky: expected one of cookie and hash_on"},
-           {split + "sticky: {hash_on: path, max_age: 1h}", "sticky: max_age is a cookie's"},
+           {split + "sticky: {hash_on: path, max_age: 1h}", "sticky: max_age and secure are a cookie's"},
+           {split + "sticky: {hash_on: path, secure: true}", "sticky: max_age and secure are a cookie's"},
+           {split + "sticky: {cookie: a, secure: yes}", "sticky.secure: \"yes\": expected true or false"},
+           {"split: [{upstream: web}, {upstream: wep}]", "did you mean web?"},
            {split + "sticky: {hash_on: ip}",
             "sticky.hash_on: \"ip\": expected client_ip, header:NAME, cookie:NAME, path or query:NAME"},
            {split + "sticky: {cookie: \"a b\"}", "sticky.cookie: \"a b\": expected a cookie's name"},

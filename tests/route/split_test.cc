@@ -89,6 +89,10 @@ TEST(HashKey, WhatItLooksAt) {
   EXPECT_EQ(hash("cookie:s", Asked("Cookie: t=1\r\nCookie: s=2\r\n")), StableHash("2"));
   EXPECT_EQ(hash("cookie:s", Asked("Cookie: S=2; ss=3; s =4; s\r\n")), none);
   EXPECT_EQ(hash("cookie:s", Asked("Cookie: s=\r\n")), none);
+  const RouteRequest bare = {.path = "/"};
+  EXPECT_EQ(KeyOf("header:X").HashOf(bare), none);
+  EXPECT_EQ(KeyOf("cookie:X").HashOf(bare), none);
+  EXPECT_EQ(KeyOf("client_ip").HashOf(bare), none);
   EXPECT_EQ(hash("path", Asked("", "/a/b?c")), StableHash("/a/b"));
   EXPECT_EQ(hash("query:q", Asked("", "/?p=1&q=a%20b&q=c")), StableHash("a b"));
   EXPECT_EQ(hash("query:q", Asked("", "/?%71=a+b")), StableHash("a b"));
@@ -104,7 +108,7 @@ TEST(HashKey, WhatItLooksAt) {
 TEST(Cookies, AllOfAName) {
   const Asked asked("Cookie: a=1;a=2 ; b=3\r\nX-Other: a=4\r\nCookie:\r\nCookie: ; ;a=\"5\"; aa=6; a=\r\n");
   std::string values;
-  for (CookieReader reader(*asked.request.fields, "a"); reader.Next();)
+  for (CookieReader reader(asked.request.fields, "a"); reader.Next();)
     values += "<" + std::string(reader.value()) + ">";
   EXPECT_EQ(values, "<1><2><\"5\"><>");
 }
