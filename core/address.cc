@@ -5,6 +5,9 @@
 #include <charconv>
 #include <cstring>
 
+#include "core/check.h"
+#include "core/unix_path.h"
+
 namespace weir {
 
 std::optional<SocketAddress> SocketAddress::Parse(std::string_view text) {
@@ -45,8 +48,25 @@ SocketAddress SocketAddress::FromSockaddr(const sockaddr* from) {
     std::memcpy(address.bytes, &v6->sin6_addr, 16);
     address.port = ntohs(v6->sin6_port);
     address.family = AF_INET6;
+  } else if (from->sa_family == AF_UNIX) {
+    address.family = AF_UNIX;
   }
   return address;
+}
+
+SocketAddress SocketAddress::ForUnix(const UnixPath* path) {
+  SocketAddress address;
+  static_assert(sizeof(path) <= sizeof(address.bytes));
+  std::memcpy(address.bytes, &path, sizeof(path));
+  address.family = AF_UNIX;
+  return address;
+}
+
+const UnixPath* SocketAddress::unix_path() const {
+  WEIR_CHECK(is_unix());
+  const UnixPath* path;
+  std::memcpy(&path, bytes, sizeof(path));
+  return path;
 }
 
 socklen_t SocketAddress::ToSockaddr(sockaddr_storage* to) const {
@@ -58,6 +78,7 @@ socklen_t SocketAddress::ToSockaddr(sockaddr_storage* to) const {
     std::memcpy(&v4->sin_addr, bytes, 4);
     return sizeof(sockaddr_in);
   }
+  if (family == AF_UNIX) return WriteSockaddr(unix_path(), to);
   auto* v6 = reinterpret_cast<sockaddr_in6*>(to);
   v6->sin6_family = AF_INET6;
   v6->sin6_port = htons(port);
@@ -87,21 +108,26 @@ size_t SocketAddress::WriteIp(char out[kMaxIpText + 1]) const {
 }
 
 size_t SocketAddress::Write(char out[kMaxText]) const {
-  char ip[kMaxIpText + 1];
-  const std::string_view text(ip, WriteIp(ip));
-  const bool bracket = text.find(':') != std::string_view::npos;
-  char* at = out;
-  if (bracket) *at++ = '[';
-  std::memcpy(at, text.data(), text.size());
-  at += text.size();
-  if (bracket) *at++ = ']';
+  if (family == AF_UNIX) return WriteText(unix_path(), out);
+  static_assert(kMaxIpText + sizeof("[]:65535") <= kMaxText);
+  char* at = out + 1;
+  at += WriteIp(at);
+  // A bracket in front needs room that an IPv4 address, the more frequent one, does not.
+  const size_t ip_bytes = static_cast<size_t>(at - out) - 1;
+  if (std::memchr(out + 1, ':', ip_bytes) != nullptr) {
+    *out = '[';
+    *at++ = ']';
+  } else {
+    std::memmove(out, out + 1, ip_bytes);
+    --at;
+  }
   *at++ = ':';
   return static_cast<size_t>(std::to_chars(at, out + kMaxText, port).ptr - out);
 }
 
 std::string SocketAddress::ToString() const {
   char text[kMaxText];
-  return {text, Write(text)};
+  return std::string(text, Write(text));
 }
 
 }  // namespace weir

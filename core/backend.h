@@ -16,6 +16,8 @@
 //  - kSend, kGather: bytes taken by the kernel; may be short: the owner sends the rest.
 //  - A connection's error is told once, to the op that meets it first, and a send that got somewhere swallows
 //    it. So an end of stream is one only if everything we had to send was sent.
+//  - kConnect on a unix socket waits while the listener's queue is full, as TCP's does, until it is
+//  cancelled.
 //  - Cancel: the op still completes once, with its own result if that came first, else -ECANCELED. One that
 //    was not submitted yet, a kBulk receive that waits for its turn among them, ends in the next turn.
 //  - Close of an fd with an op in flight is forbidden: shut down or cancel, wait for the completions, close.
@@ -34,7 +36,8 @@ namespace weir {
 
 struct ListenOptions {
   int backlog = 4096;
-  bool reuse_port = true;
+  bool reuse_port = true;     // no meaning for unix sockets: a path has one listener
+  uint32_t unix_mode = 0600;  // of the file: who may connect
 };
 
 class Backend {
@@ -60,22 +63,28 @@ class Backend {
   // Gives memory back that lay unused for a second, at most `pieces` of it. About once a second.
   virtual void Trim(uint32_t /*pieces*/) {}
 
-  // A TCP socket to connect with (no delay set), or -errno.
+  // A socket to connect with (TCP: no delay set), or -errno.
   virtual int OpenStream(uint16_t family) = 0;
-  // Bound and listening, or -errno. The port 0 of `address` is replaced by the one chosen.
+  // Bound and listening, or -errno. The port 0 of `address` is replaced by the one chosen. A unix socket's
+  // path: see core/unix_listener.h.
   virtual int Listen(SocketAddress& address, const ListenOptions& options) = 0;
   // One connection from the listener's queue without waiting, or -EAGAIN.
   virtual int AcceptNow(int listener_fd) = 0;
   // From now on the listener ignores new handshakes and completes those begun (a listener about to close).
+  // Does nothing on a unix socket, which knows no handshake.
   virtual int RefuseNewHandshakes(int listener_fd) = 0;
+  // Both: of a unix socket without its name.
   virtual int PeerAddress(int fd, SocketAddress& address) = 0;
   virtual int LocalAddress(int fd, SocketAddress& address) = 0;
-  // Bytes the peer has acknowledged so far (monotonic), or -errno.
+  // Bytes the peer has acknowledged so far (monotonic), or -errno. Of a unix socket, whose kernel counts only
+  // what the peer has not read: a number that grows by what it reads, and falls by what is sent. So while one
+  // send waits, another number than before means that the peer takes bytes.
   virtual int64_t AcknowledgedBytes(int fd) = 0;
   enum class Direction { kSend, kReceive, kBoth };
   virtual int Shutdown(int fd, Direction direction) = 0;
   virtual void Close(int fd) = 0;
-  // Close that sends RST and drops what was not delivered.
+  // Close that sends RST and drops what was not delivered. A unix socket knows no RST: the peer gets what was
+  // sent and an end, or ECONNRESET if we leave bytes unread.
   virtual void CloseWithReset(int fd) = 0;
   // Takes one pending signal from a signal fd (after its poll Source fired), 0 when none.
   virtual int TakeSignal(int signal_fd) = 0;

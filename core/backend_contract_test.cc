@@ -98,6 +98,8 @@ TEST_P(BackendContractTest, BothDirectionsAtOnce) {
 }
 
 TEST_P(BackendContractTest, AcknowledgedBytesGrowToWhatWasSent) {
+  if (GetParam().unix_sockets)
+    GTEST_SKIP() << "a unix socket's kernel counts only what the peer has not read";
   std::unique_ptr<Remote> remote;
   const int fd = Pair(remote);
   const int64_t before = backend().AcknowledgedBytes(fd);
@@ -174,6 +176,7 @@ TEST_P(BackendContractTest, ShutdownOfBothDirectionsEndsAnArmedReceive) {
 }
 
 TEST_P(BackendContractTest, CloseWithResetIsSeenAsAReset) {
+  if (GetParam().unix_sockets) GTEST_SKIP() << kNoReset;
   std::unique_ptr<Remote> remote;
   const int fd = Pair(remote);
   backend().CloseWithReset(fd);

@@ -116,6 +116,7 @@ TEST_P(BackendReceiveTest, OneReceiveTakesAtMostABufferAndTellsThatThereIsMore) 
 }
 
 TEST_P(BackendReceiveTest, AResetIsAnError) {
+  if (GetParam().unix_sockets) GTEST_SKIP() << kNoReset;
   std::unique_ptr<Remote> remote;
   const int fd = Pair(remote);
   TestOp op;
@@ -127,6 +128,7 @@ TEST_P(BackendReceiveTest, AResetIsAnError) {
 }
 
 TEST_P(BackendReceiveTest, BytesThatCameBeforeAResetCanStillBeRead) {
+  if (GetParam().unix_sockets) GTEST_SKIP() << kNoReset;
   std::unique_ptr<Remote> remote;
   const int fd = Pair(remote);
   remote->Send("last words");
@@ -142,6 +144,7 @@ TEST_P(BackendReceiveTest, BytesThatCameBeforeAResetCanStillBeRead) {
 // A trap for whoever relays a response of unknown length while it uploads: the end of stream after a failed
 // send is no end.
 TEST_P(BackendReceiveTest, AnErrorIsToldOnceToWhoeverAsksFirst) {
+  if (GetParam().unix_sockets) GTEST_SKIP() << kNoReset;
   std::unique_ptr<Remote> remote;
   const int fd = Pair(remote);
   remote->Reset();
@@ -159,6 +162,7 @@ TEST_P(BackendReceiveTest, AnErrorIsToldOnceToWhoeverAsksFirst) {
 }
 
 TEST_P(BackendReceiveTest, AResetEndsBothOpsInFlight) {
+  if (GetParam().unix_sockets) GTEST_SKIP() << kNoReset;
   std::unique_ptr<Remote> remote;
   const int fd = Pair(remote);
   rig_->LimitSendBuffer(fd);
@@ -295,6 +299,7 @@ TEST_P(BackendReceiveTest, TrimAfterManyReceivesKnowsWhoHasWhat) {
 // those that complete after the first result too.
 
 TEST_P(BackendReceiveTest, AReceiveThatStaysTakesOneMessageAfterTheOther) {
+  if (GetParam().unix_sockets) GTEST_SKIP() << kNoStaying;
   std::unique_ptr<Remote> remote;
   const int fd = Pair(remote);
   TestOp op;
@@ -329,6 +334,7 @@ TEST_P(BackendReceiveTest, AReceiveThatStaysTakesOneMessageAfterTheOther) {
 
 // Nobody takes anything: it stops, and nothing of what came is lost or out of order.
 TEST_P(BackendReceiveTest, AReceiveThatStaysStopsBeforeOneWhoDoesNotTake) {
+  if (GetParam().unix_sockets) GTEST_SKIP() << kNoStaying;
   std::unique_ptr<Remote> remote;
   const int fd = Pair(remote);
   const std::string sent = sim::StreamBytes(7, 0, 2'000'000);
@@ -354,6 +360,7 @@ TEST_P(BackendReceiveTest, AReceiveThatStaysStopsBeforeOneWhoDoesNotTake) {
 
 // Small pieces, each in a buffer of its own: what bounds it is the number of buffers, not of bytes.
 TEST_P(BackendReceiveTest, SmallPiecesDoNotPileUp) {
+  if (GetParam().unix_sockets) GTEST_SKIP() << kNoStaying;
   std::unique_ptr<Remote> remote;
   const int fd = Pair(remote);
   TestOp op;
@@ -380,6 +387,7 @@ TEST_P(BackendReceiveTest, SmallPiecesDoNotPileUp) {
 }
 
 TEST_P(BackendReceiveTest, AReceiveThatStaysEndsOnceWhenCancelled) {
+  if (GetParam().unix_sockets) GTEST_SKIP() << kNoStaying;
   for (int round = 0; round < 50; ++round) {
     std::unique_ptr<Remote> remote;
     const int fd = Pair(remote);
@@ -404,6 +412,7 @@ TEST_P(BackendReceiveTest, AReceiveThatStaysEndsOnceWhenCancelled) {
 }
 
 TEST_P(BackendReceiveTest, ReceivesThatStayShareAScarcePool) {
+  if (GetParam().unix_sockets) GTEST_SKIP() << kNoStaying;
   Make({.buffers = 16});
   rig_->BeKind();
   const int listener = Listen();

@@ -21,6 +21,7 @@
 #include "core/sim/backend.h"
 #include "core/sim/peer.h"
 #include "core/sim/world.h"
+#include "core/unix_path.h"
 #include "core/uring_backend.h"
 
 namespace weir {
@@ -66,6 +67,11 @@ class SocketRemote final : public Remote {
   bool ended() const override { return ended_; }
   int error() const override { return error_; }
   const std::string& received() const override { return received_; }
+
+  void Fail(int error) {
+    error_ = error;
+    Drop();
+  }
 
   void Pump() {
     if (fd_ < 0) return;
@@ -115,10 +121,6 @@ class SocketRemote final : public Remote {
   }
 
  private:
-  void Fail(int error) {
-    error_ = error;
-    Drop();
-  }
   void Drop() {
     if (fd_ >= 0) close(fd_);
     fd_ = -1;
@@ -186,7 +188,7 @@ struct Heartbeat : Runnable {
 
 class UringRig final : public Rig {
  public:
-  explicit UringRig(const RigOptions& options) : switchboard_(1) {
+  explicit UringRig(const RigOptions& options) : unix_sockets_(options.unix_sockets), switchboard_(1) {
     UringFeatures features;
     std::string problem;
     if (!ProbeUring(features, problem)) {
@@ -218,28 +220,40 @@ class UringRig final : public Rig {
   }
 
   std::unique_ptr<Remote> Connect(const SocketAddress& to) override {
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int fd = socket(to.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     WEIR_CHECK(fd >= 0);
     LimitReceiveBuffer(fd);
     sockaddr_storage storage;
     const socklen_t length = to.ToSockaddr(&storage);
-    const int result = connect(fd, reinterpret_cast<sockaddr*>(&storage), length);
-    WEIR_CHECK(result == 0 || errno == EINPROGRESS);
-    return std::make_unique<SocketRemote>(remotes_, fd, result == 0);
+    const int error = connect(fd, reinterpret_cast<sockaddr*>(&storage), length) == 0 ? 0 : errno;
+    WEIR_CHECK(error == 0 || error == EINPROGRESS || to.is_unix());
+    auto remote = std::make_unique<SocketRemote>(remotes_, fd, error == 0);
+    if (error != 0 && error != EINPROGRESS) remote->Fail(error);
+    return remote;
   }
 
   std::unique_ptr<RemoteServer> Serve(SocketAddress& address) override {
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    address = FreeAddress();
+    const int fd = socket(address.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     WEIR_CHECK(fd >= 0);
     LimitReceiveBuffer(fd);  // accepted sockets inherit it
-    address = Bind(fd);
+    Bind(fd, address);
     WEIR_CHECK(listen(fd, 1024) == 0);
     return std::make_unique<SocketServer>(servers_, remotes_, fd);
   }
 
+  SocketAddress FreeAddress() override {
+    if (!unix_sockets_) return *SocketAddress::Parse("127.0.0.1:0");
+    static int made = 0;
+    std::string expected;
+    return *ParseUnixAddress("unix:@weir-contract-" + std::to_string(getpid()) + "-" + std::to_string(made++),
+                             &expected);
+  }
+
   SocketAddress NobodysAddress() override {
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const SocketAddress address = Bind(fd);
+    SocketAddress address = FreeAddress();
+    const int fd = socket(address.family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    Bind(fd, address);
     close(fd);
     return address;
   }
@@ -286,16 +300,17 @@ class UringRig final : public Rig {
     const int bytes = 16 * 1024;
     WEIR_CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) == 0);
   }
-  static SocketAddress Bind(int fd) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof(address);
-    WEIR_CHECK(bind(fd, reinterpret_cast<sockaddr*>(&address), length) == 0);
-    WEIR_CHECK(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0);
-    return SocketAddress::FromSockaddr(reinterpret_cast<sockaddr*>(&address));
+  // The port 0 is replaced by the one chosen.
+  static void Bind(int fd, SocketAddress& address) {
+    sockaddr_storage storage;
+    socklen_t length = address.ToSockaddr(&storage);
+    WEIR_CHECK(bind(fd, reinterpret_cast<sockaddr*>(&storage), length) == 0);
+    if (address.is_unix()) return;
+    WEIR_CHECK(getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) == 0);
+    address = SocketAddress::FromSockaddr(reinterpret_cast<sockaddr*>(&storage));
   }
 
+  const bool unix_sockets_;
   Switchboard switchboard_;
   std::unique_ptr<Shard> shard_;
   std::unique_ptr<Heartbeat> heartbeat_;
@@ -385,6 +400,7 @@ class SimRig final : public Rig {
     address = NobodysAddress();
     return std::make_unique<SimServer>(world_, address);
   }
+  SocketAddress FreeAddress() override { return *SocketAddress::Parse("127.0.0.1:0"); }
   SocketAddress NobodysAddress() override {
     return *SocketAddress::Parse("127.0.0.1:" + std::to_string(next_port_++));
   }

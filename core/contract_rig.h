@@ -42,6 +42,8 @@ struct RigOptions {
   uint32_t buffers = 64;
   uint32_t submissions = 256;
   uint32_t completions = 4096;
+  bool unix_sockets =
+      false;  // addresses are abstract unix names; the real ring's only (see core/sim/socket_calls.cc)
 };
 
 class Rig {
@@ -56,8 +58,10 @@ class Rig {
   void RunFor(uint32_t ms);
 
   virtual std::unique_ptr<Remote> Connect(const SocketAddress& to) = 0;
-  // Listens on a free port of 127.0.0.1, stored in `address`.
+  // Listens on a free address, stored in `address`.
   virtual std::unique_ptr<RemoteServer> Serve(SocketAddress& address) = 0;
+  // What to listen on: a port of 127.0.0.1 still to be chosen, or a unix name.
+  virtual SocketAddress FreeAddress() = 0;
   // An address where nobody listens.
   virtual SocketAddress NobodysAddress() = 0;
 

@@ -40,10 +40,11 @@ struct Op {
   static constexpr uint8_t kStarved = 8;      // receive: waits for a free buffer (the backend's list)
   static constexpr uint8_t kMoreHere = 16;    // receive, result: the socket holds more bytes already
   static constexpr uint8_t kSource = 32;      // this Op is a Source
-  // Receive: stays armed after a result, so that a connection with one message after the other needs one op
-  // for many of them. It ends by itself with the buffer that reaches kStayBytes, or soon after kMostWaiting
-  // buffers wait to be taken: the owner that does not keep up stops its peer. A wish: who cannot do it
-  // completes after the first result.
+  // Receive, not of unix sockets: stays armed after a result, so that a connection with one message after the
+  // other needs one op for many of them. It ends by itself with the buffer that reaches kStayBytes, or soon
+  // after kMostWaiting buffers wait to be taken: the owner that does not keep up stops its peer. A wish: who
+  // cannot do it completes after the first result. (Of a unix socket the kernel would forget an end that came
+  // while bytes lay there; seen with Linux 6.18.)
   static constexpr uint8_t kStay = 64;
   // Receive: the socket holds bytes, on a connection that lately had bulk; it is the connection's `length`th
   // in a row, from 1. It may stay pending for many turns: a turn tries only some of these, behind all sends.

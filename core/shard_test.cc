@@ -93,7 +93,7 @@ TEST_F(ShardTest, BytesOrDeadline) {
     Scope scope;
     Stream stream;
     std::string result;
-    stream.Open(shard_.backend().OpenStream(AF_INET));
+    stream.Open(shard_.backend().OpenStream(AF_INET), AF_INET);
     stream.Connect(shard_, &address);
     ASSERT_TRUE(world_.RunUntil([&] {
       stream.Poll(shard_);

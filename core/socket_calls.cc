@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 #include <cstddef>
 
 #include "core/check.h"
+#include "core/unix_listener.h"
 
 namespace weir {
 namespace {
@@ -20,6 +23,9 @@ namespace {
 // <netinet/tcp.h> and <linux/tcp.h> cannot be included together; the latter has the newer tcp_info.
 constexpr int kTcpNoDelay = 1;
 constexpr int kTcpInfo = 11;
+
+// More than any socket's send queue can hold.
+constexpr int64_t kUnixAcknowledgedBase = int64_t{1} << 40;
 
 int SetInt(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
@@ -30,9 +36,19 @@ int CloseAndReturn(int fd, int error) {
   return -error;
 }
 
+bool IsUnix(int fd) {
+  int domain = 0;
+  socklen_t length = sizeof(domain);
+  return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
+}
+
 }  // namespace
 
 int OpenStreamSocket(uint16_t family) {
+  if (family == AF_UNIX) {  // non-blocking until ConnectUnix has worked
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return fd < 0 ? -errno : fd;
+  }
   // Blocking on purpose: io_uring answers EAGAIN instead of waiting when a socket is non-blocking.
   const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
   if (fd < 0) return -errno;
@@ -40,7 +56,16 @@ int OpenStreamSocket(uint16_t family) {
   return fd;
 }
 
+int ConnectUnix(int fd, const SocketAddress& address) {
+  sockaddr_storage storage;
+  const socklen_t length = address.ToSockaddr(&storage);
+  if (connect(fd, reinterpret_cast<sockaddr*>(&storage), length) != 0) return -errno;
+  int non_blocking = 0;
+  return ioctl(fd, FIONBIO, &non_blocking) == 0 ? 0 : -errno;
+}
+
 int ListenOn(SocketAddress& address, const ListenOptions& options) {
+  if (address.is_unix()) return ListenOnUnix(address, options);
   const int fd = socket(address.family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
   if (fd < 0) return -errno;
   SetInt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
@@ -70,6 +95,7 @@ int AcceptFrom(int listener_fd) {
 }
 
 int DropSynSegments(int listener_fd) {
+  if (IsUnix(listener_fd)) return 0;
   // A classic filter on the TCP header: a segment with SYN and without ACK is dropped, everything else
   // passes. The peer sends its SYN again after a second, and by then finds the next process, or a clean
   // refusal.
@@ -103,7 +129,11 @@ int QueryLocal(int fd, SocketAddress& address) {
 int64_t QueryAcknowledged(int fd) {
   tcp_info info{};
   socklen_t length = sizeof(info);
-  if (getsockopt(fd, IPPROTO_TCP, kTcpInfo, &info, &length) != 0) return -errno;
+  if (getsockopt(fd, IPPROTO_TCP, kTcpInfo, &info, &length) != 0) {
+    int unread_bytes = 0;  // with what the kernel needs to keep them
+    if (!IsUnix(fd) || ioctl(fd, SIOCOUTQ, &unread_bytes) != 0) return -errno;
+    return kUnixAcknowledgedBase - unread_bytes;
+  }
   if (length < offsetof(tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked)) return -ENOSYS;
   return static_cast<int64_t>(info.tcpi_bytes_acked);
 }

@@ -7,6 +7,9 @@
 namespace weir {
 
 int OpenStreamSocket(uint16_t family);
+// Of a fresh socket of OpenStreamSocket(AF_UNIX). 0: connected, and from now on like every other socket.
+// -EAGAIN: the listener's queue is full, try again.
+int ConnectUnix(int fd, const SocketAddress& address);
 int ListenOn(SocketAddress& address, const ListenOptions& options);
 int AcceptFrom(int listener_fd);
 int DropSynSegments(int listener_fd);

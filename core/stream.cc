@@ -42,7 +42,7 @@ void Stream::DoArmReceive(Shard& shard, uint8_t flags) {
   receive_.kind = Op::Kind::kReceive;
   // When the last receive left bytes behind, trying first is right; else readiness is waited for at once.
   if (more_here_) flags &= static_cast<uint8_t>(~Op::kPollFirst);
-  if (bulk_ > 0) flags &= static_cast<uint8_t>(~Op::kStay);
+  if (bulk_ > 0 || !may_stay_) flags &= static_cast<uint8_t>(~Op::kStay);
   if (bulk_ > 0 && more_here_) {
     flags |= Op::kBulk;
     ++receive_.length;

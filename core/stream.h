@@ -1,11 +1,11 @@
-// Stream: one connected TCP socket as the layers above see it: received slices, one send in flight, ends and
-// errors. It embeds its two ops, so nothing has to outlive anything: whoever waits on it may end or change at
-// any time, and the buffers of a send in flight belong to the Stream until the kernel is done with them.
-// Owner: one connection object on one shard. After each wake-up the owner calls Poll, which takes over what
-// the kernel finished, then looks at the state. Holding no bytes, an idle Stream holds no buffer. Receiving:
-// ArmReceive has no effect while bytes wait to be taken, and a receive that stays armed (Op::kStay) ends when
-// Op::kMostWaiting buffers do, perhaps after all of them were taken: whoever wants to hear more arms again
-// after every wake-up. That, with one send in flight, is the whole back-pressure.
+// Stream: one connected TCP or unix socket as the layers above see it: received slices, one send in flight,
+// ends and errors. It embeds its two ops, so nothing has to outlive anything: whoever waits on it may end or
+// change at any time, and the buffers of a send in flight belong to the Stream until the kernel is done with
+// them. Owner: one connection object on one shard. After each wake-up the owner calls Poll, which takes over
+// what the kernel finished, then looks at the state. Holding no bytes, an idle Stream holds no buffer.
+// Receiving: ArmReceive has no effect while bytes wait to be taken, and a receive that stays armed
+// (Op::kStay) ends when Op::kMostWaiting buffers do, perhaps after all of them were taken: whoever wants to
+// hear more arms again after every wake-up. That, with one send in flight, is the whole back-pressure.
 // Closing: BeginClose cancels what is in flight; `closed` waits for the completions, then closes. RFC
 // 9293 3.6: closing with unread bytes sends RST, so whoever wants the peer to get the last bytes reads until
 // the peer's FIN first.
@@ -40,10 +40,11 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
   ~Stream() { WEIR_CHECK(fd() < 0); }
 
-  // Takes over a connected (or, with Connect, a fresh) socket.
-  void Open(int fd) {
+  // Takes over a connected (or, with Connect, a fresh) socket of this family.
+  void Open(int fd, uint16_t family) {
     WEIR_CHECK(this->fd() < 0);
     receive_.fd = send_.fd = fd;
+    may_stay_ = family != AF_UNIX;
   }
   int fd() const { return receive_.fd; }
   bool is_open() const { return receive_.fd >= 0; }
@@ -133,6 +134,7 @@ class Stream {
   bool send_shut_ : 1 = false;
   bool closing_ : 1 = false;
   bool with_reset_ : 1 = false;
+  bool may_stay_ : 1 = true;    // receives may have Op::kStay
   bool more_here_ : 1 = false;  // the last receive left bytes in the socket
   uint8_t bulk_ : 3 = 0;        // small results to come before receives stay armed again
 };

@@ -60,7 +60,9 @@ UringBackend::UringBackend(const Options& options, BufferPool& pool, CoreCounter
 }
 
 UringBackend::~UringBackend() {
-  while (!bulk_.empty()) bulk_.PopFront()->state = Op::State::kIdle;
+  for (OpList* list : {&bulk_, &busy_}) {
+    while (!list->empty()) list->PopFront()->state = Op::State::kIdle;
+  }
   for (const Window& window : windows_) munmap(window.ring, kBufferEntries * sizeof(io_uring_buf));
   if (sqes_ != nullptr) munmap(sqes_, sqe_bytes_);
   if (ring_memory_ != nullptr) munmap(ring_memory_, ring_bytes_);
@@ -209,6 +211,10 @@ bool UringBackend::Prepare(Op& op, ReadyList& ready) {
     Finish(op, -ECANCELED, ready);
     return true;
   }
+  if (op.kind == Op::Kind::kConnect && op.address->is_unix()) {
+    ConnectUnixNow(op, ready);
+    return true;
+  }
   // The kernel copies an address while it submits: the scratch is free again after each enter.
   if (op.kind == Op::Kind::kConnect && connects_ == kConnectScratch) FlushSubmissions();
   io_uring_sqe* sqe = NextSqe();
@@ -275,6 +281,49 @@ bool UringBackend::Prepare(Op& op, ReadyList& ready) {
   ++sq_next_;
   op.state = Op::State::kInFlight;
   return true;
+}
+
+// A unix socket connects at once, or never by waiting on the socket: where the listener's queue is full, the
+// ring would try 128 times and then give each connect a kernel thread to wait on.
+void UringBackend::ConnectUnixNow(Op& op, ReadyList& ready) {
+  const bool in_line = !busy_.empty() && *busy_.front()->address == *op.address;
+  const int result = in_line ? -EAGAIN : ConnectUnix(op.fd, *op.address);
+  if (result == -EAGAIN) {
+    busy_.PushBack(&op);
+  } else {
+    Finish(op, result, ready);
+  }
+}
+
+// Some of those who wait, in turn: whose listener is still busy goes to the end.
+void UringBackend::RetryBusyConnects(ReadyList& ready) {
+  OpList waiting;
+  std::swap(waiting, busy_);
+  if (busy_cancelled_) {
+    busy_cancelled_ = false;
+    OpList kept;
+    while (!waiting.empty()) {
+      Op* op = waiting.PopFront();
+      if ((op->flags & Op::kCancelAsked) != 0) {
+        Finish(*op, -ECANCELED, ready);
+      } else {
+        kept.PushBack(op);
+      }
+    }
+    waiting = kept;
+  }
+  OpList still_busy;
+  for (uint32_t tries = kBusyTries; tries > 0 && !waiting.empty(); --tries) {
+    Op* op = waiting.PopFront();
+    const int result = ConnectUnix(op->fd, *op->address);
+    if (result == -EAGAIN) {
+      still_busy.PushBack(op);
+    } else {
+      Finish(*op, result, ready);
+    }
+  }
+  busy_ = waiting;
+  busy_.Append(still_busy);
 }
 
 void UringBackend::Finish(Op& op, int32_t result, ReadyList& ready) {
@@ -363,6 +412,7 @@ void UringBackend::Cancel(Op& op, OpList& pending, ReadyList& /*ready*/) {
   op.flags |= Op::kCancelAsked;
   if (op.state == Op::State::kPending) {  // ends when the turn comes to it
     bulk_cancelled_ |= (op.flags & Op::kBulk) != 0;
+    busy_cancelled_ |= op.kind == Op::Kind::kConnect;
     return;
   }
   if ((op.flags & Op::kStarved) != 0) {
@@ -388,6 +438,10 @@ void UringBackend::SortOutCancelledBulk(OpList& pending) {
 
 void UringBackend::Turn(const Batch& batch) {
   RefillBuffers();
+  if (!busy_.empty() && (busy_cancelled_ || batch.now_ns >= busy_again_ns_)) {
+    RetryBusyConnects(*batch.ready);
+    busy_again_ns_ = batch.now_ns + kBusyRetryNs;
+  }
   if (ReceivesWait()) RetryStarved(*batch.pending);
   while (!cancels_.empty()) {
     io_uring_sqe* sqe = NextSqe();
@@ -433,12 +487,13 @@ void UringBackend::Turn(const Batch& batch) {
   const uint32_t submit = sq_next_ - LoadAcquire(sq_head_);
   StoreRelease(sq_tail_, sq_next_);
   const bool have_completions = LoadAcquire(cq_tail_) != *cq_head_;
-  const bool wait = batch.wake_ns > batch.now_ns && batch.ready->empty() && all_submitted &&
-                    cancels_.empty() && !have_completions;
+  const int64_t wake_ns = busy_.empty() ? batch.wake_ns : std::min(batch.wake_ns, busy_again_ns_);
+  const bool wait = wake_ns > batch.now_ns && batch.ready->empty() && all_submitted && cancels_.empty() &&
+                    !have_completions;
   io_uring_getevents_arg argument{};
   __kernel_timespec timeout{};
-  if (wait && batch.wake_ns != kNever) {
-    const int64_t wait_ns = batch.wake_ns - batch.now_ns;
+  if (wait && wake_ns != kNever) {
+    const int64_t wait_ns = wake_ns - batch.now_ns;
     timeout.tv_sec = wait_ns / kNsPerSecond;
     timeout.tv_nsec = wait_ns % kNsPerSecond;
     argument.ts = reinterpret_cast<uint64_t>(&timeout);

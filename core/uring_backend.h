@@ -57,6 +57,9 @@ class UringBackend final : public Backend {
   static constexpr uint32_t kFirstWindow = 64;
   static constexpr uint32_t kRefillsUntilQuiet = 65'536;
   static constexpr uint32_t kConnectScratch = 64;
+  // Unix connects that found the listener's queue full: how often they try again, and how many at a time.
+  static constexpr int64_t kBusyRetryNs = 5 * kNsPerMs;
+  static constexpr uint32_t kBusyTries = 32;
   static constexpr uint32_t kBulkPerTurn = 4;
   // After so many pieces (half a megabyte) a connection lets the others go first.
   static constexpr uint32_t kBulkRun = 16;
@@ -81,6 +84,8 @@ class UringBackend final : public Backend {
   io_uring_sqe* NextSqe();
   void FlushSubmissions();
   bool Prepare(Op& op, ReadyList& ready);
+  void ConnectUnixNow(Op& op, ReadyList& ready);
+  void RetryBusyConnects(ReadyList& ready);
   void Finish(Op& op, int32_t result, ReadyList& ready);
   bool Complete(const io_uring_cqe& cqe, ReadyList& ready);
   void RetryStarved(OpList& pending);
@@ -118,6 +123,9 @@ class UringBackend final : public Backend {
   OpList bulk_;        // pending receives with kBulk, the next one first
   bool bulk_cancelled_ = false;
   OpList cancels_;
+  OpList busy_;  // pending unix connects whose listener's queue is full, the next one first
+  bool busy_cancelled_ = false;
+  int64_t busy_again_ns_ = 0;
   uint32_t connects_ = 0;
   sockaddr_storage connect_scratch_[kConnectScratch];
 };

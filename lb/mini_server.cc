@@ -32,6 +32,7 @@ std::string Format(const MiniReply& reply, bool keep_alive, bool head_only, int6
 
 MiniServer::MiniServer(Shard& shard, int fd, uint32_t connections, Handler handler)
     : shard_(shard), fd_(fd), handler_(std::move(handler)), head_(http::Limits{}), connections_(connections) {
+  shard_.backend().LocalAddress(fd, address_);
   accept_.kind = Op::Kind::kAccept;
   accept_.fd = fd;
   accept_.waiter = &accept_waiter_;
@@ -67,7 +68,7 @@ Root MiniServer::Accept(Scope& scope) {
       }
       connection->server = this;
       connection->since_ns = shard_.now_ns();
-      connection->stream.Open(fd);
+      connection->stream.Open(fd, address_.family);
       Serve(scope, connection);
     }
     if (!accept_.done()) continue;

@@ -73,6 +73,7 @@ class MiniServer {
 
   Shard& shard_;
   int fd_;
+  SocketAddress address_;  // of the listener
   Handler handler_;
   http::RequestHead head_;
   uint64_t tickets_ = 0;

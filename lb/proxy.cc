@@ -226,7 +226,7 @@ void Proxy::Accepted(int fd, Listener& listener) {
     shard_.backend().Close(fd);
     return;
   }
-  client->stream.Open(fd);
+  client->stream.Open(fd, peer.family);
   client->listener = listener.place;
   ++listener.clients;
   client->over_limit = over_limit;

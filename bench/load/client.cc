@@ -180,7 +180,7 @@ void LoadClient::Open(Connection& connection) {
   ++open_;
   if (counting_) ++results_.connects;
   connection.stream.emplace();
-  connection.stream->Open(fd);
+  connection.stream->Open(fd, options_.target.family);
   connection.stream->SetWaiter(&connection);
   connection.stream->Connect(shard_, &options_.target);
   SetState(connection, State::kConnecting);

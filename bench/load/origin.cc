@@ -62,7 +62,7 @@ void LoadOrigin::OnAccept(Runnable* self) {
       shard.backend().Close(fd);
       continue;
     }
-    connection->stream.Open(fd);
+    connection->stream.Open(fd, AF_INET);
     connection->stream.ArmReceive(shard, Op::kPollFirst);
   }
   if (origin.accept_.busy()) return;

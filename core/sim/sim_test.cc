@@ -60,7 +60,7 @@ class EchoServer {
     Stream stream;
     Waiter waiter;
     stream.SetWaiter(&waiter);
-    stream.Open(fd);
+    stream.Open(fd, AF_INET);
     while (stream.send_error() == 0) {
       stream.ArmReceive(shard, 0);
       stream.Poll(shard);

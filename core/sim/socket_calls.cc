@@ -22,7 +22,10 @@ Descriptor& Backend::Need(int fd, const char* what) const {
   return *descriptor;
 }
 
-int Backend::OpenStream(uint16_t /*family*/) {
+// Unix sockets are the kernel's alone: nothing above core tells them from TCP, and what differs (no
+// handshake, no reset) would be a second network to keep true.
+int Backend::OpenStream(uint16_t family) {
+  if (family == AF_UNIX) return -EAFNOSUPPORT;
   if (world_.Chance(world_.faults_.no_fd)) return -EMFILE;
   auto descriptor = std::make_unique<Descriptor>(Descriptor::Kind::kStream);
   Endpoint& endpoint = world_.NewEndpoint();
@@ -34,6 +37,7 @@ int Backend::OpenStream(uint16_t /*family*/) {
 }
 
 int Backend::Listen(SocketAddress& address, const ListenOptions& options) {
+  if (address.is_unix()) return -EAFNOSUPPORT;
   SocketAddress bound = address;
   if (bound.port == 0) {
     do {

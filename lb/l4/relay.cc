@@ -68,7 +68,7 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
       // A long send to a slow but live reader completes nothing: ask the kernel whether its bytes arrive.
       const int64_t now_acknowledged = shard.backend().AcknowledgedBytes(client.stream.fd()) +
                                        shard.backend().AcknowledgedBytes(upstream.stream.fd());
-      if (!was_sending || now_acknowledged <= acknowledged) {
+      if (!was_sending || now_acknowledged == acknowledged) {  // a unix socket's may be less: core/backend.h
         result.end = "idle_timeout";
         result.reset = was_sending;
         break;

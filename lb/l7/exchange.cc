@@ -221,8 +221,9 @@ uint32_t Exchange::ElapsedUs(int64_t until_ns) const {
 // What a send waits for may be moving although it has not completed: a long send to a slow reader.
 bool Exchange::StillAcknowledged(int fd) {
   const int64_t acknowledged = shard_.backend().AcknowledgedBytes(fd);
-  // Client and upstream are counted apart; the first look at either has nothing to compare with.
-  const bool moved = fd != acknowledged_fd_ || acknowledged > acknowledged_;
+  // Client and upstream are counted apart; the first look at either has nothing to compare with. A unix
+  // socket's count is lower after more was sent (core/backend.h): any other number is news.
+  const bool moved = fd != acknowledged_fd_ || acknowledged != acknowledged_;
   acknowledged_fd_ = fd;
   acknowledged_ = acknowledged;
   return moved;

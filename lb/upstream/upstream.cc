@@ -152,7 +152,7 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
     return nullptr;
   }
   ++endpoint->holders;
-  connection->stream.Open(fd);
+  connection->stream.Open(fd, family);
   connection->stream.SetWaiter(waiter);
   connection->stream.Connect(shard, &endpoint->book->address());
   upstreams_.counters_.upstream_connects.Add();
