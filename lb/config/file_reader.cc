@@ -430,7 +430,7 @@ std::vector<SectionDoc> DescribeSections() {
       {"listener", "`listeners:`, each of the list", "An address, and where what comes there goes.",
        DocsOf(ListenerKeys())},
       {"upstream", "`upstreams: NAME:`", "A group of endpoints that serve the same.", DocsOf(UpstreamKeys())},
-      {"endpoint", "`endpoints:`, each of the list", "HOST:PORT alone, or with keys.",
+      {"endpoint", "`endpoints:`, each of the list", "HOST:PORT or unix:/PATH alone, or with keys.",
        DocsOf(EndpointKeys())},
       {"upstream_timeouts", "`timeouts:` of an upstream", "", DocsOf(UpstreamTimeoutKeys())},
       {"route", "`routes: NAME:`, each of the list",

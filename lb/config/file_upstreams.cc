@@ -1,7 +1,7 @@
 // The configuration file's upstreams and their endpoints.
 #include <algorithm>
 
-#include "absl/strings/match.h"
+#include "core/unix_path.h"
 #include "lb/config/file_keys.h"
 
 namespace weir::lb::file {
@@ -11,7 +11,10 @@ namespace weir::lb::file {
 std::span<const Key<EndpointDraft>> EndpointKeys() {
   static const Key<EndpointDraft> kKeys[] = {
       {"address", "HOST:PORT", "required",
-       "A name (resolved at start), an IPv4 address, or an IPv6 address in brackets.", kTextSchema,
+       "A name (resolved at start), an IPv4 address, or an IPv6 address in brackets, with a port; unix:/PATH "
+       "or "
+       "unix:@NAME (abstract): a socket of this machine.",
+       kTextSchema,
        [](Reader& reader, const ConfigNode& value, EndpointDraft& out) {
          out.place = value.place;
          reader.Text(value, out.address);
@@ -36,17 +39,24 @@ void Reader::ReadEndpoint(const ConfigNode& node, FileUpstream& upstream) {
   } else if (!Map(node, EndpointKeys(), draft) || draft.place.line == 0) {
     return;
   }
-  if (absl::StartsWith(draft.address, "unix:"))
-    return Error(draft.place, "unix: addresses are not available yet");
   BackendList list;
   std::string expected;
+  if (draft.address.starts_with(kUnixPrefix)) {
+    // Not as the flag has it: a path may hold "=" and ",".
+    const std::optional<SocketAddress> address = ParseUnixAddress(draft.address, &expected);
+    if (!address) return Error(draft.place, absl::StrCat("\"", draft.address, "\": ", expected));
+    BackendList::Item item;
+    item.address = *address;
+    item.weight = draft.weight;
+    item.text = draft.address;
+    upstream.endpoints.push_back({std::move(item), draft.place});
+    return;
+  }
   if (draft.address.find('=') != std::string::npos || draft.address.find(',') != std::string::npos ||
       !ParseElement(Absl(draft.address), &list, &expected)) {
-    return Error(
-        draft.place,
-        absl::StrCat(
-            "\"", draft.address,
-            "\": expected HOST:PORT (HOST: a name, an IPv4 address, or an IPv6 address in brackets)"));
+    return Error(draft.place, absl::StrCat("\"", draft.address,
+                                           "\": expected HOST:PORT (HOST: a name, an IPv4 address, or an "
+                                           "IPv6 address in brackets) or unix:/PATH"));
   }
   list.items.front().weight = draft.weight;
   upstream.endpoints.push_back({std::move(list.items.front()), draft.place});
@@ -81,7 +91,8 @@ std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys() {
 std::span<const Key<FileUpstream>> UpstreamKeys() {
   using T = FileUpstream;
   static const Key<T> kKeys[] = {
-      {"endpoints", "list", "required", "Where requests go: HOST:PORT, or keys and values each.",
+      {"endpoints", "list", "required",
+       "Where requests go: HOST:PORT or unix:/PATH, or keys and values each.",
        absl::StrCat(R"({"type": "array", "minItems": 1, "items": {"anyOf": [)", kTextSchema, ", ",
                     Reference("endpoint"), "]}}"),
        [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadEndpoints(value, out); }, nullptr,

@@ -16,7 +16,9 @@
   SPECIAL(listen, "", kService, ListenerList, "required", listeners,                                        \
           "Where clients connect: http://ADDRESS:PORT or tcp://ADDRESS:PORT. [::] is IPv6 alone.")          \
   SPECIAL(backends, "", kService, BackendList, "required", upstreams,                                       \
-          "Where requests and connections go; names are resolved at start. WEIGHT: 1 to 1000.")             \
+          "Where requests and connections go; names are resolved at start. unix:/PATH: a socket of this "   \
+          "machine. "                                                                                       \
+          "WEIGHT: 1 to 1000.")                                                                             \
   FIELD(balance, "", kService, BalanceName, upstream_defaults.balance,                                      \
         "round_robin: endpoints take turns. least_conn: the one with the least in flight. Both by weight.") \
   SPECIAL(admin, "admin", kService, OptionalAddress, "off", admin,                                          \

@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "core/unix_path.h"
 #include "lb/balance/balancer.h"
 
 namespace weir::lb {
@@ -67,7 +68,9 @@ bool ParseList(absl::string_view text, List* flag, std::string* error) {
 
 constexpr std::string_view kListenerExpected = "expected http://ADDRESS:PORT or tcp://ADDRESS:PORT";
 constexpr std::string_view kBackendExpected =
-    "expected HOST:PORT or HOST:PORT=WEIGHT (HOST: a name, an IPv4 address, or an IPv6 address in brackets)";
+    "expected HOST:PORT or HOST:PORT=WEIGHT (HOST: a name, an IPv4 address, or an IPv6 address in brackets), "
+    "or "
+    "unix:/PATH";
 constexpr std::string_view kPortExpected = "expected a port from 1 to 65535";
 
 bool LooksLikeHostName(std::string_view host) {
@@ -168,6 +171,13 @@ bool ParseElement(absl::string_view text, BackendList* flag, std::string* error)
     rest = rest.substr(0, equals);
   }
   item.text = rest;
+  if (rest.starts_with(kUnixPrefix)) {
+    const std::optional<SocketAddress> address = ParseUnixAddress(rest, error);
+    if (!address) return false;
+    item.address = *address;
+    flag->items.push_back(std::move(item));
+    return true;
+  }
   if (const std::optional<SocketAddress> address = SocketAddress::Parse(rest)) {
     item.address = *address;
     item.port = address->port;

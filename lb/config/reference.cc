@@ -58,6 +58,9 @@ routes:
 - Which route a request meets, and how hosts and paths are spelled for that, is told in
   [lb/route/README.md](../lb/route/README.md). The origin gets the host and the path in that spelling.
 - Where a listener has an `upstream` and no `routes`, host and path pass as they came.
+- `unix:/run/app.sock` is the path of a unix stream socket (absolute, at most 107 bytes), `unix:@name` an abstract one. A socket
+  whose queue is full is waited for, as long as `timeouts: connect` says. A unix socket knows no reset: an upload or a TCP
+  connection that breaks off ends for such an endpoint as one that is over, and only its own framing tells.
 - For editors: [weir.schema.json](weir.schema.json), as in `# yaml-language-server: $schema=weir.schema.json`.
 )";
 

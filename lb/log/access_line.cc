@@ -10,7 +10,7 @@ constexpr char kHex[] = "0123456789abcdef";
 constexpr std::string_view kCutMark = "\u2026";
 
 // What the fixed parts can take: keys, punctuation, time, two addresses, numbers of up to 20 digits.
-constexpr size_t kFixedBytes = 640;
+constexpr size_t kFixedBytes = 768;
 static_assert(kFixedBytes + kMaxLoggedTarget + kMaxLoggedHost + kMaxLoggedMethod + kMaxLoggedRequestId +
                   kMaxLoggedEnd <=
               kMaxAccessLineBytes);
@@ -39,13 +39,8 @@ class LineWriter {
   // Quoted and escaped, at most `limit` bytes between the quotes.
   void Text(std::string_view text, size_t limit);
   void Address(const SocketAddress& address) {
-    char ip[SocketAddress::kMaxIpText + 1];
-    const std::string_view text(ip, address.WriteIp(ip));
-    const bool bracket = text.find(':') != std::string_view::npos;
-    Raw(bracket ? "\"[" : "\"");
-    Raw(text);
-    Raw(bracket ? "]:" : ":");
-    Number(address.port);
+    Raw('"');
+    at_ += address.Write(at_);  // nothing in it has to be escaped
     Raw('"');
   }
   void Time(int64_t wall_ms);

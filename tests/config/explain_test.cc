@@ -187,5 +187,12 @@ TEST(ExplainFlags, WithoutAFile) {
   EXPECT_THAT(line.out, Not(HasSubstr("routes")));
 }
 
+TEST(ExplainFlags, AUnixEndpoint) {
+  const CommandLine line =
+      Parse({"--listen=http://0.0.0.0:80", "explain", "http://a/x", "--backends=unix:/run/a.sock=2"});
+  EXPECT_EQ(line.exit_code, 0) << line.err;
+  EXPECT_THAT(line.out, HasSubstr("upstream   default, round_robin among unix:/run/a.sock (weight 2)\n"));
+}
+
 }  // namespace
 }  // namespace weir::lb

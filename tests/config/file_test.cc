@@ -239,7 +239,7 @@ upstreams:
     health_check: {type: http}
   other:
     balance: maglev
-    endpoints: [10.0.0.1, {adress: 1.2.3.4:5}, "nohost.invalid:80", {address: 1.2.3.4:5, weight: 0}, unix:/a]
+    endpoints: [10.0.0.1, {adress: 1.2.3.4:5}, "nohost.invalid:80", {address: 1.2.3.4:5, weight: 0}, unix:a]
     timeouts: {connect: 5}
 routes:
   shop:
@@ -274,7 +274,9 @@ routes:
           "f.yaml:18:28: upstreams.other.endpoints[1].adress: unknown key; did you mean address?",
           HasSubstr("f.yaml:18:48: upstreams.other: \"nohost.invalid:80\": the name cannot be resolved"),
           "f.yaml:18:98: upstreams.other.endpoints[3].weight: \"0\": expected a whole number from 1 to 1000",
-          "f.yaml:18:102: upstreams.other.endpoints[4]: unix: addresses are not available yet",
+          "f.yaml:18:102: upstreams.other.endpoints[4]: \"unix:a\": expected an absolute path behind unix:, "
+          "such as "
+          "unix:/run/app.sock, or @ and a name",
           "f.yaml:19:25: upstreams.other.timeouts.connect: \"5\": expected a unit: 5ms, 5s, 5m or 5h",
           "f.yaml:22:7: routes.shop[0]: expected one of upstream, split, redirect, respond",
           "f.yaml:22:52: routes.shop[0].match.path_prefix: expected a path that begins with /",
@@ -386,6 +388,37 @@ TEST_F(File, HeadersThatRoutesAddAreCounted) {
   // 4 KiB, 1 KiB of Weir's own, three headers of 1 KiB; in sizes that the arena has.
   EXPECT_THAT(Check(with(3), {"check"}).out, HasSubstr(" + 4 heads x 16 KiB"));
   EXPECT_THAT(Check(with(0) + "  s: [{upstream: web}]\n", {"check"}).out, HasSubstr(" + 4 heads x 8 KiB"));
+}
+
+TEST_F(File, UnixEndpoints) {
+  const std::string text = R"(listeners: [{address: 0.0.0.0:1, upstream: web}]
+upstreams:
+  web:
+    endpoints: [unix:/run/a.sock, {address: "unix:/run/b=1,{c}#.sock", weight: 2}, "unix:@d", 10.0.0.1:80]
+)";
+  const Settings settings = Good(text);
+  const std::vector<EndpointSettings>& endpoints = settings.upstreams[0].endpoints;
+  ASSERT_EQ(endpoints.size(), 4u);
+  EXPECT_EQ(endpoints[0].address.ToString(), "unix:/run/a.sock");
+  EXPECT_EQ(endpoints[1].address.ToString(), "unix:/run/b=1,{c}#.sock");
+  EXPECT_EQ(endpoints[1].text, "unix:/run/b=1,{c}#.sock");
+  EXPECT_EQ(endpoints[1].weight, 2u);
+  EXPECT_EQ(endpoints[2].address.ToString(), "unix:@d");
+  EXPECT_EQ(endpoints[3].address.port, 80);
+  // What check prints reads back.
+  const CommandLine check = Check(text, {"check"});
+  EXPECT_THAT(check.out, HasSubstr("      - {address: \"unix:/run/b=1,{c}#.sock\", weight: 2}\n"));
+  EXPECT_EQ(Good(check.out).upstreams[0].endpoints[1].address, endpoints[1].address);
+
+  EXPECT_THAT(
+      Bad(R"(listeners: [{address: 0.0.0.0:1, upstream: web}]
+upstreams: {web: {endpoints: [unix:/a, {address: unix:/a}, {address: unix:/b/}, {address: "unix:/a b", weight: 2}]}}
+)"),
+      ElementsAre("f.yaml:2:50: upstreams.web: unix:/a is given twice; for a larger share give it a weight",
+                  "f.yaml:2:70: upstreams.web.endpoints[2]: \"unix:/b/\": expected a file's path without //, "
+                  "/./, /../ and without a slash at its end behind unix:",
+                  "f.yaml:2:91: upstreams.web.endpoints[3]: \"unix:/a b\": expected printable ASCII "
+                  "characters without spaces, quotes and backslashes behind unix:"));
 }
 
 TEST_F(File, WhoMayCome) {

@@ -105,9 +105,23 @@ TEST(Backends, HaveAPortAndPerhapsAWeight) {
                            "-a:80", "[::1:80", "a/b:80"}) {
     EXPECT_EQ(Say<BackendList>(text),
               "expected HOST:PORT or HOST:PORT=WEIGHT (HOST: a name, an IPv4 address, or an IPv6 address in "
-              "brackets)")
+              "brackets), or unix:/PATH")
         << text;
   }
+}
+
+TEST(Backends, MayBeUnixSockets) {
+  EXPECT_EQ(Say<BackendList>("unix:/run/a.sock,10.0.0.1:80,unix:@b=3"),
+            "unix:/run/a.sock,10.0.0.1:80,unix:@b=3");
+  EXPECT_EQ(Say<BackendList>("unix:/run/a:80"), "unix:/run/a:80");  // a colon is nothing special in a path
+  EXPECT_EQ(Say<BackendList>("unix:"),
+            "expected an absolute path behind unix:, such as unix:/run/app.sock, or @ and a name");
+  EXPECT_EQ(Say<BackendList>("unix:run/a"), Say<BackendList>("unix:"));
+  EXPECT_EQ(Say<BackendList>("unix:///run/a"),
+            "expected a file's path without //, /./, /../ and without a slash at its end behind unix:");
+  EXPECT_EQ(Say<BackendList>("unix:/" + std::string(107, 'p')),
+            "a unix socket's path has at most 107 bytes, this one has 108");
+  EXPECT_EQ(Say<BackendList>("unix:/a=0"), "expected a weight from 1 to 1000 behind the =");
 }
 
 TEST(Cpus, AreNumbersAndRanges) {

@@ -387,10 +387,11 @@ def connect(address, timeout=DEADLINE, source=None, receive_buffer=None):
 class RawOrigin:
     """An origin of our own: `handler(connection, request_origin)` runs in a thread per connection.
 
+    With `path` it listens on a unix socket there ("\\0name": an abstract one).
     Without a handler it answers every request with 200 and its name. `connections` remembers all, with all bytes.
     """
 
-    def __init__(self, handler=None, host="127.0.0.1", name="raw", backlog=1024, record=True, port=None):
+    def __init__(self, handler=None, host="127.0.0.1", name="raw", backlog=1024, record=True, port=None, path=None):
         self.handler = handler or RawOrigin.answer
         self.name = name
         self.record = record
@@ -398,18 +399,24 @@ class RawOrigin:
         self.requests = []
         self.errors = []
         self.lock = threading.Lock()
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.listener = socket.socket(family)
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((host, port or free_port(host)))
-        self.listener.listen(backlog)
-        self.address = self.listener.getsockname()[:2]
+        if path:
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(path)
+            self.listener.listen(backlog)
+            self.address = path
+        else:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self.listener = socket.socket(family)
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.listener.bind((host, port or free_port(host)))
+            self.listener.listen(backlog)
+            self.address = self.listener.getsockname()[:2]
         self.closed = False
         self.thread = threading.Thread(target=self._accept, daemon=True)
         self.thread.start()
 
     def __str__(self):
-        return address_text(self.address)
+        return f"unix:{self.address}" if isinstance(self.address, str) else address_text(self.address)
 
     def _accept(self):
         while True:

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "core/random.h"
+#include "core/unix_path.h"
 #include "gtest/gtest.h"
 #include "tests/json/json.h"
 
@@ -108,9 +109,21 @@ TEST(AccessLine, LongTextIsCutAndMarked) {
   EXPECT_LE(line.size(), kMaxAccessLineBytes);
 }
 
+TEST(AccessLine, AUnixSocket) {
+  std::string expected;
+  const SocketAddress endpoint = *ParseUnixAddress("unix:/run/app=1,{x}.sock", &expected);
+  AccessRecord record;
+  record.client = SocketAddress::ForUnix(nullptr);
+  record.endpoint = &endpoint;
+  const std::string line = Line(record);
+  EXPECT_NE(line.find(R"("client":"unix:",)"), std::string::npos) << line;
+  EXPECT_NE(line.find(R"("endpoint":"unix:/run/app=1,{x}.sock",)"), std::string::npos) << line;
+}
+
 TEST(AccessLine, WorstCaseFits) {
   const std::string worst(50'000, '\x80');
-  const SocketAddress address = *SocketAddress::Parse("[1111:2222:3333:4444:5555:6666:7777:8888]:65535");
+  std::string expected;
+  const SocketAddress address = *ParseUnixAddress("unix:@" + std::string(kMaxUnixPathBytes, 'n'), &expected);
   AccessRecord record;
   record.client = address;
   record.endpoint = &address;

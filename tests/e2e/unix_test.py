@@ -1,0 +1,322 @@
+"""Endpoints on unix sockets: everything that works through TCP, and what such an endpoint does of its own."""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import stat
+import tempfile
+import threading
+import time
+import unittest
+import unittest.mock
+
+import weir_harness
+from weir_harness import WeirTest, address_text, need, ok, run, scratch, wait_for
+
+MB10 = os.urandom(1 << 20) * 10
+
+
+class UnixTest(WeirTest):
+    def setUp(self):
+        # Not the test's own folder: a path has 107 bytes.
+        self.folder = tempfile.mkdtemp(prefix="weir-unix.", dir="/tmp")
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def path(self, name="app.sock"):
+        return os.path.join(self.folder, name)
+
+    def url(self, weir, path):
+        return f"http://{address_text(weir.address)}{path}"
+
+    def endpoint(self, weir, address):
+        """What /stats says of an endpoint."""
+        for upstream in weir.stats()["upstreams"]:
+            for endpoint in upstream["endpoints"]:
+                if endpoint["address"] == address:
+                    return endpoint
+        raise AssertionError(f"no endpoint {address}")
+
+
+class Nginx(UnixTest):
+    def setUp(self):
+        super().setUp()
+        self.socket = self.path()
+        self.origin_nginx = self.nginx(
+            "app", extra=f'listen unix:{self.socket}; location /host {{ return 200 "$http_host $scheme"; }}'
+        )
+
+    def test_curl_both_ways(self):
+        weir = self.weir(f"unix:{self.socket}")
+        with open(self.path("body"), "wb") as file:
+            file.write(MB10)
+        put = run([need("curl"), "-sS", "-T", self.path("body"), "-w", "%{http_code}", self.url(weir, "/put/body")])
+        self.assertEqual((put.returncode, put.stdout), (0, "201"), put.stderr)
+        got = run([need("curl"), "-sS", "-f", "-o", self.path("back"), self.url(weir, "/put/body")])
+        self.assertEqual(got.returncode, 0, got.stderr)
+        with open(self.path("back"), "rb") as file:
+            self.assertEqual(hashlib.sha256(file.read()).digest(), hashlib.sha256(MB10).digest())
+        said = run([need("curl"), "-sS", "-H", "Host: shop.example:81", self.url(weir, "/host")])
+        self.assertEqual(said.stdout, "shop.example:81 http")
+
+    def test_kept_connections(self):
+        weir = self.weir(f"unix:{self.socket}", shards=1)
+        client = self.client(weir)
+        for _ in range(20):
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            self.assertEqual(client.response().body, b"app\n")
+        self.assertEqual(weir.metric("weir_upstream_reused_total"), 19)
+        self.assertEqual(weir.metric("weir_upstream_connects_total"), 1)
+        endpoint = self.endpoint(weir, f"unix:{self.socket}")
+        self.assertEqual((endpoint["requests"], endpoint["idle_connections"]), (20, 1))
+        self.assertEqual(weir.metric("weir_endpoint_requests_total", endpoint=f"unix:{self.socket}"), 20)
+
+    def test_many_at_once(self):
+        weir = self.weir(f"unix:{self.socket}")
+        result = weir_harness.Wrk(self.url(weir, "/"), connections=64, seconds=2).result()
+        self.assertGreater(result.requests, 100)
+        self.assertEqual((result.bad, result.read, result.write, result.connect, result.timeout), (0, 0, 0, 0, 0))
+
+    def test_restart(self):
+        weir = self.weir(f"unix:{self.socket}", "--set_aside=200ms", "--retries=1")
+        self.assertEqual(self.get(weir).body, b"app\n")
+        self.origin_nginx.kill()
+        # The file is still there, and nobody listens.
+        self.assertTrue(stat.S_ISSOCK(os.stat(self.socket).st_mode))
+        self.assertEqual(self.get(weir).status, 502)
+        os.unlink(self.socket)
+        wait_for(lambda: self.get(weir).status == 502, "set aside is over")
+        self.assertIn(self.get(weir).status, (502, 503))
+        self.assertGreater(weir.metric("weir_endpoints_set_aside_total"), 0)
+        self.origin_nginx.start()
+        wait_for(lambda: self.get(weir).status == 200, "it is used again")
+
+    def test_a_config_file(self):
+        weir = self.weir(
+            None,
+            config=f"""
+listeners:
+  - {{address: LISTEN0, upstream: web}}
+  - {{address: LISTEN1, upstream: web, protocol: tcp}}
+upstreams:
+  web: {{endpoints: [{{address: "unix:{self.socket}", weight: 2}}]}}
+""",
+            listen=("http", "tcp"),
+        )
+        self.assertEqual(self.get(weir).body, b"app\n")
+        self.assertEqual(self.get(weir, listener=1).body, b"app\n")
+        self.assertEqual(self.endpoint(weir, f"unix:{self.socket}")["weight"], 2)
+
+
+class Raw(UnixTest):
+    def test_access_log(self):
+        origin = self.origin(path=self.path())
+        log = os.path.join(scratch("log"), "access")
+        weir = self.weir([origin, f"unix:{self.path('none')}"], f"--access_log={log}", "--retries=3", shards=1)
+        for _ in range(4):
+            self.assertEqual(self.get(weir).status, 200)
+        weir.check_clean()
+        weir.stop()
+        with open(log, encoding="ascii") as file:
+            lines = [json.loads(line) for line in file]
+        self.assertEqual({line["endpoint"] for line in lines}, {str(origin)})
+        self.assertEqual(sum(line["retries"] for line in lines), 1)
+
+    def test_an_abstract_name(self):
+        name = f"weir-e2e-{os.getpid()}"
+        self.origin(path="\0" + name)
+        weir = self.weir(f"unix:@{name}")
+        self.assertEqual(self.get(weir).body, b"raw")
+        self.assertEqual(self.endpoint(weir, f"unix:@{name}")["requests"], 1)
+
+    def test_a_tunnel(self):
+        def upgrade(connection, origin):
+            request = connection.request_head()
+            assert request.header("Upgrade") == "echo", request.headers
+            connection.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
+            while True:
+                connection.send(connection.take(len(connection.buffer)))
+                connection.more()
+
+        origin = self.origin(upgrade, path=self.path())
+        weir = self.weir(origin)
+        client = self.client(weir)
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
+        self.assertEqual(client.head().status, 101)
+        sender = threading.Thread(target=client.send, args=(MB10,))
+        sender.start()
+        self.assertEqual(client.exactly(len(MB10)), MB10)
+        sender.join()
+        client.finish_sending()
+        self.assertEqual(client.ending(), "fin")
+
+    def test_tcp_with_half_close(self):
+        def last_word(connection, origin):
+            received = connection.rest()
+            connection.send(hashlib.sha256(received).digest() + received[::-1])
+
+        origin = self.origin(last_word, path=self.path(), record=False)
+        weir = self.weir(origin, listen=("tcp",))
+        client = self.client(weir)
+        client.send(MB10)
+        client.finish_sending()
+        self.assertEqual(client.rest(), hashlib.sha256(MB10).digest() + MB10[::-1])
+
+    def test_many_small_messages_over_tcp(self):
+        def echo(connection, origin):
+            while True:
+                connection.send(connection.exactly(5))
+
+        weir = self.weir(self.origin(echo, path=self.path()), listen=("tcp",))
+        client = self.client(weir)
+        for i in range(500):
+            client.send(b"%05d" % i)
+            self.assertEqual(client.exactly(5), b"%05d" % i)
+
+    def test_an_answer_that_ends_with_the_connection(self):
+        body = os.urandom(300_000)
+
+        def answer(connection, origin):
+            connection.request()
+            connection.send(b"HTTP/1.0 200 OK\r\n\r\n" + body)
+
+        weir = self.weir(self.origin(answer, path=self.path(), record=False))
+        for _ in range(10):
+            self.assertEqual(self.get(weir).body, body)
+
+    def test_a_kept_connection_that_died_is_not_missed(self):
+        def one_each(connection, origin):
+            connection.request()
+            connection.send(ok(b"x"))
+
+        weir = self.weir(self.origin(one_each, path=self.path()))
+        client = self.client(weir)
+        for _ in range(20):
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            self.assertEqual(client.response().body, b"x")
+
+
+class Trouble(UnixTest):
+    def test_what_cannot_be_connected_to(self):
+        with open(self.path("file"), "w", encoding="ascii"):
+            pass
+        datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(datagrams.close)
+        datagrams.bind(self.path("datagrams"))
+        for name in ("missing", "no/folder", "file", "datagrams"):
+            with self.subTest(name):
+                weir = self.weir(f"unix:{self.path(name)}", shards=1)
+                self.assertEqual(self.get(weir).status, 502)
+                response = self.get(weir)
+                self.assertEqual(response.status, 503)
+                self.assertEqual(response.header("Retry-After"), "1")
+                endpoint = self.endpoint(weir, f"unix:{self.path(name)}")
+                self.assertEqual((endpoint["failures"], endpoint["set_aside_shards"]), (1, 1))
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can be somebody else")
+    def test_no_permission(self):
+        nobody = 65534
+        os.chmod(self.folder, 0o755)
+        origin = self.origin(path=self.path())
+        os.chmod(self.path(), 0o600)
+        # A nobody cannot reach where we build.
+        with unittest.mock.patch.dict(os.environ, WEIR=shutil.copy(weir_harness.binary(), self.path("weir"))):
+            weir = self.weir(origin, wrapper=("setpriv", f"--reuid={nobody}", "--clear-groups"), shards=1)
+        self.assertEqual(self.get(weir).status, 502)
+        self.assertEqual(self.endpoint(weir, str(origin))["set_aside_shards"], 1)
+        os.chmod(self.path(), 0o666)
+        wait_for(lambda: self.get(weir).status == 200, "it may now")
+
+    def test_the_next_endpoint(self):
+        origin = self.origin(path=self.path())
+        tcp = self.origin(name="tcp")
+        weir = self.weir([f"unix:{self.path('missing')}", origin, tcp])
+        bodies = [self.get(weir).body for _ in range(12)]
+        self.assertEqual(set(bodies), {b"raw", b"tcp"})
+
+    def test_a_busy_endpoint_costs_time_not_requests(self):
+        """Its queue is full: connect says EAGAIN at once, where TCP would wait."""
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(self.path())
+        listener.listen(0)
+        weir = self.weir(f"unix:{self.path()}", "--connect_timeout=30s", shards=1)
+        clients = [self.client(weir) for _ in range(30)]
+        for client in clients:
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(0.3)
+        self.assertEqual(weir.metric("weir_upstream_connect_failures_total"), 0)
+
+        def serve():
+            for _ in clients:
+                connection = weir_harness.Connection(listener.accept()[0])
+                connection.request()
+                time.sleep(0.01)
+                connection.send(ok(b"done", b"Connection: close\r\n"))
+                connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        for client in clients:
+            self.assertEqual(client.response().body, b"done")
+        thread.join()
+        self.assertEqual(weir.metric("weir_upstream_connect_failures_total"), 0)
+        self.assertEqual(weir.metric("weir_upstream_connects_total"), 30)
+
+    def test_an_endpoint_that_accepts_nobody(self):
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(self.path())
+        listener.listen(0)
+        filler = socket.socket(socket.AF_UNIX)
+        self.addCleanup(filler.close)
+        filler.connect(self.path())
+        weir = self.weir(f"unix:{self.path()}", "--connect_timeout=200ms", shards=1)
+        self.assertEqual(self.get(weir).status, 504)
+        self.assertEqual(self.get(weir).status, 503)
+        # A client that leaves while it waits.
+        wait_for(lambda: self.endpoint(weir, f"unix:{self.path()}")["set_aside_shards"] == 0, "it is tried again")
+        client = self.client(weir)
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.reset()
+
+    def upload(self, pause, *flags):
+        """2 MiB to an origin that reads 64 KiB at a time: the answer's status."""
+        stop = threading.Event()
+        self.addCleanup(stop.set)
+
+        def slowly(connection, origin):
+            connection.request_head()
+            left = (2 << 20) - len(connection.buffer)
+            while left > 0 and not stop.wait(pause):
+                left -= len(connection.sock.recv(1 << 16))
+            connection.send(ok(b"all of it"))
+
+        weir = self.weir(self.origin(slowly, path=self.path(), record=False), *flags, shards=1)
+        client = self.client(weir)
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (2 << 20))
+        sender = threading.Thread(target=lambda: self.assertIsNone(self.send_quietly(client)))
+        sender.start()
+        response = client.response("POST")
+        stop.set()
+        client.close()
+        sender.join()
+        return response.status
+
+    @staticmethod
+    def send_quietly(client):
+        try:
+            client.send(b"u" * (2 << 20))
+        except OSError:
+            pass
+
+    def test_a_slow_reader_lives(self):
+        self.assertEqual(self.upload(0.1, "--upstream_body_timeout=500ms"), 200)
+
+    def test_one_who_reads_nothing_does_not(self):
+        self.assertEqual(self.upload(3600, "--upstream_body_timeout=500ms"), 504)
+
+
+if __name__ == "__main__":
+    unittest.main()
