@@ -224,6 +224,7 @@ absl::Status Server::StartAdmin() {
   if (fd < 0) {
     return absl::UnavailableError("--admin: " + admin_address_.ToString() + ": " + std::strerror(-fd));
   }
+  admin_file_.Remember(admin_address_);
   admin_ = std::make_unique<MiniServer>(
       *control_, fd, kAdminConnections,
       [this](const http::RequestHead& head, uint64_t ticket) { return AdminPage(head, ticket); });
@@ -302,6 +303,10 @@ MiniReply Server::AdminPage(const http::RequestHead& head, uint64_t ticket) {
   return {.content_type = std::string(kStatsContentType), .body = StatsPage(view)};
 }
 
+std::string Server::AdminUrl() const {
+  return (admin_address_.is_unix() ? "" : "http://") + admin_address_.ToString();
+}
+
 void Server::Announce() const {
   LogLine("version %.*s, %u shard%s, io_uring: %s", static_cast<int>(kVersion.size()), kVersion.data(),
           shards_, shards_ == 1 ? "" : "s", features_.ToString().c_str());
@@ -315,13 +320,12 @@ void Server::Announce() const {
               endpoint.address.ToString().c_str(), endpoint.weight);
     }
   }
-  if (settings().has_admin) LogLine("admin on http://%s", admin_address_.ToString().c_str());
+  if (settings().has_admin) LogLine("admin on %s", AdminUrl().c_str());
   if (!demo_) return;
   const std::string site = settings().listeners.front().address.ToString();
   std::string text =
       "\nWeir in front of three demo origins:\n\n  http://" + site + "/    the proxied site: reload it\n";
-  if (settings().has_admin)
-    text += "  http://" + admin_address_.ToString() + "/    admin: /stats /metrics /healthz\n";
+  if (settings().has_admin) text += "  " + AdminUrl() + "/    admin: /stats /metrics /healthz\n";
   text += "\n  curl -i http://" + site + "/\n\nCtrl-C drains and ends it.\n";
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
@@ -376,6 +380,7 @@ Root Server::Control(Scope& /*scope*/) {
         control_->SetTimer(timer_, kLastWordsMs / 2);
       } else if (state_ == State::kCutting) {
         LogLine("connections did not end: leaving");
+        admin_file_.Remove();
         _exit(2);
       }
     }
@@ -386,6 +391,7 @@ Root Server::Control(Scope& /*scope*/) {
   control_->ClearTimer(timer_);
   control_->Cancel(signals_);
   GiveOrder(Order::Kind::kStop);
+  admin_file_.Remove();
   if (admin_ != nullptr) admin_->BeginClose();
   for (auto& origin : origins_) origin->BeginClose();
   if (log_writer_ != nullptr) log_writer_->BeginStop();
@@ -411,6 +417,7 @@ void Server::OnSignal(int signal) {
   if (state_ != State::kServing) {
     const uint64_t open = OpenConnections();
     LogLine("second signal: leaving at once, %llu connections cut", static_cast<unsigned long long>(open));
+    admin_file_.Remove();
     _exit(open > 0 ? 2 : 0);
   }
   signal_ns_ = control_->now_ns();

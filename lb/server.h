@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "core/fleet.h"
 #include "core/shard.h"
+#include "core/unix_listener.h"
 #include "core/uring_probe.h"
 #include "lb/config/budget.h"
 #include "lb/config/settings.h"
@@ -56,6 +57,7 @@ class Server {
   absl::Status StartAdmin();
   MiniReply AdminPage(const http::RequestHead& head, uint64_t ticket);
   MiniReply Reload(const http::RequestHead& head, uint64_t ticket);
+  std::string AdminUrl() const;
   void Announce() const;
   Root Control(Scope& scope);
   void OnSignal(int signal);
@@ -77,6 +79,7 @@ class Server {
   int log_fd_ = -1;
   std::unique_ptr<Reloader> reloader_;
   SocketAddress admin_address_;
+  UnixSocketFile admin_file_;  // if that is a unix socket
   std::unique_ptr<MiniServer> admin_;
   std::vector<std::unique_ptr<MiniServer>> origins_;
   std::unique_ptr<Fleet> fleet_;

@@ -17,12 +17,12 @@
           "Where clients connect: http://ADDRESS:PORT or tcp://ADDRESS:PORT. [::] is IPv6 alone.")          \
   SPECIAL(backends, "", kService, BackendList, "required", upstreams,                                       \
           "Where requests and connections go; names are resolved at start. unix:/PATH: a socket of this "   \
-          "machine. "                                                                                       \
-          "WEIGHT: 1 to 1000.")                                                                             \
+          "machine. WEIGHT: 1 to 1000.")                                                                    \
   FIELD(balance, "", kService, BalanceName, upstream_defaults.balance,                                      \
         "round_robin: endpoints take turns. least_conn: the one with the least in flight. Both by weight.") \
   SPECIAL(admin, "admin", kService, OptionalAddress, "off", admin,                                          \
-          "Where /metrics, /healthz and /stats are served. Not for the public.")                            \
+          "Where /metrics, /healthz and /stats are served. Not for the public. unix:/PATH: a socket that "  \
+          "only Weir's user (and root) may use.")                                                           \
   FIELD(admin_token_file, "admin_token_file", kService, PathText, admin_token_file,                         \
         "A file with the token that allows to change something (POST /reload) through --admin over TCP.")   \
   FIELD(pid_file, "pid_file", kService, PathText, pid_file,                                                 \

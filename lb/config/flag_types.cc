@@ -262,9 +262,18 @@ std::string AbslUnparseFlag(const CpuList& flag) {
 bool AbslParseFlag(absl::string_view text, OptionalAddress* flag, std::string* error) {
   flag->value = {};
   if (text.empty()) return true;
-  const std::optional<SocketAddress> address = SocketAddress::Parse(Std(text));
-  if (!address)
-    return Fail(error, "expected ADDRESS:PORT with a numeric address, such as 127.0.0.1:9901 or [::1]:9901");
+  const bool is_unix = Std(text).starts_with(kUnixPrefix);
+  const std::optional<SocketAddress> address =
+      is_unix ? ParseUnixAddress(Std(text), error) : SocketAddress::Parse(Std(text));
+  if (!address && is_unix) return false;
+  if (!address) {
+    return Fail(error,
+                "expected ADDRESS:PORT with a numeric address, such as 127.0.0.1:9901 or [::1]:9901, or "
+                "unix:/PATH");
+  }
+  if (is_unix && address->unix_path()->is_abstract()) {
+    return Fail(error, "expected unix:/PATH: an abstract name has no mode, and everybody may connect to it");
+  }
   flag->value = *address;
   return true;
 }

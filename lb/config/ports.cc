@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "core/unix_listener.h"
 
 namespace weir::lb {
 namespace {
@@ -16,8 +17,8 @@ namespace {
 constexpr int kPatience = 25;
 constexpr useconds_t kPauseUs = 20'000;
 
-// 0, or the errno of a bind that no socket of another process may share. It never listens: a client that came
-// in that moment would be reset.
+// 0, or the errno of a bind of a TCP socket that no socket of another process may share. It never listens: a
+// client that came in that moment would be reset.
 int TryToListen(const SocketAddress& address) {
   const int fd = socket(address.family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return errno;
@@ -49,10 +50,28 @@ std::string Explain(int error) {
   }
 }
 
+std::string ExplainUnix(int error) {
+  switch (error) {
+    case EADDRINUSE:
+      return "the socket is in use by another process (ss -lxp tells which)";
+    case ENOTSOCK:
+      return "there is something that is no socket: remove it, or choose another path";
+    case ENOENT:
+    case ENOTDIR:
+      return "its folder does not exist";
+    case EACCES:
+    case EPERM:
+      return "not allowed: this user may not make files in its folder, or use the socket that is there";
+    default:
+      return strerror(error);
+  }
+}
+
 absl::Status Check(const char* flag, const std::string& text, const SocketAddress& address) {
-  const int error = TryToListen(address);
+  const int error = address.is_unix() ? ProbeUnixListener(address) : TryToListen(address);
   if (error == 0) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat(flag, ": ", text, ": ", Explain(error)));
+  return absl::UnavailableError(
+      absl::StrCat(flag, ": ", text, ": ", address.is_unix() ? ExplainUnix(error) : Explain(error)));
 }
 
 bool Has(const Settings& settings, const SocketAddress& address) {

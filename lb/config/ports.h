@@ -1,7 +1,8 @@
 // CheckPortsFree: tries to bind every listener and the admin address without SO_REUSEPORT, right before the
 // real sockets are made with it (else a second Weir would start and silently share the first one's
-// connections). The error names the flag, the address and what to do. With `running`, of a reload, only what
-// that does not have, and with some patience: a listener that was removed just now may still hold its port.
+// connections). A unix socket's path is only looked at. The error names the flag, the address and what to do.
+// With `running`, of a reload, only what that does not have, and with some patience: a listener that was
+// removed just now may still hold its port.
 #pragma once
 
 #include "absl/status/status.h"

@@ -421,6 +421,23 @@ upstreams: {web: {endpoints: [unix:/a, {address: unix:/a}, {address: unix:/b/}, 
                   "characters without spaces, quotes and backslashes behind unix:"));
 }
 
+TEST_F(File, AUnixSocketForAdmin) {
+  const Settings settings = Good("admin: unix:/run/weir.sock\n" + kSmallest);
+  EXPECT_TRUE(settings.has_admin);
+  EXPECT_EQ(settings.admin.ToString(), "unix:/run/weir.sock");
+  const CommandLine check = Check("admin: \"unix:/run/weir{1}.sock\"\n" + kSmallest, {"check"});
+  EXPECT_THAT(check.out, HasSubstr("admin: \"unix:/run/weir{1}.sock\" "));
+  EXPECT_EQ(Good(check.out).admin.ToString(), "unix:/run/weir{1}.sock");
+  EXPECT_EQ(Good(kSmallest, {"--admin=unix:/a"}).admin.ToString(), "unix:/a");
+  EXPECT_THAT(
+      Bad("admin: unix:@weir\n" + kSmallest),
+      ElementsAre("f.yaml:1:8: admin: \"unix:@weir\": expected unix:/PATH: an abstract name has no mode, and "
+                  "everybody may connect to it"));
+  EXPECT_THAT(Bad("admin: unix:/a\nlisteners: [{address: 0.0.0.0:1, upstream: web}]\n"
+                  "upstreams: {web: {endpoints: [unix:/a]}}\n"),
+              ElementsAre("f.yaml:3:31: upstreams.web: unix:/a is an address that Weir itself listens on"));
+}
+
 TEST_F(File, WhoMayCome) {
   const std::string list = path_ + ".networks";
   std::ofstream(list) << "# an office\n198.51.100.0/24  # all of it\n\n  2001:db8::1\r\n";

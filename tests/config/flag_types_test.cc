@@ -137,8 +137,14 @@ TEST(Others, SayWhatTheyAre) {
   EXPECT_EQ(Say<BalanceName>("least_conn"), "least_conn");
   EXPECT_EQ(Say<BalanceName>("random"), "expected round_robin or least_conn");
   EXPECT_EQ(Say<OptionalAddress>("127.0.0.1:9901"), "127.0.0.1:9901");
-  EXPECT_EQ(Say<OptionalAddress>("localhost:9901"),
-            "expected ADDRESS:PORT with a numeric address, such as 127.0.0.1:9901 or [::1]:9901");
+  EXPECT_EQ(
+      Say<OptionalAddress>("localhost:9901"),
+      "expected ADDRESS:PORT with a numeric address, such as 127.0.0.1:9901 or [::1]:9901, or unix:/PATH");
+  EXPECT_EQ(Say<OptionalAddress>("unix:/run/weir.sock"), "unix:/run/weir.sock");
+  EXPECT_EQ(Say<OptionalAddress>("unix:weir"),
+            "expected an absolute path behind unix:, such as unix:/run/app.sock, or @ and a name");
+  EXPECT_EQ(Say<OptionalAddress>("unix:@weir"),
+            "expected unix:/PATH: an abstract name has no mode, and everybody may connect to it");
   EXPECT_EQ(Say<PathText>("/var/log/weir.log"), "/var/log/weir.log");
 }
 

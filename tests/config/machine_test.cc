@@ -6,6 +6,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "core/backend.h"
+#include "core/unix_listener.h"
+#include "core/unix_path.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "lb/config/ports.h"
@@ -97,6 +104,36 @@ TEST(Ports, ASecondWeirIsNoticed) {
   settings.admin = occupied.address();
   EXPECT_THAT(std::string(CheckPortsFree(settings).message()),
               HasSubstr("--admin: " + text + ": the port is in use"));
+}
+
+TEST(Ports, AUnixSocketForAdmin) {
+  const std::string folder = "/tmp/weir-ports-" + std::to_string(getpid());
+  std::filesystem::create_directory(folder);
+  const auto check = [&folder](const std::string& name) {
+    Settings settings;
+    std::string expected;
+    settings.has_admin = true;
+    settings.admin = *ParseUnixAddress("unix:" + folder + name, &expected);
+    std::string said(CheckPortsFree(settings).message());
+    const std::string prefix = "--admin: unix:" + folder + name + ": ";
+    EXPECT_TRUE(said.empty() || said.starts_with(prefix)) << said;
+    return said.substr(std::min(said.size(), prefix.size()));
+  };
+  EXPECT_EQ(check("/socket"), "");
+  EXPECT_FALSE(std::filesystem::exists(folder + "/socket"));  // it only looks
+  std::string expected;
+  SocketAddress address = *ParseUnixAddress("unix:" + folder + "/socket", &expected);
+  const int fd = ListenOnUnix(address, {});
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(check("/socket"), "the socket is in use by another process (ss -lxp tells which)");
+  close(fd);
+  EXPECT_EQ(check("/socket"), "");  // a crash leaves it so
+  EXPECT_TRUE(std::filesystem::exists(folder + "/socket"));
+  std::ofstream(folder + "/file") << "precious";
+  EXPECT_EQ(check("/file"), "there is something that is no socket: remove it, or choose another path");
+  EXPECT_EQ(check("/none/socket"), "its folder does not exist");
+  EXPECT_EQ(check("/file/socket"), "its folder does not exist");
+  std::filesystem::remove_all(folder);
 }
 
 TEST(Ports, AnAddressOfAnotherMachine) {

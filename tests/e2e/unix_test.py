@@ -197,6 +197,98 @@ class Raw(UnixTest):
             self.assertEqual(client.response().body, b"x")
 
 
+class Admin(UnixTest):
+    """The admin pages on a unix socket."""
+
+    def start(self, **options):
+        weir = self.weir(self.backend, f"--admin=unix:{self.path()}", admin=False, **options)
+        wait_for(lambda: "admin on unix:" in weir.err(), "the admin socket is there")
+        return weir
+
+    def setUp(self):
+        super().setUp()
+        self.backend = self.origin()
+
+    def curl(self, page, *flags, wrapper=()):
+        return run([*wrapper, need("curl"), "-sS", *flags, "--unix-socket", self.path(), f"http://localhost{page}"])
+
+    def test_pages(self):
+        weir = self.start()
+        self.assertIn(f"admin on unix:{self.path()}\n", weir.err())
+        self.assertEqual(self.get(weir).status, 200)
+        self.assertEqual(self.curl("/healthz").stdout, "ok\n")
+        self.assertEqual(json.loads(self.curl("/stats").stdout)["requests"]["2xx"], 1)
+        self.assertIn("weir_requests_total", self.curl("/metrics").stdout)
+        self.assertTrue(self.curl("/nothing", "-f").returncode)
+        found = os.stat(self.path())
+        self.assertTrue(stat.S_ISSOCK(found.st_mode))
+        self.assertEqual((stat.S_IMODE(found.st_mode), found.st_uid), (0o600, os.geteuid()))
+        weir.stop()
+        self.assertFalse(os.path.exists(self.path()))
+
+    def test_the_mode_does_not_hang_on_the_umask(self):
+        self.start(preexec=lambda: os.umask(0))
+        self.assertEqual(stat.S_IMODE(os.stat(self.path()).st_mode), 0o600)
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can be somebody else")
+    def test_not_for_others(self):
+        os.chmod(self.folder, 0o755)
+        self.start()
+        result = self.curl("/healthz", wrapper=("setpriv", "--reuid=65534", "--clear-groups"))
+        self.assertEqual((result.returncode, result.stdout), (7, ""), result.stderr)
+
+    def test_after_a_crash(self):
+        first = self.start()
+        first.kill()
+        first.stopped = True
+        self.assertTrue(os.path.exists(self.path()))
+        self.start()
+        self.assertEqual(self.curl("/healthz").stdout, "ok\n")
+
+    def test_a_second_one(self):
+        first = self.start()
+        other = run([*first.argv[:1], "--listen=http://127.0.0.1:0", f"--backends={self.backend}",
+                     f"--admin=unix:{self.path()}"])
+        self.assertEqual((other.returncode, other.stderr),
+                         (1, f"weir: --admin: unix:{self.path()}: the socket is in use by another process "
+                             "(ss -lxp tells which)\n"))
+        self.assertEqual(self.curl("/healthz").stdout, "ok\n")
+        os.unlink(self.path())
+        with open(self.path(), "w", encoding="ascii") as file:
+            file.write("precious")
+        other = run([*first.argv[:1], "--listen=http://127.0.0.1:0", f"--backends={self.backend}",
+                     f"--admin=unix:{self.path()}"])
+        self.assertEqual((other.returncode, other.stderr),
+                         (1, f"weir: --admin: unix:{self.path()}: there is something that is no socket: remove it, or "
+                             "choose another path\n"))
+        with open(self.path(), encoding="ascii") as file:
+            self.assertEqual(file.read(), "precious")
+
+    def test_what_is_not_ours_stays(self):
+        weir = self.start()
+        os.unlink(self.path())
+        other = self.origin(path=self.path())
+        weir.stop()
+        self.assertEqual(str(other), f"unix:{self.path()}")
+        self.assertEqual(self.curl("/").stdout, "raw")
+
+    def test_while_it_drains(self):
+        weir = self.weir(self.backend, f"--admin=unix:{self.path()}", "--lame_duck=300ms", admin=False)
+        wait_for(lambda: "admin on unix:" in weir.err(), "the admin socket is there")
+        weir.signal(weir_harness.signal.SIGTERM)
+        wait_for(lambda: self.curl("/healthz").stdout == "draining\n", "it says so", every=0.01)
+        weir.ended()
+        self.assertFalse(os.path.exists(self.path()))
+
+    def test_a_second_signal(self):
+        weir = self.weir(self.backend, f"--admin=unix:{self.path()}", "--lame_duck=1h", admin=False)
+        wait_for(lambda: "admin on unix:" in weir.err(), "the admin socket is there")
+        weir.signal(weir_harness.signal.SIGTERM)
+        wait_for(lambda: "draining" in weir.err(), "the first signal")
+        weir.stop()
+        self.assertFalse(os.path.exists(self.path()))
+
+
 class Trouble(UnixTest):
     def test_what_cannot_be_connected_to(self):
         with open(self.path("file"), "w", encoding="ascii"):
