@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/unix_path.h"
 #include "lb/config/file_keys.h"
 
 namespace weir::lb::file {
@@ -307,6 +308,12 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
           Within("address", [&] {
             if (!Text(*draft.address, text)) return;
             const std::optional<SocketAddress> address = SocketAddress::Parse(text);
+            if (text.starts_with(kUnixPrefix)) {
+              return Error(listener.place,
+                           absl::StrCat("\"", text,
+                                        "\": listeners on unix sockets are not available yet; "
+                                        "expected ADDRESS:PORT"));
+            }
             if (!address) {
               return Error(listener.place, absl::StrCat("\"", text,
                                                         "\": expected ADDRESS:PORT, such as 0.0.0.0:8080 "

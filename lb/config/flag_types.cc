@@ -143,6 +143,9 @@ bool ParseElement(absl::string_view text, ListenerList* flag, std::string* error
     return Fail(error, kListenerExpected);
   }
   const std::optional<SocketAddress> address = SocketAddress::Parse(rest);
+  if (rest.starts_with(kUnixPrefix)) {
+    return Fail(error, "listeners on unix sockets are not available yet; " + std::string(kListenerExpected));
+  }
   if (!address) {
     return Fail(error, std::string(kListenerExpected) + ", with a numeric address such as 0.0.0.0 or [::]");
   }

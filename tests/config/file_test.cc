@@ -421,6 +421,14 @@ upstreams: {web: {endpoints: [unix:/a, {address: unix:/a}, {address: unix:/b/}, 
                   "characters without spaces, quotes and backslashes behind unix:"));
 }
 
+TEST_F(File, NoUnixListeners) {
+  EXPECT_THAT(
+      Bad("listeners: [{address: unix:/a, upstream: web}]\nupstreams: {web: {endpoints: [unix:/b]}}\n"),
+      ElementsAre(
+          "f.yaml:1:23: listeners[0].address: \"unix:/a\": listeners on unix sockets are not available "
+          "yet; expected ADDRESS:PORT"));
+}
+
 TEST_F(File, AUnixSocketForAdmin) {
   const Settings settings = Good("admin: unix:/run/weir.sock\n" + kSmallest);
   EXPECT_TRUE(settings.has_admin);

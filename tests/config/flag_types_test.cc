@@ -87,6 +87,15 @@ TEST(Listeners, AreUrls) {
   }
 }
 
+TEST(Listeners, NotOnUnixSockets) {
+  for (const char* text : {"http://unix:/run/a", "tcp://unix:@a"}) {
+    EXPECT_EQ(
+        Say<ListenerList>(text),
+        "listeners on unix sockets are not available yet; expected http://ADDRESS:PORT or tcp://ADDRESS:PORT")
+        << text;
+  }
+}
+
 TEST(Backends, HaveAPortAndPerhapsAWeight) {
   EXPECT_EQ(Say<BackendList>("10.0.0.1:80,10.0.0.2:80=3,[::1]:9=1000,host-1.example:65535"),
             "10.0.0.1:80,10.0.0.2:80=3,[::1]:9=1000,host-1.example:65535");
