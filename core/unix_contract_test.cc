@@ -137,27 +137,34 @@ TEST_P(UnixContractTest, CloseWithResetIsAnEnd) {
 
 // The kernel forgets such an end where a receive stays armed.
 TEST_P(UnixContractTest, AnEndThatCameBeforeItsBytesWereReadIsSeen) {
-  std::unique_ptr<Remote> remote;
-  const int fd = Pair(remote);
-  const std::string sent(100'000, 's');
-  Bell bell;
-  Stream stream;
-  stream.SetWaiter(&bell);
-  stream.Open(fd, AF_UNIX);
-  stream.ArmReceive(shard(), kHeadReceive);
-  remote->Send(sent);
-  remote->Finish();
-  std::string received;
-  EXPECT_TRUE(rig_->RunUntil([&] {
-    stream.Poll(shard());
-    while (stream.has_bytes()) received += stream.TakeBytes().view();
-    if (!stream.receive_ended()) stream.ArmReceive(shard(), kHeadReceive);
-    return stream.receive_ended();
-  }));
-  EXPECT_EQ(stream.receive_error(), 0);
-  EXPECT_EQ(received, sent);
-  stream.BeginClose(shard(), false);
-  EXPECT_TRUE(rig_->RunUntil([&] { return stream.Closed(shard()); }));
+  for (const size_t bytes : {1u, 1'000u, 20'000u, 100'000u}) {
+    for (const bool armed_before : {false, true}) {
+      std::unique_ptr<Remote> remote;
+      const std::string sent(bytes, 's');
+      Bell bell;
+      Stream stream;
+      stream.SetWaiter(&bell);
+      stream.Open(Pair(remote), AF_UNIX);
+      if (armed_before) {
+        stream.ArmReceive(shard(), kHeadReceive);
+        rig_->RunFor(2);
+      }
+      remote->Send(sent);
+      remote->Finish();
+      if (!armed_before) rig_->RunFor(2);
+      std::string received;
+      EXPECT_TRUE(rig_->RunUntil([&] {
+        stream.Poll(shard());
+        while (stream.has_bytes()) received += stream.TakeBytes().view();
+        if (!stream.receive_ended()) stream.ArmReceive(shard(), kHeadReceive);
+        return stream.receive_ended();
+      })) << bytes;
+      EXPECT_EQ(stream.receive_error(), 0);
+      EXPECT_EQ(received, sent);
+      stream.BeginClose(shard(), false);
+      EXPECT_TRUE(rig_->RunUntil([&] { return stream.Closed(shard()); }));
+    }
+  }
 }
 
 TEST_P(UnixContractTest, WhatWasAcknowledgedChangesOnlyWhenThePeerReads) {
