@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import stat
 import tempfile
@@ -107,6 +109,47 @@ upstreams:
         self.assertEqual(self.get(weir).body, b"app\n")
         self.assertEqual(self.get(weir, listener=1).body, b"app\n")
         self.assertEqual(self.endpoint(weir, f"unix:{self.socket}")["weight"], 2)
+
+
+class Reload(UnixTest):
+    CONFIG = """
+listeners: [{{address: LISTEN0, upstream: web}}]
+upstreams: {{web: {{endpoints: [{}]}}}}
+"""
+
+    def write(self, weir, *endpoints):
+        with open(weir.config, encoding="utf-8") as file:
+            text = file.read()
+        with open(weir.config, "w", encoding="utf-8") as file:
+            file.write(re.sub("endpoints: .*", "endpoints: [%s]}}" % ", ".join(endpoints), text))
+
+    def reload(self, weir, said):
+        before = weir.err().count(said)
+        weir.signal(signal.SIGHUP)
+        wait_for(lambda: weir.err().count(said) > before, said)
+
+    def test_endpoints_come_and_go(self):
+        one = self.origin(name="one", path=self.path("one"))
+        two = self.origin(name="two", path=self.path("two"))
+        weir = self.weir(None, config=self.CONFIG.format(one), shards=1)
+        client = self.client(weir)
+
+        def ask():
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            return client.response().body
+
+        self.assertEqual(ask(), b"one")
+        self.write(weir, str(one), str(two))
+        self.reload(weir, "is in force")
+        self.assertEqual({ask() for _ in range(4)}, {b"one", b"two"})
+        self.assertEqual(len(one.connections), 1, "the kept connection lives on")
+        self.write(weir, str(two))
+        self.reload(weir, "is in force")
+        one.close()
+        self.assertEqual({ask() for _ in range(4)}, {b"two"})
+        self.write(weir, "unix:two")
+        self.reload(weir, "expected an absolute path behind unix:")
+        self.assertEqual(ask(), b"two")
 
 
 class Raw(UnixTest):
@@ -275,7 +318,7 @@ class Admin(UnixTest):
     def test_while_it_drains(self):
         weir = self.weir(self.backend, f"--admin=unix:{self.path()}", "--lame_duck=300ms", admin=False)
         wait_for(lambda: "admin on unix:" in weir.err(), "the admin socket is there")
-        weir.signal(weir_harness.signal.SIGTERM)
+        weir.signal(signal.SIGTERM)
         wait_for(lambda: self.curl("/healthz").stdout == "draining\n", "it says so", every=0.01)
         weir.ended()
         self.assertFalse(os.path.exists(self.path()))
@@ -283,7 +326,7 @@ class Admin(UnixTest):
     def test_a_second_signal(self):
         weir = self.weir(self.backend, f"--admin=unix:{self.path()}", "--lame_duck=1h", admin=False)
         wait_for(lambda: "admin on unix:" in weir.err(), "the admin socket is there")
-        weir.signal(weir_harness.signal.SIGTERM)
+        weir.signal(signal.SIGTERM)
         wait_for(lambda: "draining" in weir.err(), "the first signal")
         weir.stop()
         self.assertFalse(os.path.exists(self.path()))
