@@ -99,7 +99,8 @@ static_assert(sizeof(Op) == 40, "two of these per connection, times a million");
 class OpList {
  public:
   bool empty() const { return head_ == nullptr; }
-  Op* front() const { return head_; }
+  Op* front() const { return head_; }  // null when empty, as back
+  Op* back() const { return head_ == nullptr ? nullptr : tail_; }
   void PushBack(Op* op) {
     op->next = nullptr;
     if (head_ == nullptr) {

@@ -315,7 +315,10 @@ void UringBackend::RetryBusyConnects(ReadyList& ready) {
   OpList still_busy;
   for (uint32_t tries = kBusyTries; tries > 0 && !waiting.empty(); --tries) {
     Op* op = waiting.PopFront();
-    const int result = ConnectUnix(op->fd, *op->address);
+    // Mostly all wait for the same listener: one failure, which costs the kernel a socket, tells for all.
+    const Op* const last_busy = still_busy.back();
+    const bool known = last_busy != nullptr && *last_busy->address == *op->address;
+    const int result = known ? -EAGAIN : ConnectUnix(op->fd, *op->address);
     if (result == -EAGAIN) {
       still_busy.PushBack(op);
     } else {

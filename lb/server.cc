@@ -325,7 +325,9 @@ void Server::Announce() const {
   const std::string site = settings().listeners.front().address.ToString();
   std::string text =
       "\nWeir in front of three demo origins:\n\n  http://" + site + "/    the proxied site: reload it\n";
-  if (settings().has_admin) text += "  " + AdminUrl() + "/    admin: /stats /metrics /healthz\n";
+  if (settings().has_admin)
+    text +=
+        "  " + AdminUrl() + (admin_address_.is_unix() ? "" : "/") + "    admin: /stats /metrics /healthz\n";
   text += "\n  curl -i http://" + site + "/\n\nCtrl-C drains and ends it.\n";
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
