@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "lb/admin/pages.h"
 #include "lb/admin/permission.h"
+#include "lb/config/explain.h"
 #include "lb/config/version.h"
 #include "lb/demo/origin.h"
 #include "lb/proxy.h"
@@ -247,27 +248,7 @@ MiniReply Server::Reload(const http::RequestHead& head, uint64_t ticket) {
   return {.later = true, .body = {}};
 }
 
-MiniReply Server::AdminPage(const http::RequestHead& head, uint64_t ticket) {
-  const std::string_view path = head.target.substr(0, head.target.find('?'));
-  if (path == "/reload") return Reload(head, ticket);
-  if (!http::IsSafe(head.facts.method))
-    return {.status = 405, .body = "GET only\n", .extra_fields = "Allow: GET, HEAD\r\n"};
-  const bool draining = state_ != State::kServing;
-  if (path == "/healthz") {
-    return {.status = static_cast<uint16_t>(draining ? 503 : 200), .body = std::string(HealthPage(draining))};
-  }
-  if (path != "/metrics" && path != "/stats" && path != "/")
-    return {.status = 404, .body = "/metrics /stats /healthz\n"};
-  if (path == "/") {
-    return {.content_type = "text/html; charset=utf-8",
-            .body =
-                "<!doctype html><title>Weir</title><h1>Weir</h1><ul><li><a href=/stats>/stats</a><li>"
-                "<a href=/metrics>/metrics</a><li><a href=/healthz>/healthz</a></ul>\n"};
-  }
-  std::vector<ShardView> shards;
-  for (ShardTenant* tenant : tenants_) {
-    shards.push_back({&tenant->shard().counters(), &tenant->proxy().counters()});
-  }
+std::vector<UpstreamView> Server::Upstreams() const {
   std::vector<UpstreamView> upstreams;
   const Generation& generation = reloader_->newest();
   for (uint32_t u = 0; u < generation.settings().upstreams.size(); ++u) {
@@ -283,6 +264,45 @@ MiniReply Server::AdminPage(const http::RequestHead& head, uint64_t ticket) {
         endpoint.shards.push_back(&plan.books[i]->page(shard).counters);
     }
   }
+  return upstreams;
+}
+
+// What would become of a request, by the configuration in force.
+MiniReply Server::Explain(const http::RequestHead& head) const {
+  const size_t query = std::min(head.target.find('?'), head.target.size() - 1);
+  ExplainQuestion question;
+  std::string text;
+  const UpstreamHealth health = [this](uint32_t upstream) { return EndpointLines(Upstreams()[upstream]); };
+  const bool known = ReadExplainQuery(head.target.substr(query + 1), &question, &text) &&
+                     ExplainRequest(settings(), question, &text, health);
+  if (!known) text += "\n";
+  return {.status = static_cast<uint16_t>(known ? 200 : 400), .body = std::move(text)};
+}
+
+MiniReply Server::AdminPage(const http::RequestHead& head, uint64_t ticket) {
+  const std::string_view path = head.target.substr(0, head.target.find('?'));
+  if (path == "/reload") return Reload(head, ticket);
+  if (!http::IsSafe(head.facts.method))
+    return {.status = 405, .body = "GET only\n", .extra_fields = "Allow: GET, HEAD\r\n"};
+  const bool draining = state_ != State::kServing;
+  if (path == "/healthz") {
+    return {.status = static_cast<uint16_t>(draining ? 503 : 200), .body = std::string(HealthPage(draining))};
+  }
+  if (path == "/explain") return Explain(head);
+  if (path != "/metrics" && path != "/stats" && path != "/")
+    return {.status = 404, .body = "/metrics /stats /healthz /explain\n"};
+  if (path == "/") {
+    return {.content_type = "text/html; charset=utf-8",
+            .body =
+                "<!doctype html><title>Weir</title><h1>Weir</h1><ul><li><a href=/stats>/stats</a><li>"
+                "<a href=/metrics>/metrics</a><li><a "
+                "href=/healthz>/healthz</a><li>/explain?url=http://host/path</ul>\n"};
+  }
+  std::vector<ShardView> shards;
+  for (ShardTenant* tenant : tenants_) {
+    shards.push_back({&tenant->shard().counters(), &tenant->proxy().counters()});
+  }
+  const std::vector<UpstreamView> upstreams = Upstreams();
   AdminView view;
   view.shards = shards;
   view.control = {&control_->counters(), &counters_[switchboard_.control()]};

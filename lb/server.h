@@ -17,6 +17,7 @@
 #include "core/shard.h"
 #include "core/unix_listener.h"
 #include "core/uring_probe.h"
+#include "lb/admin/pages.h"
 #include "lb/config/budget.h"
 #include "lb/config/settings.h"
 #include "lb/log/log_writer.h"
@@ -56,6 +57,8 @@ class Server {
   absl::Status StartDemoOrigins();
   absl::Status StartAdmin();
   MiniReply AdminPage(const http::RequestHead& head, uint64_t ticket);
+  std::vector<UpstreamView> Upstreams() const;
+  MiniReply Explain(const http::RequestHead& head) const;
   MiniReply Reload(const http::RequestHead& head, uint64_t ticket);
   std::string AdminUrl() const;
   void Announce() const;

@@ -423,6 +423,18 @@ std::string StatsPage(const AdminView& view) {
   return out.Take();
 }
 
+std::string EndpointLines(const UpstreamView& upstream) {
+  std::string text;
+  for (const EndpointView& endpoint : upstream.endpoints) {
+    const uint64_t aside = SumOf(endpoint, &E::set_aside);
+    text.append("endpoint   ").append(endpoint.address).append(aside == 0 ? ": in use" : ": set aside on ");
+    if (aside > 0) text.append(Text(aside) + " of " + Text(endpoint.shards.size()) + " shards");
+    text.append(", " + Text(SumOf(endpoint, &E::active)) + " in flight, ");
+    text.append(Text(SumOf(endpoint, &E::idle)) + " idle connections\n");
+  }
+  return text;
+}
+
 std::string_view HealthPage(bool draining) { return draining ? "draining\n" : "ok\n"; }
 
 }  // namespace weir::lb

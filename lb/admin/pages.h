@@ -58,6 +58,8 @@ inline constexpr std::string_view kStatsContentType = "application/json";
 
 std::string MetricsPage(const AdminView& view);
 std::string StatsPage(const AdminView& view);
+// How the endpoints of an upstream are, a line each, for people: behind "weir explain"'s.
+std::string EndpointLines(const UpstreamView& upstream);
 // The body of /healthz; the status is 200, or 503 while draining.
 std::string_view HealthPage(bool draining);
 

@@ -9,6 +9,7 @@
 #include "lb/http/serialize_request.h"
 #include "lb/route/changes.h"
 #include "lb/route/forwarded.h"
+#include "lb/route/query.h"
 #include "lb/route/route_head.h"
 
 namespace weir::lb {
@@ -123,6 +124,7 @@ struct Hop {
   const ListenerSettings& listener;
   const SocketAddress& peer;
   RouteScratch& scratch;
+  const UpstreamHealth& health;
 };
 
 // What the upstream would get, and where it is.
@@ -146,8 +148,8 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
   wire.resize(http::SerializeRequest(head, context, wire.data()));
   return absl::StrCat("upstream   ", upstream.name, ", ",
                       upstream.balance == Balance::kLeastConn ? "least_conn" : "round_robin", " among ",
-                      endpoints, "\ntimes      ", Times(route.timeouts, route.retries), "\nrequest\n",
-                      Indented(wire));
+                      endpoints, "\n", hop.health ? hop.health(route.upstream) : "", "times      ",
+                      Times(route.timeouts, route.retries), "\nrequest\n", Indented(wire));
 }
 
 // Which side of a split the request goes to, and why.
@@ -241,7 +243,38 @@ bool TakeExplainArguments(std::vector<std::string_view>& arguments, ExplainQuest
   return true;
 }
 
-bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, std::string* text) {
+bool ReadExplainQuery(std::string_view query, ExplainQuestion* question, std::string* error) {
+  for (QueryReader reader(query); reader.Next();) {
+    char memory[kMaxDecodedBytes];
+    std::string_view value;
+    if (!Decode(reader.parameter().value, memory, &value)) {
+      *error = absl::StrCat("a parameter is longer than ", kMaxDecodedBytes, " bytes");
+      return false;
+    }
+    const std::string_view name = reader.parameter().name;
+    if (name == "header") {
+      question->headers.emplace_back(value);
+    } else if (name == "method") {
+      question->method = value;
+    } else if (name == "url") {
+      question->url = value;
+    } else if (name == "client") {
+      question->client = value;
+    } else if (name == "listener") {
+      question->listener = value;
+    } else {
+      *error =
+          absl::StrCat("\"", Absl(name), "\": expected url, and perhaps method, header, client, listener");
+      return false;
+    }
+  }
+  if (!question->url.empty()) return true;
+  *error = "url is missing, such as /explain?url=http://shop.example/cart&header=Cookie:+a%3Db";
+  return false;
+}
+
+bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, std::string* text,
+                    const UpstreamHealth& health) {
   Url url;
   if (!SplitUrl(question.url, &url)) {
     *text = absl::StrCat("explain: \"", question.url,
@@ -279,7 +312,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   http::RequestContext context;
   context.client_ip = {peer_text, client->WriteIp(peer_text)};
   RouteScratch scratch(settings.limits.target_bytes);
-  const Hop hop{*listener, *client, scratch};
+  const Hop hop{*listener, *client, scratch, health};
   SocketAddress address = *client;
   char ip_text[SocketAddress::kMaxIpText + 1];
   if (listener->trusted.list != nullptr) {

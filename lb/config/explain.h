@@ -3,6 +3,7 @@
 // the serialiser are those that serve requests; nothing is sent.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,7 +25,15 @@ struct ExplainQuestion {
 bool TakeExplainArguments(std::vector<std::string_view>& arguments, ExplainQuestion* question,
                           std::vector<std::string>& errors);
 
+// The question as the query of a URL: method, url, header (any number), client, listener. False: `error` says
+// what is wrong with it.
+bool ReadExplainQuery(std::string_view query, ExplainQuestion* question, std::string* error);
+
+// How an upstream of Settings::upstreams is at the moment: lines. Empty: nobody knows.
+using UpstreamHealth = std::function<std::string(uint32_t upstream)>;
+
 // False: `text` says what is wrong with the question.
-bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, std::string* text);
+bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, std::string* text,
+                    const UpstreamHealth& health = {});
 
 }  // namespace weir::lb

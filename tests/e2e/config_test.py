@@ -199,6 +199,27 @@ class Sites(WeirTest):
         got = self.api.requests[-1].raw.decode().split("\r\n\r\n")[0].split("\r\n")
         self.assertEqual([line for line in said if "Request-ID" not in line], [line for line in got if "Request-ID" not in line])
 
+    def test_explain_on_the_admin_listener_knows_how_endpoints_are(self):
+        self.assertEqual(self.ask("app.example", "/app/x").status, 200)
+        query = "url=http://app.example/app/x%3Fy&header=Cookie:+a%3Db&client=203.0.113.7"
+        text = self.front.page("/explain?" + query)[1]
+        self.assertIn("GET /v2/x?y HTTP/1.1", text)
+        self.assertIn("X-Client: 203.0.113.7", text)
+        self.assertNotIn("a=b", text)
+        self.assertIn(f"endpoint   {self.api}: in use, 0 in flight, 1 idle connections\n", text)
+        self.api.close()
+        self.assertEqual(self.ask("app.example", "/app/x").status, 502)
+        self.assertRegex(self.front.page("/explain?" + query)[1], rf"endpoint   {self.api}: set aside on \d of 2 shards")
+        for bad, said in (
+            ("", "url is missing"),
+            ("?url=nonsense", "expected http://HOST/PATH"),
+            ("?url=/x&colour=red", '"colour": expected url'),
+            ("?url=/x&client=x", "expected an IPv4 or IPv6 address"),
+        ):
+            status, text = self.front.page("/explain" + bad, check=False)
+            self.assertEqual(status, 400)
+            self.assertIn(said, text)
+
     def test_the_tcp_listener_beside_it(self):
         response = self.get(self.front, listener=1)
         self.assertEqual(response.body, b"static\n")
