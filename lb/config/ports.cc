@@ -13,7 +13,9 @@
 namespace weir::lb {
 namespace {
 
-// How long a listener that was removed may take to close.
+// How long a listener that a reload removed may take to close, or those of a process that was killed: its
+// ring's armed accepts hold them until the kernel has taken the ring apart, ten milliseconds after the
+// process's end.
 constexpr int kPatience = 25;
 constexpr useconds_t kPauseUs = 20'000;
 
@@ -67,8 +69,16 @@ std::string ExplainUnix(int error) {
   }
 }
 
+int Try(const SocketAddress& address) {
+  return address.is_unix() ? ProbeUnixListener(address) : TryToListen(address);
+}
+
 absl::Status Check(const char* flag, const std::string& text, const SocketAddress& address) {
-  const int error = address.is_unix() ? ProbeUnixListener(address) : TryToListen(address);
+  int error = Try(address);
+  for (int i = 0; i < kPatience && error == EADDRINUSE; ++i) {
+    usleep(kPauseUs);
+    error = Try(address);
+  }
   if (error == 0) return absl::OkStatus();
   return absl::UnavailableError(
       absl::StrCat(flag, ": ", text, ": ", address.is_unix() ? ExplainUnix(error) : Explain(error)));
@@ -83,10 +93,7 @@ bool Has(const Settings& settings, const SocketAddress& address) {
 
 absl::Status CheckPortsFree(const Settings& settings, const Settings* running) {
   for (const ListenerSettings& listener : settings.listeners) {
-    if (running != nullptr) {
-      if (Has(*running, listener.address)) continue;
-      for (int i = 0; i < kPatience && TryToListen(listener.address) == EADDRINUSE; ++i) usleep(kPauseUs);
-    }
+    if (running != nullptr && Has(*running, listener.address)) continue;
     if (absl::Status status = Check("--listen", listener.text, listener.address); !status.ok()) return status;
   }
   if (!settings.has_admin || running != nullptr) return absl::OkStatus();

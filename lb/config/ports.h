@@ -1,8 +1,9 @@
 // CheckPortsFree: tries to bind every listener and the admin address without SO_REUSEPORT, right before the
 // real sockets are made with it (else a second Weir would start and silently share the first one's
 // connections). A unix socket's path is only looked at. The error names the flag, the address and what to do.
-// With `running`, of a reload, only what that does not have, and with some patience: a listener that was
-// removed just now may still hold its port.
+// It has half a second of patience: the sockets of a Weir that crashed just now, which a supervisor starts
+// again at once, and a listener that a reload removed live on for a moment. With `running`, of a reload, it
+// tries only what that does not have.
 #pragma once
 
 #include "absl/status/status.h"

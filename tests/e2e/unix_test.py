@@ -288,6 +288,15 @@ class Admin(UnixTest):
         self.start()
         self.assertEqual(self.curl("/healthz").stdout, "ok\n")
 
+    def test_after_many_crashes(self):
+        """The next one starts while the kernel still takes the last one's ring apart."""
+        port = weir_harness.free_port()
+        for _ in range(5):
+            weir = self.weir(self.backend, f"--admin=unix:{self.path()}", admin=False, ports=[port])
+            wait_for(lambda at=weir: "admin on unix:" in at.err(), "it has started")
+            weir.kill()
+            weir.stopped = True
+
     def test_a_second_one(self):
         first = self.start()
         other = run([*first.argv[:1], "--listen=http://127.0.0.1:0", f"--backends={self.backend}",
