@@ -278,6 +278,7 @@ void Proxy::Drain(std::function<void()> drained) {
   clients_.ForEach([this](ClientConnection& client) {
     if (!client.stream.closing()) shard_.Wake(&client);
   });
+  Mirror::EndAll(*this);
   upstreams_.CloseAllIdle();
   CheckDrained();
 }

@@ -26,6 +26,7 @@
 #include "lb/http/request.h"
 #include "lb/http/response.h"
 #include "lb/http/trailers.h"
+#include "lb/l7/mirror.h"
 #include "lb/log/access_log.h"
 #include "lb/route/route_head.h"
 #include "lb/stats.h"
@@ -85,6 +86,11 @@ class Proxy {
   void LeaveListener(ClientConnection* client);
   AccessLog* log() { return log_; }
   Scope& scope() { return scope_; }
+  struct Mirrors {
+    Mirror* first = nullptr;
+    uint32_t count = 0;
+  };
+  Mirrors& mirrors() { return mirrors_; }
   http::RequestHead& request_head() { return request_head_; }
   http::ResponseHead& response_head() { return response_head_; }
   http::Trailers& trailers() { return trailers_; }
@@ -141,6 +147,7 @@ class Proxy {
   AccessLog* log_;
   const std::string via_name_;
   Scope scope_;
+  Mirrors mirrors_;
   Slab<ClientConnection> clients_;
   Upstreams upstreams_;
   http::RequestHead request_head_;

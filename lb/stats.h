@@ -38,6 +38,9 @@ struct alignas(64) ProxyCounters {
   Counter upstream_bytes_received;
   Counter upstream_bytes_sent;
   Counter retries;
+  Counter mirrored;          // copies of requests that were sent
+  Counter mirrors_left_out;  // that were not: too large, too many at one time, no memory, no endpoint
+  Counter mirror_failures;   // that got no whole answer
   Counter endpoints_set_aside;
   Counter none_available;  // 503 because every endpoint is set aside
   // TCP.

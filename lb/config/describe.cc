@@ -270,6 +270,8 @@ class FileForm {
     Access(6, route.access);
     Changes("request_headers", route.request.headers);
     Changes("response_headers", route.response);
+    if (route.mirror.upstream != MirrorSettings::kNone)
+      absl::StrAppend(&out_, "      mirror: ", Yaml(settings_.upstreams[route.mirror.upstream].name), "\n");
     switch (route.action) {
       case RouteSettings::Action::kUpstream: {
         if (route.split != nullptr) {

@@ -136,6 +136,9 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
     absl::StrAppend(&endpoints, endpoints.empty() ? "" : ", ", endpoint.address.ToString());
     if (endpoint.weight != 1) absl::StrAppend(&endpoints, " (weight ", endpoint.weight, ")");
   }
+  std::string mirror;
+  if (route.mirror.upstream != MirrorSettings::kNone)
+    mirror = absl::StrCat("mirror     ", settings.upstreams[route.mirror.upstream].name, "\n");
   context.body = head.facts.body;
   context.request_id = kMadeForEach;
   context.via_name = "weir-...";
@@ -149,7 +152,7 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
   return absl::StrCat("upstream   ", upstream.name, ", ",
                       upstream.balance == Balance::kLeastConn ? "least_conn" : "round_robin", " among ",
                       endpoints, "\n", hop.health ? hop.health(route.upstream) : "", "times      ",
-                      Times(route.timeouts, route.retries), "\nrequest\n", Indented(wire));
+                      Times(route.timeouts, route.retries), "\n", mirror, "request\n", Indented(wire));
 }
 
 // Which side of a split the request goes to, and why.

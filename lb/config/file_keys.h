@@ -135,6 +135,7 @@ class Reader {
     std::vector<SideDraft> split;
     Place split_place;
     StickyDraft sticky;
+    Place mirror_place;
     NetworkDraft allow;
     NetworkDraft deny;
     Place rewrites;  // of something that changes the request

@@ -214,7 +214,14 @@ std::span<const Key<RouteDraft>> RouteKeys() {
            out.settings.response.WriteLines({}, &out.settings.response_fields);
          }
        }},
-      Later<T>("mirror", "A copy to another upstream."),
+      {"mirror", "NAME", "none",
+       "A copy of each request goes to this upstream too, and its answer nowhere. Only of requests without a "
+       "body, or with a small one that came with its head; counted where it is left out.",
+       kTextSchema,
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.mirror_place = value.place;
+         out.settings.mirror.upstream = reader.FindUpstream(value);
+       }},
       Later<T>("client_max_body", "The largest request body."),
       Later<T>("buffer", "A small request is read whole before connecting."),
       AllowKey<T>(),
@@ -286,6 +293,9 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
         Error(node.place, absl::StrCat(ours, " of this answer is said by redirect or respond"));
       }
     }
+  }
+  if (draft.mirror_place.line > 0 && route.action != RouteSettings::Action::kUpstream) {
+    Error(draft.mirror_place, "only a request that goes to an upstream can be mirrored");
   }
   if (draft.rewrites.line > 0 && route.action != RouteSettings::Action::kUpstream) {
     Error(draft.rewrites, "only a request that goes to an upstream can be changed");

@@ -73,6 +73,13 @@ struct AccessSettings {
 
 struct SplitSettings;
 
+// A copy of the request goes there too.
+struct MirrorSettings {
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  uint32_t upstream = kNone;  // index in Settings::upstreams
+};
+
 // What becomes of a request that a rule is for.
 struct RouteSettings {
   enum class Action : uint8_t { kUpstream, kRedirect, kRespond };
@@ -91,6 +98,7 @@ struct RouteSettings {
   std::string response_fields;      // what they add, as lines, if that is always the same
   bool response_variables = false;  // else it is written for each request
   AccessSettings access;
+  MirrorSettings mirror;   // kUpstream
   bool captures = false;   // a template wants them
   std::string set_cookie;  // of a side: the line for a client that came without its cookie
   std::string where;       // "weir.yaml:12:7"

@@ -70,6 +70,7 @@ class Exchange {
   std::string_view RequestId(http::RequestContext& context);
   bool SerializeHead(http::RequestContext& context, const Slice& rest, const http::BodyPiece& piece,
                      bool last);
+  void SendMirror();
   void AnswerHere();
   void StepForward();
   void StepUpload();

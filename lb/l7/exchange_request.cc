@@ -6,6 +6,7 @@
 #include "lb/http/trailers.h"
 #include "lb/l7/body_encoder.h"
 #include "lb/l7/exchange.h"
+#include "lb/l7/mirror.h"
 #include "lb/proxy.h"
 #include "lb/route/forwarded.h"
 
@@ -112,7 +113,18 @@ void Exchange::OnHead(Slice rest) {
   from_client_.Clear();
   rest.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   client_.stream.PutBack(std::move(rest));
-  if (forward && serialized) TryUpstream();
+  if (!forward || !serialized) return;
+  if (route_->mirror.upstream != MirrorSettings::kNone) SendMirror();
+  TryUpstream();
+}
+
+// Only what lies in one piece and is whole: nothing of the request is kept for its copy's sake.
+void Exchange::SendMirror() {
+  if (request_body_.done() && first_body_.empty() && request_.upgrade.empty()) {
+    Mirror::Begin(proxy_, *snapshot_, route_->mirror.upstream, head_, request_);
+  } else {
+    proxy_.counters().mirrors_left_out.Add();
+  }
 }
 
 // Finds the request's route, and rewrites its target and host to the spelling that routes are matched

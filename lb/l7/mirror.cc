@@ -1,0 +1,205 @@
+#include "lb/l7/mirror.h"
+
+#include <cerrno>
+#include <new>
+#include <utility>
+
+#include "lb/http/response.h"
+#include "lb/proxy.h"
+
+namespace weir::lb {
+
+void Mirror::Begin(Proxy& proxy, Snapshot& snapshot, uint32_t upstream, const Slice& request,
+                   const http::RequestFacts& facts) {
+  Shard& shard = proxy.shard();
+  const BufferPool& buffers = shard.buffers();
+  const bool room = proxy.mirrors().count < kMost && buffers.free_count() >= buffers.reserve();
+  void* memory = room ? shard.arena().Allocate(sizeof(Mirror)) : nullptr;
+  if (memory == nullptr) {
+    proxy.counters().mirrors_left_out.Add();
+    return;
+  }
+  auto* mirror = new (memory) Mirror(proxy, snapshot, proxy.PoolOf(snapshot, upstream), request, facts);
+  if (mirror->Connect()) {
+    proxy.counters().mirrored.Add();
+    mirror->Step();
+  } else {
+    proxy.counters().mirrors_left_out.Add();
+    mirror->~Mirror();
+    shard.arena().Free(mirror);
+  }
+}
+
+void Mirror::EndAll(Proxy& proxy) {
+  while (proxy.mirrors().first != nullptr) proxy.mirrors().first->End(false);
+}
+
+Mirror::Mirror(Proxy& proxy, Snapshot& snapshot, UpstreamPool& pool, Slice request,
+               const http::RequestFacts& facts)
+    : Runnable([](Runnable* self) { static_cast<Mirror*>(self)->Step(); }),
+      proxy_(proxy),
+      shard_(proxy.shard()),
+      snapshot_(snapshot),
+      pool_(pool),
+      request_(std::move(request)),
+      facts_(facts),
+      link_(&proxy.mirrors().first) {
+  timer_.waiter = this;
+  snapshot_.users.Add();
+  next_ = std::exchange(*link_, this);
+  if (next_ != nullptr) next_->link_ = &next_;
+  ++proxy_.mirrors().count;
+}
+
+Mirror::~Mirror() {
+  *link_ = next_;
+  if (next_ != nullptr) next_->link_ = link_;
+  --proxy_.mirrors().count;
+  shard_.ClearTimer(timer_);
+  shard_.Forget(*this);
+  proxy_.LetGo(&snapshot_);
+}
+
+// False: nowhere to go.
+bool Mirror::Connect() {
+  endpoint_ = pool_.Pick({});
+  if (endpoint_ == UpstreamPool::kNone) return false;
+  upstream_ = pool_.TakeIdle(endpoint_);
+  if (upstream_ != nullptr) {
+    SendRequest();
+    return true;
+  }
+  int error = 0;
+  upstream_ = pool_.StartConnect(endpoint_, this, &error);
+  if (upstream_ == nullptr) {
+    pool_.Done(endpoint_);
+    return false;
+  }
+  shard_.SetTimer(timer_, pool_.settings().timeouts.connect_ms);
+  return true;
+}
+
+void Mirror::SendRequest() {
+  upstream_->stream.SetWaiter(this);
+  ++upstream_->requests;
+  state_ = State::kHead;
+  upstream_->stream.Send(shard_, request_);
+  shard_.ClearTimer(timer_);
+  if (const uint32_t response_ms = pool_.settings().timeouts.response_ms; response_ms > 0)
+    shard_.SetTimer(timer_, response_ms);
+}
+
+void Mirror::Step() {
+  upstream_->stream.Poll(shard_);
+  for (;;) {
+    bool more = false;
+    switch (state_) {
+      case State::kConnecting:
+        more = StepConnect();
+        break;
+      case State::kHead:
+        more = StepHead();
+        break;
+      case State::kBody:
+        more = StepBody();
+        break;
+    }
+    if (!more) return;
+  }
+}
+
+bool Mirror::StepConnect() {
+  const Stream& stream = upstream_->stream;
+  if (!stream.connecting() && stream.connect_error() == 0) {
+    pool_.ConnectWorked(endpoint_);
+    SendRequest();
+    return true;
+  }
+  if (stream.connecting() && !timer_.fired) return false;
+  pool_.ConnectFailed(endpoint_, stream.connecting() ? ETIMEDOUT : stream.connect_error());
+  End(false);
+  return false;
+}
+
+bool Mirror::StepHead() {
+  Stream& stream = upstream_->stream;
+  if (!stream.has_bytes()) {
+    if (timer_.fired || stream.receive_ended() || stream.send_error() != 0) {
+      End(false);
+    } else {
+      stream.ArmReceive(shard_, kHeadReceive);
+    }
+    return false;
+  }
+  Slice in = stream.TakeBytes();
+  http::ResponseHead& head = proxy_.response_head();
+  const Collector::Added added = collector_.Add(shard_.buffers(), in, head.limits());
+  http::ParseResult result;
+  if (added == Collector::Added::kReady) result = http::ParseResponse(collector_.bytes(), facts_, head);
+  if (added == Collector::Added::kNoMemory || result.failed()) {
+    End(false);
+    return false;
+  }
+  if (!result.done()) return true;
+  in.RemovePrefix(collector_.ConsumedOfLast(result.consumed));
+  collector_.Clear();
+  stream.PutBack(std::move(in));
+  if (head.facts.interim()) return true;
+  if (head.facts.status == 101) {
+    End(false);
+    return false;
+  }
+  keep_ = head.facts.keep_alive && head.facts.body.kind != http::Framing::kUntilClose;
+  body_ = http::BodyReader(head.facts.body);
+  state_ = State::kBody;
+  return true;
+}
+
+bool Mirror::StepBody() {
+  Stream& stream = upstream_->stream;
+  // A trailer section is not worth reading: that connection is closed.
+  if (body_.done() || body_.in_trailers()) {
+    // That the kernel has taken the request may be told after the answer.
+    if (stream.sending() && !timer_.fired && !stream.receive_ended()) return false;
+    keep_ = keep_ && body_.done();
+    End(true);
+    return false;
+  }
+  if (!stream.has_bytes()) {
+    if (timer_.fired || stream.receive_ended()) {
+      keep_ = false;
+      End(stream.receive_ended() && stream.receive_error() == 0 && body_.AtEof() == http::BodyState::kDone);
+      return false;
+    }
+    if (const uint32_t body_ms = pool_.settings().timeouts.upstream_body_ms; body_ms > 0)
+      shard_.SetTimer(timer_, body_ms);
+    stream.ArmReceive(shard_, kBodyReceive);
+    return false;
+  }
+  Slice in = stream.TakeBytes();
+  const http::BodyPiece piece = body_.Read(in.data(), in.size());
+  if (piece.state == http::BodyState::kError) {
+    keep_ = false;
+    End(false);
+    return false;
+  }
+  in.RemovePrefix(static_cast<uint32_t>(piece.consumed));
+  stream.PutBack(std::move(in));
+  return true;
+}
+
+void Mirror::End(bool answered) {
+  if (!answered) proxy_.counters().mirror_failures.Add();
+  // Bytes behind the answer make Release close it.
+  if (answered && keep_ && !proxy_.draining()) {
+    proxy_.upstreams().Release(upstream_);
+  } else {
+    proxy_.upstreams().Close(upstream_, !answered);
+  }
+  pool_.Done(endpoint_);
+  Arena& arena = shard_.arena();
+  this->~Mirror();
+  arena.Free(this);
+}
+
+}  // namespace weir::lb

@@ -1,0 +1,62 @@
+// Mirror: a copy of a request that goes to another upstream; its answer is read and dropped, and nobody waits
+// for it. Only requests that are whole when they are sent (a body of a few KiB at most) are copied: the copy
+// is the very bytes that the endpoint gets, in the same chunk. One attempt, no retry. What does not fit
+// (kMost at one time, memory, buffers at low water) is left out and counted: a mirror never costs the request
+// anything but its own time. Ends at once when Weir drains. Lives in the shard's arena until its end.
+#pragma once
+
+#include "core/shard.h"
+#include "lb/generation.h"
+#include "lb/http/body_reader.h"
+#include "lb/http/request.h"
+#include "lb/l7/collector.h"
+#include "lb/upstream/upstream.h"
+
+namespace weir::lb {
+
+class Proxy;
+
+class Mirror : private Runnable {
+ public:
+  static constexpr uint32_t kMost = 256;  // of a shard, at one time
+
+  // Sends `request` (as serialised, whole) to an endpoint of `upstream`, by the settings of `snapshot`.
+  static void Begin(Proxy& proxy, Snapshot& snapshot, uint32_t upstream, const Slice& request,
+                    const http::RequestFacts& facts);
+  // Weir drains.
+  static void EndAll(Proxy& proxy);
+
+ private:
+  enum class State : uint8_t { kConnecting, kHead, kBody };
+
+  Mirror(Proxy& proxy, Snapshot& snapshot, UpstreamPool& pool, Slice request,
+         const http::RequestFacts& facts);
+  ~Mirror();
+
+  bool Connect();
+  void Step();
+  // False: it waits, or has ended.
+  bool StepConnect();
+  bool StepHead();
+  bool StepBody();
+  void SendRequest();
+  void End(bool answered);
+
+  Proxy& proxy_;
+  Shard& shard_;
+  Snapshot& snapshot_;
+  UpstreamPool& pool_;
+  UpstreamConnection* upstream_ = nullptr;
+  uint32_t endpoint_ = UpstreamPool::kNone;
+  State state_ = State::kConnecting;
+  bool keep_ = false;
+  Slice request_;
+  http::RequestFacts facts_;
+  http::BodyReader body_;
+  Collector collector_;
+  Timer timer_;
+  Mirror* next_ = nullptr;  // the proxy's list
+  Mirror** link_ = nullptr;
+};
+
+}  // namespace weir::lb
