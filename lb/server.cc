@@ -133,14 +133,14 @@ Server::~Server() {
   }
   control_.reset();
   if (signal_fd_ >= 0) close(signal_fd_);
-  if (log_fd_ > STDERR_FILENO) close(log_fd_);
 }
 
 absl::Status Server::Start() {
+  int log_fd = -1;
   if (!settings_.access_log.empty()) {
     absl::StatusOr<int> fd = OpenLogFile(settings_.access_log);
     if (!fd.ok()) return fd.status();
-    log_fd_ = *fd;
+    log_fd = *fd;
   }
   // Signals come through the ring: blocked before any thread starts, so that all inherit it.
   sigset_t signals;
@@ -148,6 +148,7 @@ absl::Status Server::Start() {
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGHUP);
+  sigaddset(&signals, SIGUSR1);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -165,8 +166,8 @@ absl::Status Server::Start() {
       });
   Shard::Enter enter(*control_);
   start_wall_ms_ = control_->wall_ms();
-  if (log_fd_ >= 0) {
-    log_writer_ = std::make_unique<LogWriter>(*control_, log_fd_, counters_[switchboard_.control()]);
+  if (log_fd >= 0) {
+    log_writer_ = std::make_unique<LogWriter>(*control_, log_fd, counters_[switchboard_.control()]);
   }
   if (demo_) {
     if (absl::Status status = StartDemoOrigins(); !status.ok()) return status;
@@ -434,6 +435,10 @@ Root Server::Control(Scope& /*scope*/) {
 void Server::OnSignal(int signal) {
   if (signal == SIGHUP) {
     reloader_->Ask([](bool, const std::string&) {});  // what became of it is logged
+    return;
+  }
+  if (signal == SIGUSR1) {
+    if (log_writer_ != nullptr) log_writer_->Reopen(settings().access_log);
     return;
   }
   if (state_ != State::kServing) {

@@ -6,6 +6,7 @@
 //  first SIGTERM or SIGINT: /healthz says 503 for lame_duck_ms; then nobody accepts any more, requests in
 //  flight are finished, idle connections closed; exit 0. What is left after drain_ms is cut, logged, and the
 //  exit code is 2. second signal: exit at once (2 if anything was open, else 0).
+//  SIGUSR1, also then: the access log's file is opened again.
 #pragma once
 
 #include <memory>
@@ -79,7 +80,6 @@ class Server {
   std::vector<const ProxyCounters*> data_counters_;
   std::unique_ptr<Shard> control_;
   std::unique_ptr<LogWriter> log_writer_;
-  int log_fd_ = -1;
   std::unique_ptr<Reloader> reloader_;
   SocketAddress admin_address_;
   UnixSocketFile admin_file_;  // if that is a unix socket

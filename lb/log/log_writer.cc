@@ -1,11 +1,13 @@
 #include "lb/log/log_writer.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/log.h"
@@ -16,12 +18,26 @@ namespace {
 
 constexpr char kLineFeed = '\n';
 
+bool IsSameFile(int a, int b) {
+  struct stat of_a;
+  struct stat of_b;
+  return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev &&
+         of_a.st_ino == of_b.st_ino;
+}
+
+// Opened without waiting for a pipe's reader, but written to like any other: a write that must wait does so
+// in the ring.
+int OpenForAppending(const char* path) {
+  const int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0644);
+  if (fd >= 0) fcntl(fd, F_SETFL, O_APPEND);
+  return fd;
+}
+
 }  // namespace
 
 absl::StatusOr<int> OpenLogFile(const std::string& path) {
-  // A descriptor of our own also for standard output: the caller closes it like any other.
-  const int fd = path == "-" ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
-                             : open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  // A descriptor of our own also for standard output: it is closed like any other.
+  const int fd = path == "-" ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3) : OpenForAppending(path.c_str());
   if (fd >= 0) return fd;
   const int error = errno;
   return absl::ErrnoToStatus(error,
@@ -41,6 +57,8 @@ LogWriter::~LogWriter() {
   WEIR_CHECK(idle());
   shard_.ClearTimer(retry_);
   shard_.Forget(resume_);
+  if (next_fd_ >= 0) shard_.backend().Close(next_fd_);
+  shard_.backend().Close(fd_);
 }
 
 void LogWriter::Add(LogBlock* block) {
@@ -53,6 +71,33 @@ void LogWriter::Add(LogBlock* block) {
   } else if (first_ == block) {
     StartWrite();
   }
+}
+
+void LogWriter::Reopen(const std::string& path) {
+  if (path == "-") return;
+  const absl::StatusOr<int> fd = OpenLogFile(path);
+  if (fd.ok()) {
+    LogLine("the access log was opened again: %s", path.c_str());
+    Use(*fd);
+  } else {
+    LogLine("the access log goes on in the file that is open: %s",
+            std::string(fd.status().message()).c_str());
+  }
+}
+
+void LogWriter::Use(int fd) {
+  if (next_fd_ >= 0) shard_.backend().Close(next_fd_);
+  next_fd_ = fd;
+  if (!op_.busy()) GoOver();
+}
+
+// Only between two blocks: a line that was begun ends where it began.
+void LogWriter::GoOver() {
+  if (next_fd_ < 0 || written_ > 0) return;
+  // Another file does not end in the middle of a line of this one.
+  torn_ = torn_ && IsSameFile(fd_, next_fd_);
+  shard_.backend().Close(fd_);
+  fd_ = std::exchange(next_fd_, -1);
 }
 
 void LogWriter::BeginStop() {
@@ -91,6 +136,7 @@ void LogWriter::OnWake() {
     TakeResult(op_.result);
   }
   if (stopping_) DropAll();
+  GoOver();
   if (first_ != nullptr) StartWrite();
 }
 

@@ -2,8 +2,10 @@
 // arrival, one write at a time through the backend of its own shard (the control shard). A file that takes no
 // more (full disk, closed pipe) costs lines, which are counted, never a stop: the rest of that block is
 // dropped, and the next block starts on a line of its own. A non-blocking pipe that is full is tried again
-// every kRetryMs. Made and used on its shard's thread. At the end: shards flush their logs, wait until these
-// are home, then BeginStop, and turns until idle() (a write that hangs in a pipe nobody reads is cancelled).
+// every kRetryMs. The file can be changed at any time: what is being written ends in the old one, what waits
+// goes to the new one, and no line is lost or torn. Made and used on its shard's thread. At the end: shards
+// flush their logs, wait until these are home, then BeginStop, and turns until idle() (a write that hangs in
+// a pipe nobody reads is cancelled).
 #pragma once
 
 #include <cstdint>
@@ -16,15 +18,15 @@
 
 namespace weir::lb {
 
-// Opens `path` for appending ("-": standard output), before shards start. The error names the path. The
-// caller closes the descriptor after the writer's end.
+// Opens `path` for appending ("-": standard output). The error names the path. Does not wait for a reader of
+// a pipe: without one that is an error.
 absl::StatusOr<int> OpenLogFile(const std::string& path);
 
 class LogWriter {
  public:
   static constexpr uint32_t kRetryMs = 20;
 
-  // `counters` are those of the control shard. `fd` is not owned.
+  // `counters` are those of the control shard. `fd` is the writer's from now on.
   LogWriter(Shard& shard, int fd, ProxyCounters& counters);
   ~LogWriter();
   LogWriter(const LogWriter&) = delete;
@@ -32,6 +34,11 @@ class LogWriter {
 
   // On this shard: takes the block, writes it, sends it home.
   void Add(LogBlock* block);
+  // Opens `path` again, which is another file when the log was rotated. If that fails the old one stays, and
+  // it is said why. Standard output is left alone.
+  void Reopen(const std::string& path);
+  // Goes over to `fd` (the writer's from now on), once the block that is being written is.
+  void Use(int fd);
   // Drops what is queued and ends the write in flight.
   void BeginStop();
   bool idle() const { return first_ == nullptr && !op_.busy(); }
@@ -43,6 +50,7 @@ class LogWriter {
   };
 
   void StartWrite();
+  void GoOver();
   void OnWake();
   void TakeResult(int32_t result);
   void DropAll();
@@ -51,6 +59,7 @@ class LogWriter {
 
   Shard& shard_;
   int fd_;
+  int next_fd_ = -1;  // to go over to; -1: none
   ProxyCounters& counters_;
   LogBlock* first_ = nullptr;  // being written
   LogBlock* last_ = nullptr;

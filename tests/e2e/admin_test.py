@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 import unittest
 
@@ -365,6 +366,51 @@ class AccessLog(WeirTest):
             weir.check_clean()
             weir.stop(0)
         self.assertEqual(len(self.logged(3, path)), 3)
+
+    def test_rotation(self):
+        """What logrotate does, while requests come: every line is in one of the files, whole."""
+        folder = weir_harness.scratch("log")
+        path = os.path.join(folder, "access.log")
+        weir = self.weir(self.nginx("one"), f"--access_log={path}")
+        wrk = Wrk(f"http://{weir_harness.address_text(weir.address)}/", connections=20, seconds=3)
+        for number in range(1, 6):
+            wait_for(lambda: os.path.exists(path) and os.path.getsize(path) > 0, "lines are written")
+            os.rename(path, f"{path}.{number}")
+            weir.signal(signal.SIGUSR1)
+        result = wrk.result()
+        self.assertEqual((result.bad, result.connect, result.read, result.write, result.timeout), (0,) * 5)
+        weir.check_clean()
+        metrics = weir.metrics()
+        requests = sum(metrics["weir_requests_total"].values())
+        dropped = pick(metrics, "weir_access_log_lines_dropped_total")
+        descriptors = [os.readlink(f"/proc/{weir.popen.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{weir.popen.pid}/fd")]
+        self.assertEqual([name for name in descriptors if name.startswith(folder)], [path], "the old ones are closed")
+        weir.stop(0)
+        lines = []
+        for name in os.listdir(folder):
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                lines += file.read().splitlines()
+        self.assertEqual(len(lines) + dropped, requests)
+        for line in lines[:: max(1, len(lines) // 2000)]:
+            parse_line(line)
+
+    def test_a_file_that_cannot_be_opened_again(self):
+        path = os.path.join(weir_harness.scratch("log"), "access.log")
+        weir = self.weir(self.origin(), f"--access_log={path}")
+        os.rename(path, path + ".1")
+        os.mkdir(path)
+        weir.signal(signal.SIGUSR1)
+        wait_for(lambda: f"goes on in the file that is open: {path}: cannot be written to: Is a directory" in weir.err(), "it is said")
+        self.get(weir)
+        self.assertEqual(self.logged(1, path + ".1")[0]["status"], 200)
+
+    def test_the_signal_without_a_file(self):
+        for flags in ((), ("--access_log=-",)):
+            weir = self.weir(self.origin(), *flags)
+            weir.signal(signal.SIGUSR1)
+            self.assertEqual(self.get(weir).status, 200)
+            weir.check_clean()
+            weir.stop(0)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class AccessLogTest : public testing::Test {
   Member one_{0, switchboard_};
   Member two_{1, switchboard_};
   Member control_{2, switchboard_};
-  LogWriter writer_{control_.shard, 1, control_.counters};
+  LogWriter writer_{control_.shard, ScriptedBackend::kFile, control_.counters};
   AccessLog one_log_{one_.shard, writer_, 2, one_.counters};
   AccessLog two_log_{two_.shard, writer_, 2, two_.counters};
 };
@@ -210,6 +210,82 @@ TEST_F(AccessLogTest, AClosedPipeIsCounted) {
   }
   EXPECT_EQ(DroppedByWriter(), 3u);
   EXPECT_TRUE(one_log_.home());
+}
+
+// Descriptors that no process has: whether two are the same file cannot be told.
+constexpr int kOther = 1'000'001;
+constexpr int kThird = 1'000'002;
+
+TEST_F(AccessLogTest, AnIdleWriterGoesOverAtOnce) {
+  Log(one_log_, "/old");
+  one_log_.Flush();
+  Turns();
+  writer_.Use(kOther);
+  EXPECT_EQ(control_.backend->closed, std::vector<int>{ScriptedBackend::kFile});
+  Log(one_log_, "/new");
+  one_log_.Flush();
+  Turns();
+  EXPECT_EQ(Lines(), 1u);
+  EXPECT_NE(control_.backend->files[kOther].find("/new"), std::string::npos);
+}
+
+TEST_F(AccessLogTest, ABlockEndsInTheFileInWhichItBegan) {
+  Log(one_log_, "/1");
+  Log(one_log_, "/2");
+  one_log_.Flush();
+  Log(one_log_, "/3");
+  one_log_.Flush();
+  control_.backend->answers = {40, -EAGAIN};
+  Turns();
+  EXPECT_EQ(file().size(), 40u);
+  writer_.Use(kThird);
+  writer_.Use(kOther);  // the last word counts
+  EXPECT_EQ(control_.backend->closed, std::vector<int>{kThird});
+  Pass(LogWriter::kRetryMs + 1);
+  EXPECT_EQ(Lines(), 2u);
+  EXPECT_EQ(std::count(control_.backend->files[kOther].begin(), control_.backend->files[kOther].end(), '\n'),
+            1);
+  EXPECT_EQ(control_.backend->closed, (std::vector<int>{kThird, ScriptedBackend::kFile}));
+  EXPECT_EQ(DroppedByWriter(), 0u);
+}
+
+TEST_F(AccessLogTest, AWriteInFlightKeepsItsFile) {
+  control_.backend->answers = {ScriptedBackend::kHang};
+  Log(one_log_, "/1");
+  one_log_.Flush();
+  Turns();
+  writer_.Use(kOther);
+  EXPECT_TRUE(control_.backend->closed.empty());
+  Op* op = control_.backend->hanging;
+  ASSERT_NE(op, nullptr);
+  op->result = static_cast<int32_t>(op->length);
+  op->state = Op::State::kDone;
+  control_.shard.Wake(op->waiter);
+  Turns();
+  EXPECT_EQ(control_.backend->closed, std::vector<int>{ScriptedBackend::kFile});
+}
+
+TEST_F(AccessLogTest, AnotherFileDoesNotEndInTheMiddleOfALine) {
+  Log(one_log_, "/1");
+  one_log_.Flush();
+  control_.backend->answers = {40, -ENOSPC};
+  Turns();
+  writer_.Use(kOther);
+  Log(one_log_, "/2");
+  one_log_.Flush();
+  Turns();
+  EXPECT_EQ(file().size(), 40u);
+  EXPECT_TRUE(control_.backend->files[kOther].starts_with("{\"time\""));
+}
+
+TEST_F(AccessLogTest, WhatCannotBeOpenedChangesNothing) {
+  writer_.Reopen("/nonexistent/access.log");
+  writer_.Reopen("-");
+  EXPECT_TRUE(control_.backend->closed.empty());
+  Log(one_log_, "/1");
+  one_log_.Flush();
+  Turns();
+  EXPECT_EQ(Lines(), 1u);
 }
 
 TEST_F(AccessLogTest, WhatComesAfterTheStopIsCounted) {

@@ -1,5 +1,6 @@
 // The access log on real rings: shards on their own threads, a real file, a real pipe.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -43,6 +44,21 @@ TEST(OpenLogFile, Appends) {
   std::stringstream text;
   text << std::ifstream(path).rdbuf();
   EXPECT_EQ(text.str(), "first\nsecond\n");
+}
+
+TEST(OpenLogFile, DoesNotWaitForThePipesReader) {
+  const std::string path = testing::TempDir() + "/nobody_reads.fifo";
+  unlink(path.c_str());
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_FALSE(OpenLogFile(path).ok());
+  const int reader = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  ASSERT_GE(reader, 0);
+  const absl::StatusOr<int> fd = OpenLogFile(path);
+  ASSERT_TRUE(fd.ok());
+  EXPECT_EQ(fcntl(*fd, F_GETFL) & O_NONBLOCK, 0);
+  close(*fd);
+  close(reader);
+  unlink(path.c_str());
 }
 
 // What a shard's thread does here: log, flush, wait until all is written.
@@ -89,7 +105,6 @@ TEST(LogFile, AllLinesOfAllShardsReachTheFile) {
     control_gone = true;
     for (std::thread& thread : threads) thread.join();
   }
-  close(*fd);
   std::ifstream file(path);
   uint64_t lines[2] = {};
   for (std::string line; std::getline(file, line);) {
@@ -102,6 +117,49 @@ TEST(LogFile, AllLinesOfAllShardsReachTheFile) {
               static_cast<uint64_t>(kLines));
   }
   EXPECT_EQ(counters[2].log_lines_dropped.Get(), 0u);
+}
+
+// logrotate: the file gets another name, then the writer is told.
+TEST(LogFile, NoLineIsLostWhenTheFileIsRotated) {
+  const std::string path = testing::TempDir() + "/rotated.log";
+  std::vector<std::string> paths = {path};
+  unlink(path.c_str());
+  const absl::StatusOr<int> fd = OpenLogFile(path);
+  ASSERT_TRUE(fd.ok());
+  constexpr int kLines = 3'000;
+  constexpr int kRotations = 5;
+  const Shard::MakeBackend rings = Rings();
+  Switchboard switchboard(2);
+  ProxyCounters counters[2];
+  std::atomic<int> finished = 0;
+  std::atomic<bool> control_gone = false;
+  {
+    Shard control({.index = 1, .arena_bytes = 1 << 20, .buffers = 64}, switchboard, rings);
+    LogWriter writer(control, *fd, counters[1]);
+    std::thread thread(
+        [&] { LogLines(0, switchboard, rings, writer, kLines, counters[0], finished, control_gone); });
+    while (finished.load() == 0) {
+      control.RunTurn(false);
+      struct stat now;
+      if (paths.size() > kRotations || stat(path.c_str(), &now) != 0 || now.st_size == 0) continue;
+      paths.push_back(path + "." + std::to_string(paths.size()));
+      ASSERT_EQ(rename(path.c_str(), paths.back().c_str()), 0);
+      writer.Reopen(path);
+    }
+    control_gone = true;
+    thread.join();
+  }
+  uint64_t lines = 0;
+  for (const std::string& name : paths) {
+    std::ifstream file(name);
+    for (std::string line; std::getline(file, line); ++lines) {
+      ASSERT_TRUE(line.starts_with("{\"time\"") && line.ends_with("}")) << line;
+    }
+    unlink(name.c_str());
+  }
+  EXPECT_EQ(paths.size(), 1u + kRotations);
+  EXPECT_EQ(lines, counters[0].log_lines.Get());
+  EXPECT_EQ(counters[1].log_lines_dropped.Get(), 0u);
 }
 
 TEST(LogFile, AWriteIntoAPipeNobodyReadsCanBeEnded) {
@@ -129,7 +187,6 @@ TEST(LogFile, AWriteIntoAPipeNobodyReadsCanBeEnded) {
     while (!writer.idle() || !log.home()) shard.RunTurn(true);
   }
   close(ends[0]);
-  close(ends[1]);
 }
 
 }  // namespace

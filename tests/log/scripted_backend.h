@@ -1,11 +1,13 @@
-// A backend for log tests: a clock that moves only when told, and a file whose writes answer what the test
+// A backend for log tests: a clock that moves only when told, and files whose writes answer what the test
 // scripted.
 #pragma once
 
 #include <algorithm>
 #include <cerrno>
 #include <deque>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "core/backend.h"
 
@@ -13,12 +15,15 @@ namespace weir::lb {
 
 class ScriptedBackend final : public Backend {
  public:
+  static constexpr int kFile = 1;
   static constexpr int32_t kHang = INT32_MIN;  // no completion until cancelled
 
   int64_t now_ns = kNsPerSecond;
-  int64_t wake_ns = 0;          // of the last turn
-  std::deque<int32_t> answers;  // for the next writes: bytes at most, or an error; then everything works
-  std::string file;
+  int64_t wake_ns = 0;               // of the last turn
+  std::deque<int32_t> answers;       // for the next writes: bytes at most, or an error; then everything works
+  std::string file;                  // what was written to kFile
+  std::map<int, std::string> files;  // to others
+  std::vector<int> closed;
   int writes = 0;
   Op* hanging = nullptr;
 
@@ -51,7 +56,7 @@ class ScriptedBackend final : public Backend {
   int LocalAddress(int, SocketAddress&) override { return -ENOSYS; }
   int64_t AcknowledgedBytes(int) override { return -ENOSYS; }
   int Shutdown(int, Direction) override { return -ENOSYS; }
-  void Close(int) override {}
+  void Close(int fd) override { closed.push_back(fd); }
   void CloseWithReset(int) override {}
   int TakeSignal(int) override { return 0; }
 
@@ -69,7 +74,8 @@ class ScriptedBackend final : public Backend {
       return false;
     }
     op.result = std::min(answer, static_cast<int32_t>(op.length));
-    if (op.result > 0) file.append(static_cast<const char*>(op.data), static_cast<size_t>(op.result));
+    std::string& to = op.fd == kFile ? file : files[op.fd];
+    if (op.result > 0) to.append(static_cast<const char*>(op.data), static_cast<size_t>(op.result));
     return true;
   }
   static void Finish(Op& op, ReadyList& ready) {

@@ -211,10 +211,7 @@ void Rig::End() {
   if (log_fd_ >= 0) {
     EXPECT_TRUE(world_->RunUntil([&] { return log_writer_->idle(); }));
     log_text_ = world_->FileContents(log_fd_);
-    world_->On(*control_, [&] {
-      log_writer_.reset();
-      control_->backend().Close(log_fd_);
-    });
+    world_->On(*control_, [&] { log_writer_.reset(); });
   }
   // What was cancelled last: completions that are late, peers that still talk to the dead.
   world_->RunFor(kNsPerSecond);
