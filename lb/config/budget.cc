@@ -33,11 +33,18 @@ size_t HeadChunkBytes(const Settings& settings) {
   return Arena::RoundUp(std::min(wanted, Arena::kLargestBytes));
 }
 
+// Of a response's head, for the access log.
+size_t KeptHeaderBytes(const Settings& settings) {
+  const bool keeps = settings.log_format != nullptr && settings.log_format->keeps_response();
+  return keeps ? Arena::RoundUp(settings.log_format->max_kept_bytes() + sizeof(Buffer)) : 0;
+}
+
 // On top of an idle connection, while a request is in flight; without pool buffers.
 size_t RequestBytes(const Settings& settings) {
-  return kRequestBytes                              // exchange and frames
-         + 2 * kGatherBytes                         // a gathered send in each direction
-         + kHeadChunks * HeadChunkBytes(settings);  // heads
+  return kRequestBytes                             // exchange and frames
+         + 2 * kGatherBytes                        // a gathered send in each direction
+         + kHeadChunks * HeadChunkBytes(settings)  // heads
+         + KeptHeaderBytes(settings);
 }
 
 uint32_t PowerOfTwo(uint64_t at_least, uint32_t least, uint32_t most) {
@@ -129,11 +136,15 @@ MemoryBudget ComputeBudget(const Settings& settings) {
        clients * kUpstreamConnectionBytes},
       {absl::StrCat("requests in flight: ", clients, " x (", kRequestBytes, " B + 2 sends x ", kGatherBytes,
                     " B + ", kHeadChunks, " heads x ", head / 1024, " KiB)"),
-       clients * RequestBytes(settings)},
+       clients * (RequestBytes(settings) - KeptHeaderBytes(settings))},
       {absl::StrCat("control shard's arena"), kControlArenaBytes},
       {absl::StrCat("access log: ", shards, " x ", kLogBytes / 1024, " KiB"),
        settings.access_log.empty() ? 0 : shards * kLogBytes},
   };
+  if (const size_t kept = KeptHeaderBytes(settings); kept > 0) {
+    budget.memory.push_back(
+        {absl::StrCat("response headers for the access log: ", clients, " x ", kept, " B"), clients * kept});
+  }
   budget.memory_bytes = Sum(budget.memory);
   budget.files = ReservedFiles(settings.shards, settings.listeners.size());
   budget.files.push_back({absl::StrCat("client connections: ", clients), clients});

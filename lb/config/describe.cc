@@ -155,8 +155,29 @@ class FileForm {
       const std::string name(key.substr(prefix.size()));
       const std::string value = row.resolved(settings_);
       if (name.find('.') != std::string::npos || value.empty()) continue;
+      if (key == "access_log") {
+        AccessLog();
+        continue;
+      }
       Line(prefix.empty() ? 0 : 2, name, row.list ? "[" + value + "]" : Yaml(value), std::string(key));
     }
+  }
+  void AccessLog() {
+    const AccessLogSettings& log = settings_.log;
+    if (log.usual()) return Line(0, "access_log", Yaml(settings_.access_log), "access_log");
+    out_ += "access_log:\n";
+    const auto flag = said_.find("access_log");
+    const bool by_flag = flag != said_.end() && flag->second.line == 0;
+    Line(2, "file", Yaml(settings_.access_log), by_flag ? "access_log" : "access_log.file");
+    Values(2, ValuesOf(log), "access_log.", {});
+    if (!log.line.empty()) Line(2, "template", Yaml(log.line), "access_log.template");
+    const auto list = [this](const char* key, const std::vector<std::string>& names) {
+      if (!names.empty()) Line(2, key, YamlList(names), absl::StrCat("access_log.", key));
+    };
+    list("fields", log.fields);
+    list("request_headers", log.request_headers);
+    list("response_headers", log.response_headers);
+    list("redact_headers", log.redact_headers);
   }
   void Listeners() {
     out_ += "listeners:\n";

@@ -154,6 +154,8 @@ class Reader {
   bool IsChangeable(const std::string& name, const Place& place);
   void ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& changes);
 
+  void ReadAccessLog(const ConfigNode& node);
+
   Settings& settings() { return settings_; }
   void set_in_response(bool in_response) { in_response_ = in_response; }
 
@@ -328,5 +330,6 @@ std::span<const Key<RequestChanges>> RewriteKeys();
 std::span<const Key<SideDraft>> SideKeys();
 std::span<const Key<StickyDraft>> StickyKeys();
 std::span<const Key<HeaderChanges>> HeaderKeys();
+std::span<const Key<AccessLogSettings>> AccessLogKeys();
 
 }  // namespace weir::lb::file

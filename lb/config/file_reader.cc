@@ -54,6 +54,9 @@ std::string AbslUnparseFlag(const ForwardedName& flag) {
 
 struct FileDraft {};
 
+// A file, as the flag has it, or keys, one of which is the file.
+constexpr std::string_view kAccessLog = "access_log";
+
 std::span<const Key<Settings>> PathKeys() {
   using T = Settings;
   static const Key<T> kKeys[] = {
@@ -93,6 +96,11 @@ std::vector<Key<FileDraft>> TopKeys() {
         {row.file_key, row.placeholder, "", row.sentence,
          row.placeholder == "COUNT" ? R"({"type": "integer"})" : R"({"type": ["string", "integer"]})",
          ReadElsewhere});
+    if (row.file_key == kAccessLog) {
+      keys.back().type = "FILE or keys";
+      keys.back().schema =
+          absl::StrCat(R"({"anyOf": [)", keys.back().schema, ", ", Reference(kAccessLog), "]}");
+    }
   }
   return keys;
 }
@@ -275,6 +283,7 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
       Map(value, UpstreamKeys(), upstream);
     });
   });
+  each(kAccessLog, [&](const ConfigNode& node) { ReadAccessLog(node); });
   std::vector<Place> routes_places;
   each("routes", [&](const ConfigNode& node) {
     named(node, [&](const std::string& name, const Place& place, const ConfigNode& value) {
@@ -394,10 +403,13 @@ std::vector<GivenKey> ReadGlobals(std::span<const ConfigNode> documents, Problem
       std::string text;
       for (const ConfigNode& item : node.items) absl::StrAppend(&text, text.empty() ? "" : ",", item.text);
       given.push_back({&row, text, node.place});
+    } else if (key == kAccessLog && node.is_map()) {
+      const ConfigNode* const file = node.Find("file");
+      if (file != nullptr && file->is_scalar()) given.push_back({&row, file->text, file->place});
     } else if (!node.is_scalar()) {
-      problems.Error(
-          node.place, key,
-          absl::StrCat("expected ", Absl(row.placeholder), ", found ", KindName(node), QuoteHint(node)));
+      problems.Error(node.place, key,
+                     absl::StrCat("expected ", Absl(row.placeholder), key == kAccessLog ? " or keys" : "",
+                                  ", found ", KindName(node), QuoteHint(node)));
     } else {
       given.push_back({&row, node.text, node.place});
     }
@@ -462,6 +474,9 @@ std::vector<SectionDoc> DescribeSections() {
        DocsOf(HeaderKeys())},
       {"respond", "`respond:`", "", DocsOf(RespondKeys())},
       {"route_timeouts", "`timeouts:` of a route", "", DocsOf(RouteTimeoutKeys())},
+      {"access_log", "`access_log:`, where it is more than FILE",
+       "What the fields are, and what texts become: [the access log](../lb/README.md#the-access-log).",
+       DocsOf(AccessLogKeys())},
       {"paths", "`paths:`", "Paths are spelled one way before they are matched and forwarded.",
        DocsOf(PathKeys())},
       {"timeouts", "`timeouts:`", "For all; some can be said by upstreams and routes.",
@@ -484,5 +499,6 @@ std::vector<KeyValue> TimeoutsOf(const UpstreamSettings& upstream) {
   return Values(UpstreamTimeoutKeys(), upstream);
 }
 std::vector<KeyValue> TimeoutsOf(const RouteSettings& route) { return Values(RouteTimeoutKeys(), route); }
+std::vector<KeyValue> ValuesOf(const AccessLogSettings& log) { return Values(AccessLogKeys(), log); }
 
 }  // namespace weir::lb

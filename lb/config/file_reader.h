@@ -90,5 +90,6 @@ std::vector<KeyValue> ValuesOf(const ListenerSettings& listener);
 std::vector<KeyValue> ValuesOf(const UpstreamSettings& upstream);
 std::vector<KeyValue> TimeoutsOf(const UpstreamSettings& upstream);
 std::vector<KeyValue> TimeoutsOf(const RouteSettings& route);
+std::vector<KeyValue> ValuesOf(const AccessLogSettings& log);
 
 }  // namespace weir::lb

@@ -11,6 +11,7 @@
 
 #include "core/address.h"
 #include "lb/http/limits.h"
+#include "lb/log/access_format.h"
 #include "lb/route/access_list.h"
 #include "lb/route/changes.h"
 #include "lb/route/forwarded.h"
@@ -152,6 +153,8 @@ struct Settings {
   std::string pid_file;          // empty: none
   std::string config;            // the file that it came from; empty: flags alone
   std::string access_log;        // empty: none; "-": standard output; else a file that is appended to
+  AccessLogSettings log;         // how its lines look
+  std::shared_ptr<const AccessFormat> log_format;  // likewise; null: the usual JSON
   std::string via_name;  // a token; empty: the server makes one up, so that two in a row are not a loop
   uint32_t max_connections = 0;  // clients, all shards together; resolved from the fd limit when not given
   uint64_t buffer_memory_bytes = 0;  // all shards together; resolved

@@ -91,13 +91,13 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     record.tcp = true;
     record.client = client->peer;
     record.bytes_received = result.client_bytes;
-    record.bytes_sent = result.upstream_bytes;
+    record.bytes_sent = record.body_bytes_sent = result.upstream_bytes;
     record.total_us = static_cast<uint64_t>((shard.now_ns() - begin_ns) / kNsPerUs);
     record.connect_us = static_cast<uint32_t>((connected_ns - begin_ns) / kNsPerUs);
     record.endpoint = upstream == nullptr ? nullptr : &upstream->pool->address(upstream->index);
     record.retries = attempts.count() > 0 ? attempts.count() - 1 : 0;
     record.end = result.end;
-    log->Write(record);
+    log->Write(record, proxy.settings().log_format.get());
   }
   if (upstream != nullptr) {
     proxy.counters().upstream_bytes_received.Add(result.upstream_bytes);

@@ -150,6 +150,7 @@ void Exchange::AnswerWith(Slice answer, uint16_t status, const char* end) {
   status_ = status;
   end_ = end;
   proxy_.counters().local_responses.Add();
+  NoteHead(answer_.view().substr(0, answer_.view().find("\r\n\r\n") + 4));
   phase_ = Phase::kRespond;
   progress_ = true;
 }
@@ -363,8 +364,20 @@ void Exchange::ArmTimer() {
   shard_.SetTimer(client_.timer, delay_ms);
 }
 
+// What the log's line will say of a response's head, which is gone by then.
+void Exchange::NoteHead(std::string_view head) {
+  answer_head_bytes_ += static_cast<uint32_t>(head.size());
+  if (proxy_.log() == nullptr) return;
+  const AccessFormat* const format = snapshot_->settings().log_format.get();
+  if (format == nullptr || !format->keeps_response()) return;
+  Buffer* const chunk = TakeChunk(format->max_kept_bytes());
+  if (chunk == nullptr) return;  // the line does without
+  kept_ = Slice(chunk, 0, static_cast<uint32_t>(format->Keep(head, chunk->data)));
+}
+
 void Exchange::Log() {
   AccessRecord record;
+  record.minor = request_.minor;
   record.client = address_;
   // What was asked stands in the head we serialised: "METHOD target HTTP/1.1\r\nHost: host\r\n…".
   std::string_view head{head_.data(), head_bytes_};
@@ -378,19 +391,22 @@ void Exchange::Log() {
       const size_t begin = at + name.size();
       return head.substr(begin, head.find('\r', begin) - begin);
     };
+    record.request_head = head;
     record.host = value_of("\r\nHost: ");
     record.request_id = value_of("\r\nX-Request-ID: ");
   }
   record.status = answer_begun_ ? status_ : 0;
   record.bytes_received = body_received_;
   record.bytes_sent = client_.stream.sent_bytes() - client_sent_before_;
+  record.body_bytes_sent = record.bytes_sent - std::min<uint64_t>(record.bytes_sent, answer_head_bytes_);
+  record.kept_response = kept_.view();
   record.total_us = ElapsedUs(shard_.now_ns());
   record.connect_us = upstream_ns_ == 0 || reused_ ? 0 : ElapsedUs(upstream_ns_);
   record.response_us = response_ns_ == 0 ? 0 : ElapsedUs(response_ns_);
   record.endpoint = endpoint_ == UpstreamPool::kNone ? nullptr : &pool_->address(endpoint_);
   record.retries = attempts_.count() > 0 ? attempts_.count() - 1 : 0;
   record.end = end_;
-  proxy_.log()->Write(record);
+  proxy_.log()->Write(record, snapshot_->settings().log_format.get());
 }
 
 UpstreamConnection* Exchange::TakeTunnel() {

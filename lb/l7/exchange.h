@@ -118,6 +118,7 @@ class Exchange {
   uint32_t WithinRequest(uint32_t delay_ms) const;
   void OnTimer();
   void ArmTimer();
+  void NoteHead(std::string_view head);
   void Log();
 
   void OnForwardTimer();
@@ -144,6 +145,7 @@ class Exchange {
   Slice head_;        // the serialised request head, with a small body behind it: sent, replayed, logged
   Slice first_body_;  // framed body that came with the head and did not fit behind it; sent with it
   Slice answer_;      // our own answer
+  Slice kept_;        // of the response's head, for the log
   http::RequestFacts request_;
   http::ResponseFacts response_;
   http::BodyReader request_body_;
@@ -153,6 +155,7 @@ class Exchange {
   Attempts attempts_;
   uint32_t head_bytes_ = 0;            // of head_, without the body behind it
   uint32_t response_lines_bytes_ = 0;  // of what the route adds to the response: behind head_ in its chunk
+  uint32_t answer_head_bytes_ = 0;     // of all heads that go to the client
   uint32_t endpoint_ = UpstreamPool::kNone;
   int acknowledged_fd_ = -1;
   const char* end_ = "ok";

@@ -133,6 +133,7 @@ void Exchange::OnInterim(Slice rest) {
       return;
     }
     const size_t bytes = http::SerializeResponse(head, context, chunk->data);
+    answer_head_bytes_ += static_cast<uint32_t>(bytes);
     answer_begun_ = true;
     client_.stream.Send(shard_, Slice(chunk, 0, static_cast<uint32_t>(bytes)));
   }
@@ -163,6 +164,7 @@ void Exchange::OnSwitch(Slice rest) {
     return;
   }
   const size_t bytes = http::SerializeResponse(head, context, chunk->data);
+  NoteHead({chunk->data, bytes});
   answer_begun_ = head_sent_down_ = tunnel_ = true;
   side_ = Side::kDone;
   client_.stream.Send(shard_, Slice(chunk, 0, static_cast<uint32_t>(bytes)));
@@ -239,6 +241,7 @@ void Exchange::OnFinal(Slice rest) {
   }
   size_t bytes = http::SerializeResponse(head, context, chunk->data);
   from_upstream_.Clear();
+  NoteHead({chunk->data, bytes});
   answer_begun_ = head_sent_down_ = true;
   side_ = Side::kBody;
   Slice body;

@@ -1,8 +1,6 @@
-// FormatAccessLine: an AccessRecord as one line of strict JSON (RFC 8259), ended by LF. Text from peers
-// cannot break the line: quotes, backslashes and control bytes are escaped, and every byte above 0x7e becomes
-// \u00XX (so a line is ASCII whatever the peer sent, and the original bytes can be told). Text longer than
-// its bound is cut and ends with a "…", which by that rule cannot come from the peer. No allocation; about
-// 300 ns (bench/access_line_bench.cc).
+// FormatAccessLine: an AccessRecord as one line of strict JSON (RFC 8259), ended by LF: the form of the
+// access log where nothing else was asked for (access_format.h has the others). Texts are escaped and bounded
+// by line_writer.h. No allocation; about 200 ns (bench/access_line_bench.cc).
 #pragma once
 
 #include <cstddef>

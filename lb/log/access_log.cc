@@ -9,6 +9,8 @@ namespace weir::lb {
 AccessLog::FlushTimer::FlushTimer(AccessLog* log)
     : Runnable([](Runnable* self) { static_cast<FlushTimer*>(self)->log->Flush(); }), log(log) {}
 
+static_assert(AccessFormat::kMostLineBytes <= LogBlock::kBytes && kMaxAccessLineBytes <= LogBlock::kBytes);
+
 AccessLog::AccessLog(Shard& shard, LogWriter& writer, uint32_t writer_shard, ProxyCounters& counters)
     : shard_(shard),
       writer_(writer),
@@ -35,7 +37,11 @@ AccessLog::~AccessLog() {
   shard_.Forget(flush_);
 }
 
-void AccessLog::Write(const AccessRecord& record) {
+void AccessLog::Write(const AccessRecord& record, const AccessFormat* format) {
+  if (format != nullptr && !format->Wants(record, shard_.random())) return;
+  const size_t most = format == nullptr ? kMaxAccessLineBytes : format->max_line_bytes();
+  // After a line of another format.
+  if (current_ != nullptr && LogBlock::kBytes - current_->length < most) Flush();
   if (current_ == nullptr) {
     if (free_ == nullptr) {
       counters_.log_lines_dropped.Add();
@@ -47,11 +53,14 @@ void AccessLog::Write(const AccessRecord& record) {
     current_->lines = 0;
   }
   if (current_->lines == 0) shard_.SetTimer(timer_, kFlushMs);
-  current_->length += static_cast<uint32_t>(FormatAccessLine(
-      record, shard_.wall_ms(), current_->data + current_->length, LogBlock::kBytes - current_->length));
+  char* const out = current_->data + current_->length;
+  const size_t room = LogBlock::kBytes - current_->length;
+  const size_t bytes = format == nullptr ? FormatAccessLine(record, shard_.wall_ms(), out, room)
+                                         : format->Write(record, shard_.wall_ms(), out);
+  current_->length += static_cast<uint32_t>(bytes);
   ++current_->lines;
   counters_.log_lines.Add();
-  if (LogBlock::kBytes - current_->length < kMaxAccessLineBytes) Flush();
+  if (LogBlock::kBytes - current_->length < most) Flush();
 }
 
 void AccessLog::Flush() {

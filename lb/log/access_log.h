@@ -1,10 +1,10 @@
-// AccessLog: a shard's end of the access log. Write formats one line (access_line.h) into the current block
-// of 64 KiB; a full block goes to the LogWriter's shard as a message, one that is not full after kFlushMs at
-// the latest. Blocks come home when they are written. With all of its blocks away (a slow disk, a stuck pipe)
-// lines are dropped and counted (ProxyCounters::log_lines_dropped): logging never makes a shard wait. Made
-// and used on its own shard's thread. Memory: kBlocks * LogBlock::kBytes, touched only as needed; no
-// allocation after construction. Must not be destroyed before `home()`, or before the writer's shard took its
-// last turn.
+// AccessLog: a shard's end of the access log. Write formats one line (access_line.h, or access_format.h where
+// that was asked for) into the current block of 64 KiB; a full block goes to the LogWriter's shard as a
+// message, one that is not full after kFlushMs at the latest. Blocks come home when they are written. With
+// all of its blocks away (a slow disk, a stuck pipe) lines are dropped and counted
+// (ProxyCounters::log_lines_dropped): logging never makes a shard wait. Made and used on its own shard's
+// thread. Memory: kBlocks * LogBlock::kBytes, touched only as needed; no allocation after construction. Must
+// not be destroyed before `home()`, or before the writer's shard took its last turn.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "core/shard.h"
+#include "lb/log/access_format.h"
 #include "lb/log/access_line.h"
 #include "lb/log/log_block.h"
 #include "lb/log/record.h"
@@ -32,7 +33,8 @@ class AccessLog {
   AccessLog(const AccessLog&) = delete;
   AccessLog& operator=(const AccessLog&) = delete;
 
-  void Write(const AccessRecord& record);
+  // `format`: null for the usual JSON. Not kept: each line may have another.
+  void Write(const AccessRecord& record, const AccessFormat* format = nullptr);
   // Sends off what is there (drain).
   void Flush();
   // Nothing is waiting here or with the writer: after the last Flush, all that will be written is written.

@@ -118,6 +118,129 @@ paths: {merge_slashes: false, escaped_slashes: reject}
   EXPECT_EQ(settings.paths.escaped_slashes, EscapedSlashes::kReject);
 }
 
+TEST_F(File, HowTheAccessLogLooks) {
+  const std::string file = "access_log:\n  file: \"-\"\n";
+  Settings settings = Good(kSmallest + file);
+  EXPECT_EQ(settings.access_log, "-");
+  EXPECT_TRUE(settings.log.usual());
+  EXPECT_EQ(settings.log_format, nullptr);
+  settings = Good(kSmallest + file + R"(  format: json
+  fields: [time, status]
+  request_headers: [User-Agent, Cookie]
+  response_headers: Content-Type
+  redact_headers: Cookie
+  query: redact
+  sample: 1/8
+  errors: sample
+)");
+  EXPECT_THAT(settings.log.fields, ElementsAre("time", "status"));
+  EXPECT_THAT(settings.log.request_headers, ElementsAre("User-Agent", "Cookie"));
+  EXPECT_THAT(settings.log.response_headers, ElementsAre("Content-Type"));
+  EXPECT_THAT(settings.log.redact_headers, ElementsAre("Cookie"));
+  EXPECT_TRUE(settings.log.redact_query);
+  EXPECT_TRUE(settings.log.sample_errors);
+  EXPECT_EQ(settings.log.sample.share, LogSample::kAll / 8);
+  ASSERT_NE(settings.log_format, nullptr);
+  EXPECT_TRUE(settings.log_format->keeps_response());
+  settings = Good(kSmallest + file + "  format: combined\n");
+  EXPECT_EQ(settings.log.form, AccessLogSettings::Form::kCombined);
+  settings = Good(kSmallest + file +
+                  "  template: \"${status} ${request_header:Cookie}\"\n  sensitive_headers: keep\n");
+  EXPECT_EQ(settings.log.form, AccessLogSettings::Form::kTemplate);
+  EXPECT_EQ(settings.log.line, "${status} ${request_header:Cookie}");
+  // The flag says where, the file how.
+  settings = Good(kSmallest + "access_log: {format: combined}\n", {"--access_log=-"});
+  EXPECT_EQ(settings.access_log, "-");
+  EXPECT_NE(settings.log_format, nullptr);
+  settings = Good(kSmallest + "access_log: {file: /nonexistent/log, format: combined}\n", {"--access_log=-"});
+  EXPECT_EQ(settings.access_log, "-");
+}
+
+TEST_F(File, SharesOfTheAccessLog) {
+  const auto share = [this](const std::string& text) {
+    return Good(kSmallest + "access_log: {file: \"-\", sample: " + text + "}\n").log.sample.share;
+  };
+  EXPECT_EQ(share("100%"), LogSample::kAll);
+  EXPECT_EQ(share("1/1"), LogSample::kAll);
+  EXPECT_EQ(share("50%"), LogSample::kAll / 2);
+  EXPECT_EQ(share("0.5%"), LogSample::kAll / 200);
+  EXPECT_EQ(share("12.25%"), LogSample::kAll * 1'225 / 10'000);
+  EXPECT_EQ(share("0%"), 0u);
+  EXPECT_EQ(share("1/999999999"), 4u);
+  for (const char* text : {"10", "101%", "100.1%", "%", "1/0", "2/3", "1/", "1/2.5", ".5%", "5.%", "1.2.3%",
+                           "-1%", "1/9999999999", "a%", "0x10%"}) {
+    EXPECT_THAT(Bad(kSmallest + "access_log: {file: \"-\", sample: \"" + text + "\"}\n"),
+                ElementsAre("f.yaml:6:33: access_log.sample: \"" + std::string(text) +
+                            "\": expected a share of the lines, such as 10%, 0.5% or 1/100"));
+  }
+}
+
+TEST_F(File, MistakesInTheAccessLog) {
+  const auto bad = [this](const std::string& keys) {
+    return Bad(kSmallest + "access_log: {" + keys + "}\n");
+  };
+  EXPECT_THAT(bad(""), ElementsAre("f.yaml:6:13: access_log: the key file is missing"));
+  EXPECT_THAT(bad("format: json"), ElementsAre("f.yaml:6:13: access_log: the key file is missing"));
+  EXPECT_THAT(
+      bad("file: [a]"),
+      ElementsAre("f.yaml:6:13: access_log: the key file is missing",
+                  "f.yaml:6:20: access_log.file: expected a text, found a list; to YAML a value that begins "
+                  "with [ is a list: put it in quotes"));
+  EXPECT_THAT(
+      bad("file: /nonexistent/weir.log"),
+      ElementsAre("f.yaml:6:13: access_log: \"/nonexistent/weir.log\": cannot be written to: No such file or "
+                  "directory"));
+  EXPECT_THAT(bad("file: \"-\", fromat: json"),
+              ElementsAre("f.yaml:6:25: access_log.fromat: unknown key; did you mean format?"));
+  EXPECT_THAT(bad("file: \"-\", format: xml"),
+              ElementsAre("f.yaml:6:33: access_log.format: \"xml\": expected json, combined or template"));
+  EXPECT_THAT(bad("file: \"-\", query: drop"),
+              ElementsAre("f.yaml:6:32: access_log.query: \"drop\": expected keep or redact"));
+  EXPECT_THAT(bad("file: \"-\", fields: [status, nothing]"),
+              ElementsAre(HasSubstr(
+                  "f.yaml:6:33: access_log.fields: \"nothing\": expected some of time protocol client")));
+  EXPECT_THAT(
+      bad("file: \"-\", request_headers: [Accept, Authorization]"),
+      ElementsAre("f.yaml:6:42: access_log.request_headers: \"Authorization\" holds credentials: name it in "
+                  "redact_headers too, or say sensitive_headers: keep"));
+  EXPECT_THAT(bad("file: \"-\", template: \"${response_header:Set-Cookie}\""),
+              ElementsAre("f.yaml:6:35: access_log.template: \"Set-Cookie\" holds credentials: name it in "
+                          "redact_headers too, or say sensitive_headers: keep"));
+  EXPECT_THAT(bad("file: \"-\", format: template"),
+              ElementsAre("f.yaml:6:13: access_log.template: expected the text of a line"));
+  EXPECT_THAT(bad("file: \"-\", format: combined, template: \"${end}\""),
+              ElementsAre("f.yaml:6:53: access_log.template: expected format: template, or no template"));
+  EXPECT_THAT(Bad(kSmallest + "access_log: {file: \"-\"}\ninclude: more.yaml\n"), testing::SizeIs(1));
+}
+
+TEST_F(File, TheAccessLogIsDescribedSoThatItReadsBack) {
+  const std::string text = kSmallest + R"(access_log:
+  file: "-"
+  template: "${time} \"${request}\" $${x}"
+  redact_headers: [Cookie, X-Key]
+  query: redact
+  sample: 0.5%
+)";
+  const std::string said = Check(text, {"check"}).out;
+  EXPECT_THAT(said, HasSubstr(R"(access_log:
+  file: "-"                                                 # f.yaml:7:9
+  format: template                                          # f.yaml:8:13
+  sensitive_headers: refuse                                 # default
+  query: redact                                             # f.yaml:10:10
+  sample: "0.5%"                                            # f.yaml:11:11
+  errors: all                                               # default
+  template: "${time} \"${request}\" $${x}"                  # f.yaml:8:13
+  redact_headers: [Cookie, X-Key]                           # f.yaml:9:19
+)"));
+  const Settings settings = Good(said);
+  EXPECT_EQ(settings.log.line, "${time} \"${request}\" $${x}");
+  EXPECT_EQ(settings.log.sample.share, LogSample::kAll / 200);
+  EXPECT_THAT(Check(text, {"check", "--access_log=/tmp/x"}).out,
+              HasSubstr("  file: /tmp/x                                              # --access_log\n"));
+  EXPECT_THAT(Check(kSmallest + "access_log: {file: \"-\", format: json}\n", {"check"}).out,
+              HasSubstr("\naccess_log: \"-\"  "));
+}
+
 TEST_F(File, AFlagWinsOverIt) {
   const std::string text =
       kSmallest + "shards: 2\ncpus: [0, 1]\nlimits: {retries: 5}\ntimeouts: {connect: 5s}\n";
@@ -676,7 +799,7 @@ TEST_F(File, WhatIsNoFileAtAll) {
               ElementsAre(HasSubstr("weir: --config: weir demo has nothing to read")));
   EXPECT_THAT(Bad(kSmallest + "timeouts: {connect: 1s}\nadmin: {a: b}\naccess_log: [a]\nlimits: 7\n"),
               ElementsAre(HasSubstr("f.yaml:7:8: admin: expected ADDRESS:PORT, found keys and values"),
-                          HasSubstr("f.yaml:8:13: access_log: expected FILE, found a list"),
+                          HasSubstr("f.yaml:8:13: access_log: expected FILE or keys, found a list"),
                           HasSubstr("f.yaml:9:9: limits: expected keys and values, found a single value")));
 }
 

@@ -151,6 +151,13 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
   settings.max_connections = 100;
   settings.buffer_memory_bytes = size_t{64} << 20;
   settings.access_log = "/dev/null";
+  settings.log.redact_query = true;
+  settings.log.request_headers = {"Accept", "X-Request-ID"};
+  settings.log.response_headers = {"Content-Length", "Location"};
+  settings.log.sample.share = LogSample::kAll / 2;
+  AccessFormat::Problem log_problem;
+  settings.log_format = AccessFormat::Build(settings.log, &log_problem);
+  ASSERT_NE(settings.log_format, nullptr);
   Server server(settings, false, features);
   ASSERT_TRUE(server.Start().ok());
 

@@ -1,0 +1,178 @@
+// How the access log's lines look: `access_log:` of the configuration file, where it is more than a file.
+#include <algorithm>
+
+#include "lb/config/file_keys.h"
+
+namespace weir::lb::file {
+namespace {
+
+using Form = AccessLogSettings::Form;
+
+// One of a few words, for what `kWords` are in order.
+template <class Words>
+struct Word {
+  static constexpr const char* kPlaceholder = Words::kPlaceholder;
+  decltype(Words::kValues[0].value) value = Words::kValues[0].value;
+
+  friend bool AbslParseFlag(absl::string_view text, Word* flag, std::string* error) {
+    std::string expected;
+    for (const auto& known : Words::kValues) {
+      if (text == known.word) {
+        flag->value = known.value;
+        return true;
+      }
+      const bool last = &known == std::end(Words::kValues) - 1;
+      absl::StrAppend(&expected, expected.empty() ? "expected " : last ? " or " : ", ", known.word);
+    }
+    *error = std::move(expected);
+    return false;
+  }
+  friend std::string AbslUnparseFlag(const Word& flag) {
+    for (const auto& known : Words::kValues) {
+      if (known.value == flag.value) return known.word;
+    }
+    return "";
+  }
+};
+template <class Value>
+struct Named {
+  const char* word;
+  Value value;
+};
+
+struct FormWords {
+  static constexpr const char* kPlaceholder = "json \\| combined \\| template";
+  static constexpr Named<Form> kValues[] = {
+      {"json", Form::kJson}, {"combined", Form::kCombined}, {"template", Form::kTemplate}};
+};
+struct QueryWords {
+  static constexpr const char* kPlaceholder = "keep \\| redact";
+  static constexpr Named<bool> kValues[] = {{"keep", false}, {"redact", true}};
+};
+struct SensitiveWords {
+  static constexpr const char* kPlaceholder = "refuse \\| keep";
+  static constexpr Named<bool> kValues[] = {{"refuse", false}, {"keep", true}};
+};
+struct ErrorWords {
+  static constexpr const char* kPlaceholder = "all \\| sample";
+  static constexpr Named<bool> kValues[] = {{"all", false}, {"sample", true}};
+};
+
+// "10%", "0.5%", "1/100".
+struct SampleText {
+  static constexpr const char* kPlaceholder = "PERCENT% or 1/COUNT";
+  LogSample value;
+};
+bool AbslParseFlag(absl::string_view text, SampleText* flag, std::string* error) {
+  constexpr size_t kMostDigits = 9;
+  *error = "expected a share of the lines, such as 10%, 0.5% or 1/100";
+  // Digits, and behind a point more of them: in units of 10^-decimals.
+  const auto number = [](absl::string_view digits, uint64_t* value, uint64_t* unit) {
+    *value = 0;
+    *unit = 1;
+    bool point = false;
+    size_t count = 0;
+    for (const char c : digits) {
+      if (c == '.' && !point && count > 0) {
+        point = true;
+        continue;
+      }
+      if (c < '0' || c > '9' || ++count > kMostDigits) return false;
+      *value = *value * 10 + static_cast<uint64_t>(c - '0');
+      if (point) *unit *= 10;
+    }
+    return count > 0 && digits[digits.size() - 1] != '.';
+  };
+  uint64_t part;
+  uint64_t unit;
+  uint64_t whole;
+  if (text.size() > 1 && text[text.size() - 1] == '%') {
+    if (!number(text.substr(0, text.size() - 1), &part, &unit)) return false;
+    whole = 100 * unit;
+  } else if (text.size() > 2 && text[0] == '1' && text[1] == '/') {
+    part = 1;
+    if (!number(text.substr(2), &whole, &unit) || unit != 1 || whole == 0) return false;
+  } else {
+    return false;
+  }
+  if (part > whole) return false;
+  // At most 10^9 * 2^32 < 2^62.
+  flag->value = {.share = part * LogSample::kAll / whole, .text = std::string(text.data(), text.size())};
+  error->clear();
+  return true;
+}
+std::string AbslUnparseFlag(const SampleText& flag) { return flag.value.text; }
+
+template <std::vector<std::string> AccessLogSettings::* kMember>
+void ReadTexts(Reader& reader, const ConfigNode& value, AccessLogSettings& out) {
+  std::vector<Place> places;
+  reader.Texts(value, out.*kMember, places);
+}
+
+std::string FieldsSchema() {
+  std::string names;
+  for (const char c : AccessFormat::FieldNames())
+    names += c == ' ' ? std::string("\", \"") : std::string(1, c);
+  return ListOrOne(absl::StrCat(R"({"enum": [")", names, "\"]}"));
+}
+
+}  // namespace
+
+std::span<const Key<AccessLogSettings>> AccessLogKeys() {
+  using T = AccessLogSettings;
+  static const Key<T> kKeys[] = {
+      {"file", "FILE", "required", "A file that is appended to; - is standard output.", kTextSchema,
+       [](Reader& reader, const ConfigNode& value, T&) {  // taken by ReadGlobals
+         std::string text;
+         reader.Text(value, text);
+       }},
+      WEIR_PLAIN(T, format, Word<FormWords>, form,
+                 "json: a line of JSON. combined: NCSA's, as nginx and Apache write it. template: a line of "
+                 "your own."),
+      {"fields", "text or list", "those of [the access log](../lb/README.md#the-access-log), in its order",
+       "json: the members, in this order.", FieldsSchema(), ReadTexts<&T::fields>},
+      {"template", "text", "",
+       "A line of your own, with ${status} and the like: the names of fields, request_header:NAME, "
+       "response_header:NAME.",
+       kTextSchema, [](Reader& reader, const ConfigNode& value, T& out) { reader.Text(value, out.line); }},
+      {"request_headers", "text or list", "none",
+       "json: a member request_headers with these, as the endpoint gets them.", ListOrOne(kTextSchema),
+       ReadTexts<&T::request_headers>},
+      {"response_headers", "text or list", "none",
+       "json: a member response_headers with these, as the client gets them, at most 256 bytes of each.",
+       ListOrOne(kTextSchema), ReadTexts<&T::response_headers>},
+      WEIR_PLAIN(T, sensitive_headers, Word<SensitiveWords>, sensitive_headers,
+                 "Whether Authorization, Proxy-Authorization, Cookie and Set-Cookie may be logged."),
+      {"redact_headers", "text or list", "none", "Of these headers it is only logged that they were there.",
+       ListOrOne(kTextSchema), ReadTexts<&T::redact_headers>},
+      WEIR_PLAIN(
+          T, query, Word<QueryWords>, redact_query,
+          "redact: the names of parameters are logged, their values are not; also in Referer, Location "
+          "and the like."),
+      WEIR_PLAIN(T, sample, SampleText, sample, "How many of the lines are written."),
+      WEIR_PLAIN(T, errors, Word<ErrorWords>, sample_errors,
+                 "Whether all lines with a status of 500 and more, or with an end that is not ok or "
+                 "answered_here, are written, or a sample of them too."),
+  };
+  return kKeys;
+}
+
+void Reader::ReadAccessLog(const ConfigNode& node) {
+  if (!node.is_map()) return;  // a file
+  AccessLogSettings log;
+  if (!Map(node, AccessLogKeys(), log)) return;
+  if (!log.line.empty() && node.Find("format") == nullptr) {
+    log.form = Form::kTemplate;
+    said_["access_log.format"] = said_["access_log.template"];
+  }
+  if (settings_.access_log.empty()) Error(node.place, "the key file is missing");
+  AccessFormat::Problem problem;
+  if (!log.usual()) settings_.log_format = AccessFormat::Build(log, &problem);
+  if (!problem.sentence.empty()) {
+    const ConfigNode* const at = node.Find(problem.key);
+    Within(problem.key, [&] { Error(at == nullptr ? node.place : at->place, problem.sentence); });
+  }
+  settings_.log = std::move(log);
+}
+
+}  // namespace weir::lb::file

@@ -1,0 +1,181 @@
+"""The access log in other forms than the usual JSON: what a configuration file can say of it."""
+
+import json
+import os
+import re
+import signal
+import unittest
+
+from weir_harness import WeirTest, ok, scratch, wait_for
+
+FILE = """
+access_log:
+  file: {log}
+{keys}
+listeners: [{{address: LISTEN0, routes: r}}]
+upstreams: {{web: {{endpoints: ["{origin}"]}}}}
+routes:
+  r:
+    - {{upstream: web}}
+    - {{match: {{path: /old}}, redirect: {{to: "/new${{query}}", status: 301}}}}
+    - {{match: {{host: tagged}}, upstream: web, response_headers: {{set: {{X-Tag: "yes"}}, remove: [X-Inner]}}}}
+"""
+
+
+class Form(WeirTest):
+    def front(self, origin, *keys, shards=1, flags=()):
+        self.log = os.path.join(scratch("log"), "access.log")
+        config = FILE.format(log=self.log, origin=origin, keys="\n".join("  " + key for key in keys))
+        return self.weir(None, *flags, config=config, shards=shards)
+
+    def ask(self, front, target, *lines, method="GET", host="test", version="HTTP/1.1"):
+        client = self.client(front)
+        client.send("\r\n".join([f"{method} {target} {version}", f"Host: {host}", *lines, "", ""]).encode("latin-1"))
+        return client.response(method)
+
+    def lines(self, count, path=None):
+        def read():
+            with open(path or self.log, encoding="utf-8") as file:
+                found = file.read().split("\n")
+            return found[:-1] if len(found) > count else None
+
+        lines = wait_for(read, f"{count} lines are written")
+        self.assertEqual(len(lines), count)
+        return lines
+
+
+class Combined(Form):
+    def test_as_nginx_writes_it(self):
+        """The same requests, in the log of the nginx behind. It sees the address of Weir, which is that of the client."""
+        folder = scratch("log")
+        theirs = os.path.join(folder, "nginx.log")
+        nginx = self.nginx("one", extra=f"access_log {theirs} combined;")
+        nginx.write("file", b"x" * 70_000)
+        front = self.front(nginx, "format: combined")
+        odd = 'quote " backslash \\ tab \t high \xe9\xff'
+        requests = [
+            ("/", []),
+            ("/?a=b&c=%22", ["User-Agent: curl/8.0", "Referer: http://example.org/?q=1"]),
+            ("/www/file", ["User-Agent: " + odd, "Referer: " + odd]),
+            ("/www/missing", ["Referer:", "User-Agent: "]),
+            ("/www/file", ["Range: bytes=0-9"]),
+        ]
+        for target, more in requests:
+            self.ask(front, target, *more)
+        self.ask(front, "/", method="HEAD")
+        times = re.compile(r"\[\d\d/[A-Z][a-z][a-z]/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]")
+        ours = [times.sub("[]", line) for line in self.lines(6)]
+        self.assertEqual(ours, [times.sub("[]", line) for line in self.lines(6, theirs)])
+        self.assertEqual(ours[0], '127.0.0.1 - - [] "GET / HTTP/1.1" 200 4 "-" "-"')
+        self.assertIn(r'"quote \x22 backslash \x5C tab \x09 high \xE9\xFF"', ours[2])
+
+    def test_what_weir_answers_itself(self):
+        front = self.front(self.origin(), "format: combined")
+        self.ask(front, "/old?x", "User-Agent: me")
+        self.ask(front, "/old", version="HTTP/1.0")
+        client = self.client(front)
+        client.send(b"GET / HTTP/1.1\r\n\r\n")
+        body = client.closing_response().body
+        first, second, third = self.lines(3)
+        self.assertRegex(first, r'^127\.0\.0\.1 - - \[[^]]*\+0000\] "GET /old\?x HTTP/1\.1" 301 0 "-" "me"$')
+        self.assertRegex(second, r'"GET /old HTTP/1\.0" 301 0 "-" "-"$')
+        self.assertRegex(third, rf'\] "-" 400 {len(body)} "-" "-"$')
+
+
+class Json(Form):
+    def test_fields_and_headers(self):
+        def handle(connection, origin):
+            while connection.request() is not None:
+                fields = b"Content-Type: text/x\r\nVary: a\r\nVary: b\r\nX-Inner: i\r\nSet-Cookie: s=1\r\nX-Long: " + b"l" * 400 + b"\r\n"
+                connection.send(ok(b"hello", fields))
+
+        front = self.front(
+            self.origin(handle),
+            "fields: [status, path, end]",
+            "request_headers: [User-Agent, X-Missing, Authorization]",
+            "response_headers: [content-type, Vary, X-Tag, X-Inner, X-Long, Location, Set-Cookie]",
+            "redact_headers: [Authorization, Set-Cookie]",
+        )
+        self.ask(front, "/a?b", "User-Agent: me", "Authorization: Basic eDp5", host="tagged")
+        self.ask(front, "/old?b")
+        first, second = map(json.loads, self.lines(2))
+        self.assertEqual(list(first), ["status", "path", "end", "request_headers", "response_headers"])
+        self.assertEqual((first["status"], first["path"], first["end"]), (200, "/a?b", "ok"))
+        self.assertEqual(first["request_headers"], {"User-Agent": "me", "X-Missing": None, "Authorization": "***"})
+        self.assertEqual(
+            first["response_headers"],
+            {"content-type": "text/x", "Vary": "a, b", "X-Tag": "yes", "X-Inner": None, "X-Long": "l" * 256 + "\u2026",
+             "Location": None, "Set-Cookie": "***"},
+        )
+        self.assertEqual(second["response_headers"]["Location"], "/new?b")
+        self.assertEqual((second["status"], second["end"]), (301, "answered_here"))
+
+    def test_an_upgraded_connection(self):
+        def handle(connection, origin):
+            connection.request()
+            connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\nX-It: is\r\n\r\n")
+            connection.rest()
+
+        front = self.front(self.origin(handle), "fields: [status, body_bytes_sent]", "response_headers: [X-It, Upgrade]")
+        client = self.client(front)
+        client.send(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        self.assertEqual(client.response().status, 101)
+        client.close()
+        line = json.loads(self.lines(1)[0])
+        self.assertEqual(line, {"status": 101, "body_bytes_sent": 0, "response_headers": {"X-It": "is", "Upgrade": "echo"}})
+
+    def test_redacted_queries(self):
+        front = self.front(
+            self.origin(), "fields: [path, request]", "query: redact", "request_headers: Referer", "response_headers: Location"
+        )
+        self.ask(front, "/old?token=secret&secret", "Referer: http://a.example/?token=secret#secret")
+        text = self.lines(1)[0]
+        self.assertNotIn("secret", text)
+        line = json.loads(text)
+        self.assertEqual(line["path"], "/old?token=***&***")
+        self.assertEqual(line["request"], "GET /old?token=***&*** HTTP/1.1")
+        self.assertEqual(line["request_headers"]["Referer"], "http://a.example/?token=***#***")
+        self.assertEqual(line["response_headers"]["Location"], "/new?token=***&***")
+
+    def test_a_sample_and_all_errors(self):
+        def handle(connection, origin):
+            while (request := connection.request()) is not None:
+                status = b"500 No" if "bad" in request.target else b"200 OK"
+                connection.send(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+
+        front = self.front(self.origin(handle), "sample: 10%")
+        client = self.client(front)
+        for number in range(550):
+            client.send(b"GET /%s HTTP/1.1\r\nHost: test\r\n\r\n" % (b"bad" if number % 11 == 0 else b"good"))
+            client.response()
+        client.close()
+        front.check_clean()
+        front.stop(0)
+        with open(self.log, encoding="utf-8") as file:
+            statuses = [json.loads(line)["status"] for line in file]
+        self.assertEqual(statuses.count(500), 50)
+        self.assertTrue(15 <= statuses.count(200) <= 100, statuses.count(200))
+
+
+class Template(Form):
+    def test_a_line_of_ones_own(self):
+        keys = ("""template: '${client_ip} "${method} ${host}${path}" ${status} ${request_header:X-It} ${response_header:X-Tag} $${x}'""",)
+        front = self.front(self.origin(), *keys)
+        self.ask(front, "/a\xe9b".encode("ascii", "ignore").decode(), 'X-It: "\\', host="tagged")
+        self.assertEqual(self.lines(1)[0], r'127.0.0.1 "GET tagged/ab" 200 \x22\x5C yes ${x}')
+
+    def test_a_flag_says_where(self):
+        other = os.path.join(scratch("log"), "other.log")
+        front = self.front(self.origin(), "template: ${status}", flags=(f"--access_log={other}",))
+        self.ask(front, "/")
+        self.assertEqual(self.lines(1, other), ["200"])
+        self.assertFalse(os.path.exists(self.log))
+        os.rename(other, other + ".1")
+        front.signal(signal.SIGUSR1)
+        wait_for(lambda: os.path.exists(other), "it was opened again")
+        self.ask(front, "/")
+        self.assertEqual(self.lines(1, other), ["200"])
+
+
+if __name__ == "__main__":
+    unittest.main()
