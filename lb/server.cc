@@ -168,6 +168,9 @@ absl::Status Server::Start() {
   start_wall_ms_ = control_->wall_ms();
   if (log_fd >= 0) {
     log_writer_ = std::make_unique<LogWriter>(*control_, log_fd, counters_[switchboard_.control()]);
+  } else if (settings_.log.syslog.on()) {
+    log_writer_ =
+        std::make_unique<LogWriter>(*control_, settings_.log.syslog, counters_[switchboard_.control()]);
   }
   if (demo_) {
     if (absl::Status status = StartDemoOrigins(); !status.ok()) return status;

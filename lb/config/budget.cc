@@ -139,7 +139,7 @@ MemoryBudget ComputeBudget(const Settings& settings) {
        clients * (RequestBytes(settings) - KeptHeaderBytes(settings))},
       {absl::StrCat("control shard's arena"), kControlArenaBytes},
       {absl::StrCat("access log: ", shards, " x ", kLogBytes / 1024, " KiB"),
-       settings.access_log.empty() ? 0 : shards * kLogBytes},
+       settings.has_access_log() ? shards * kLogBytes : 0},
   };
   if (const size_t kept = KeptHeaderBytes(settings); kept > 0) {
     budget.memory.push_back(

@@ -154,11 +154,11 @@ class FileForm {
       if (key.empty() || !key.starts_with(prefix)) continue;
       const std::string name(key.substr(prefix.size()));
       const std::string value = row.resolved(settings_);
-      if (name.find('.') != std::string::npos || value.empty()) continue;
-      if (key == "access_log") {
+      if (key == "access_log" && settings_.has_access_log()) {
         AccessLog();
         continue;
       }
+      if (name.find('.') != std::string::npos || value.empty()) continue;
       Line(prefix.empty() ? 0 : 2, name, row.list ? "[" + value + "]" : Yaml(value), std::string(key));
     }
   }
@@ -168,7 +168,15 @@ class FileForm {
     out_ += "access_log:\n";
     const auto flag = said_.find("access_log");
     const bool by_flag = flag != said_.end() && flag->second.line == 0;
-    Line(2, "file", Yaml(settings_.access_log), by_flag ? "access_log" : "access_log.file");
+    if (log.syslog.on()) {
+      // Where the address alone was said, it was so under the key itself.
+      const bool keys = said_.contains("access_log.syslog.address");
+      out_ += "  syslog:\n";
+      Line(4, "address", Yaml(log.syslog.address), keys ? "access_log.syslog.address" : "access_log.syslog");
+      Values(4, ValuesOf(log.syslog), "access_log.syslog.", {});
+    } else {
+      Line(2, "file", Yaml(settings_.access_log), by_flag ? "access_log" : "access_log.file");
+    }
     Values(2, ValuesOf(log), "access_log.", {});
     if (!log.line.empty()) Line(2, "template", Yaml(log.line), "access_log.template");
     const auto list = [this](const char* key, const std::vector<std::string>& names) {

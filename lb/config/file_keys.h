@@ -331,5 +331,6 @@ std::span<const Key<SideDraft>> SideKeys();
 std::span<const Key<StickyDraft>> StickyKeys();
 std::span<const Key<HeaderChanges>> HeaderKeys();
 std::span<const Key<AccessLogSettings>> AccessLogKeys();
+std::span<const Key<SyslogSettings>> SyslogKeys();
 
 }  // namespace weir::lb::file

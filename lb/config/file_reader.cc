@@ -477,6 +477,7 @@ std::vector<SectionDoc> DescribeSections() {
       {"access_log", "`access_log:`, where it is more than FILE",
        "What the fields are, and what texts become: [the access log](../lb/README.md#the-access-log).",
        DocsOf(AccessLogKeys())},
+      {"syslog", "`syslog:` of the access log, where it is more than an address", "", DocsOf(SyslogKeys())},
       {"paths", "`paths:`", "Paths are spelled one way before they are matched and forwarded.",
        DocsOf(PathKeys())},
       {"timeouts", "`timeouts:`", "For all; some can be said by upstreams and routes.",
@@ -500,5 +501,6 @@ std::vector<KeyValue> TimeoutsOf(const UpstreamSettings& upstream) {
 }
 std::vector<KeyValue> TimeoutsOf(const RouteSettings& route) { return Values(RouteTimeoutKeys(), route); }
 std::vector<KeyValue> ValuesOf(const AccessLogSettings& log) { return Values(AccessLogKeys(), log); }
+std::vector<KeyValue> ValuesOf(const SyslogSettings& syslog) { return Values(SyslogKeys(), syslog); }
 
 }  // namespace weir::lb

@@ -91,5 +91,6 @@ std::vector<KeyValue> ValuesOf(const UpstreamSettings& upstream);
 std::vector<KeyValue> TimeoutsOf(const UpstreamSettings& upstream);
 std::vector<KeyValue> TimeoutsOf(const RouteSettings& route);
 std::vector<KeyValue> ValuesOf(const AccessLogSettings& log);
+std::vector<KeyValue> ValuesOf(const SyslogSettings& syslog);
 
 }  // namespace weir::lb

@@ -134,7 +134,9 @@ void Resolver::KeepRunning() {
   Keep("--via_name", settings_.via_name, running_->via_name, !settings_.via_name.empty());
   Keep("--admin", settings_.admin, running_->admin);
   Keep("--pid_file", settings_.pid_file, running_->pid_file);
+  const bool same_file = settings_.access_log == running_->access_log;
   Keep("--access_log", settings_.access_log, running_->access_log);
+  Keep("--access_log", settings_.log.syslog.address, running_->log.syslog.address, same_file);
   Keep("--max_header_bytes", settings_.limits.header_bytes, running_->limits.header_bytes);
   Keep("--max_header_fields", settings_.limits.fields, running_->limits.fields);
   Keep("--max_target_bytes", settings_.limits.target_bytes, running_->limits.target_bytes);
@@ -343,6 +345,16 @@ void Resolver::Limits() {
 
 // As far as that can be told without making the file, which happens at start.
 void Resolver::AccessLog() {
+  SyslogSettings& syslog = settings_.log.syslog;
+  if (syslog.on() && syslog.path.empty() && syslog.udp.family == 0) {
+    const absl::StatusOr<std::vector<SocketAddress>> found =
+        machine_.resolve(syslog.udp_host, syslog.udp_port);
+    if (!found.ok()) {
+      return Error("--access_log", "\"", syslog.address,
+                   "\": the name cannot be resolved: ", found.status().message());
+    }
+    syslog.udp = found->front();
+  }
   const std::string& path = settings_.access_log;
   if (!path.empty() && path != "-") CheckWritable("--access_log", path);
 }

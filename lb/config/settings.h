@@ -161,6 +161,8 @@ struct Settings {
   http::Limits limits;
   Timeouts timeouts;
   uint32_t fd_limit = 0;  // RLIMIT_NOFILE after it was raised
+
+  bool has_access_log() const { return !access_log.empty() || log.syslog.on(); }
 };
 
 }  // namespace weir::lb

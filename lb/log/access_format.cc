@@ -35,7 +35,8 @@ enum class LogField : uint8_t {
   kNamedEnd,
   kRequestHeader = kNamedEnd,
   kResponseHeader,
-  kNothing,  // only what is before it
+  kHeaderTime,  // without quotes, in a datagram's header
+  kNothing,     // only what is before it
 };
 
 namespace {
@@ -70,9 +71,10 @@ constexpr FieldInfo kFields[] = {
     {"client_ip", kAddressBytes},
     {"time_local", kTimeBytes},
     {"request", kMaxLoggedMethod + kMaxLoggedTarget + sizeof("  HTTP/1.1"), true},
-    {"body_bytes_sent", kNumberBytes, true},
+    {"body_bytes_sent", kNumberBytes},
     {"request_header:NAME", AccessFormat::kMostHeaderBytes, true},
     {"response_header:NAME", AccessFormat::kMostHeaderBytes, true},
+    {"", kTimeBytes},
 };
 constexpr size_t kFieldCount = static_cast<size_t>(LogField::kNothing);
 static_assert(std::size(kFields) == kFieldCount);
@@ -174,6 +176,10 @@ class AccessFormat::Builder {
       if (!http::IsToken(name)) return Refuse("redact_headers", Quoted(name) + ": expected a header's name");
     }
     if (!(format_->json_ ? CheckFields() && Json() : TheRest() && Text())) return nullptr;
+    if (settings_.syslog.on()) {
+      Prefix(format_->http_);
+      Prefix(format_->tcp_);
+    }
     if (MostBytes(format_->http_) > kMostLineBytes) {
       return Refuse(format_->json_ ? "request_headers" : "template",
                     "a line could become " + std::to_string(MostBytes(format_->http_)) +
@@ -338,6 +344,17 @@ class AccessFormat::Builder {
     return true;
   }
 
+  // RFC 5424 section 6: <PRI>VERSION TIMESTAMP HOSTNAME APP-NAME PROCID MSGID STRUCTURED-DATA MSG.
+  void Prefix(std::vector<Piece>& pieces) {
+    constexpr int kInformational = 6;
+    const SyslogSettings& syslog = settings_.syslog;
+    pieces.front().before.insert(0,
+                                 " " + syslog.host + " " + syslog.tag + " " + syslog.process + " access - ");
+    pieces.insert(
+        pieces.begin(),
+        MakePiece("<" + std::to_string(syslog.facility * 8 + kInformational) + ">1 ", LogField::kHeaderTime));
+  }
+
   Piece MakePiece(std::string before, LogField field) {
     Piece piece;
     piece.before = std::move(before);
@@ -416,6 +433,8 @@ void AccessFormat::WriteField(const Piece& piece, const AccessRecord& record, in
       quote();
       line.IsoTime(wall_ms);
       return quote();
+    case LogField::kHeaderTime:
+      return line.IsoTime(wall_ms);
     case LogField::kTimeLocal:
       quote();
       line.NcsaTime(wall_ms);

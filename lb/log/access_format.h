@@ -29,6 +29,24 @@ struct LogSample {
   std::string text = "100%";
 };
 
+// Where each line goes as a datagram (RFC 5424, 5426), and what its header says.
+struct SyslogSettings {
+  static constexpr size_t kMostPathBytes = 107;
+  static constexpr size_t kMostTagBytes = 48;
+
+  std::string address;  // as it was said; empty: no syslog
+  std::string path;     // of a unix socket; empty: `udp`
+  std::string udp_host;
+  uint16_t udp_port = 0;
+  SocketAddress udp;      // resolved
+  uint8_t facility = 23;  // local7
+  std::string tag = "weir";
+  std::string host = "-";     // this machine
+  std::string process = "-";  // this process
+
+  bool on() const { return !address.empty(); }
+};
+
 // What an operator said of the access log.
 struct AccessLogSettings {
   enum class Form : uint8_t { kJson, kCombined, kTemplate };
@@ -43,11 +61,12 @@ struct AccessLogSettings {
   bool sensitive_headers = false;  // credentials may be logged
   LogSample sample;
   bool sample_errors = false;  // they too; else all of them are written
+  SyslogSettings syslog;
 
   // The usual JSON, all lines: no AccessFormat is needed.
   bool usual() const {
     return form == Form::kJson && fields.empty() && request_headers.empty() && response_headers.empty() &&
-           !redact_query && sample.share == LogSample::kAll;
+           !redact_query && sample.share == LogSample::kAll && !syslog.on();
   }
 };
 

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/log.h"
 #include "lb/log/access_log.h"
+#include "lb/log/syslog_socket.h"
 
 namespace weir::lb {
 namespace {
@@ -53,12 +54,19 @@ LogWriter::LogWriter(Shard& shard, int fd, ProxyCounters& counters)
   retry_.waiter = &resume_;
 }
 
+LogWriter::LogWriter(Shard& shard, const SyslogSettings& syslog, ProxyCounters& counters)
+    : shard_(shard), fd_(-1), counters_(counters), syslog_(syslog), resume_(this) {
+  op_.waiter = &resume_;
+  retry_.waiter = &resume_;
+  Connect();
+}
+
 LogWriter::~LogWriter() {
   WEIR_CHECK(idle());
   shard_.ClearTimer(retry_);
   shard_.Forget(resume_);
   if (next_fd_ >= 0) shard_.backend().Close(next_fd_);
-  shard_.backend().Close(fd_);
+  if (fd_ >= 0) shard_.backend().Close(fd_);
 }
 
 void LogWriter::Add(LogBlock* block) {
@@ -74,7 +82,7 @@ void LogWriter::Add(LogBlock* block) {
 }
 
 void LogWriter::Reopen(const std::string& path) {
-  if (path == "-") return;
+  if (path == "-" || syslog_.on()) return;
   const absl::StatusOr<int> fd = OpenLogFile(path);
   if (fd.ok()) {
     LogLine("the access log was opened again: %s", path.c_str());
@@ -111,6 +119,7 @@ void LogWriter::BeginStop() {
 }
 
 void LogWriter::StartWrite() {
+  if (syslog_.on()) return StartSend();
   WEIR_CHECK(first_ != nullptr && written_ < first_->length);
   op_.kind = Op::Kind::kWrite;
   op_.fd = fd_;
@@ -122,6 +131,30 @@ void LogWriter::StartWrite() {
     op_.length = first_->length - written_;
   }
   shard_.Start(op_);
+}
+
+void LogWriter::StartSend() {
+  while (first_ != nullptr && fd_ < 0 && !Connect()) DropFirst();
+  if (first_ == nullptr) return;
+  const char* const line = first_->data + written_;
+  const void* const end = std::memchr(line, kLineFeed, first_->length - written_);
+  WEIR_CHECK(end != nullptr);
+  // Not kSend: where that waits for room in a unix socket's queue, the ring (Linux 6.18) sends an empty
+  // datagram in the end, as the first attempt has used the text up. A write begins again.
+  op_.kind = Op::Kind::kWrite;
+  op_.fd = fd_;
+  op_.data = line;
+  op_.length = static_cast<uint32_t>(static_cast<const char*>(end) - line);
+  shard_.Start(op_);
+}
+
+bool LogWriter::Connect() {
+  if (shard_.now_ns() < next_connect_ns_) return false;
+  next_connect_ns_ = shard_.now_ns() + int64_t{kConnectMs} * kNsPerMs;
+  const int fd = ConnectSyslog(syslog_);
+  fd_ = std::max(fd, -1);
+  if (fd < 0) SayWhetherItFails(-fd);
+  return fd >= 0;
 }
 
 // Woken by the write's completion, or by the retry's timer.
@@ -142,15 +175,8 @@ void LogWriter::OnWake() {
 
 void LogWriter::TakeResult(int32_t result) {
   if (first_ == nullptr || result == -EINTR) return;
-  if (!stopping_ && (result <= 0) != failing_) {
-    failing_ = !failing_;
-    if (failing_) {
-      LogLine("the access log cannot be written (%s): lines are dropped until it can",
-              std::strerror(-result));
-    } else {
-      LogLine("the access log is written again");
-    }
-  }
+  if (syslog_.on()) return TakeSent(result);
+  SayWhetherItFails(result < 0 ? -result : result == 0 ? EIO : 0);
   if (result <= 0) {
     DropFirst();
   } else if (torn_) {
@@ -159,6 +185,52 @@ void LogWriter::TakeResult(int32_t result) {
     written_ += static_cast<uint32_t>(result);
     WEIR_CHECK(written_ <= first_->length);
     if (written_ == first_->length) SendFirstHome();
+  }
+}
+
+void LogWriter::TakeSent(int32_t result) {
+  if (result >= 0) {
+    SayWhetherItFails(0);
+    EndLine();
+  } else if (stopping_) {
+    return;  // the rest is dropped all the same
+  } else if (!syslog_.path.empty() && result != -EMSGSIZE) {
+    // Its reader ended, and perhaps another one is there: the line is sent again, to that one.
+    if (std::exchange(refused_, true)) SayWhetherItFails(-result);
+    shard_.backend().Close(std::exchange(fd_, -1));
+  } else if (result == -ECONNREFUSED) {
+    // Of UDP that is the answer to a line before this one.
+    counters_.log_lines_dropped.Add();
+    if (!std::exchange(refusal_said_, true)) {
+      LogLine("the access log has no receiver at %s: lines are lost", syslog_.address.c_str());
+    }
+    if (std::exchange(refused_, true)) EndLine();
+  } else {
+    SayWhetherItFails(-result);
+    counters_.log_lines_dropped.Add();
+    EndLine();
+  }
+}
+
+// With the line at hand, whatever became of it.
+void LogWriter::EndLine() {
+  refused_ = false;
+  written_ += op_.length + 1;
+  WEIR_CHECK(written_ <= first_->length);
+  if (written_ == first_->length) SendFirstHome();
+}
+
+// Once when it begins, and once when it ends (0).
+void LogWriter::SayWhetherItFails(int error) {
+  if (stopping_ || (error != 0) == failing_) return;
+  failing_ = !failing_;
+  if (!failing_) {
+    LogLine("the access log is written again");
+  } else if (syslog_.on()) {
+    LogLine("the access log cannot be sent to %s (%s): lines are dropped until it can",
+            syslog_.address.c_str(), std::strerror(error));
+  } else {
+    LogLine("the access log cannot be written (%s): lines are dropped until it can", std::strerror(error));
   }
 }
 

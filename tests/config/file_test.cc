@@ -179,12 +179,13 @@ TEST_F(File, MistakesInTheAccessLog) {
   const auto bad = [this](const std::string& keys) {
     return Bad(kSmallest + "access_log: {" + keys + "}\n");
   };
-  EXPECT_THAT(bad(""), ElementsAre("f.yaml:6:13: access_log: the key file is missing"));
-  EXPECT_THAT(bad("format: json"), ElementsAre("f.yaml:6:13: access_log: the key file is missing"));
+  EXPECT_THAT(bad(""),
+              ElementsAre("f.yaml:6:13: access_log: expected one of file and syslog: where lines go"));
+  EXPECT_THAT(bad("format: json"),
+              ElementsAre("f.yaml:6:13: access_log: expected one of file and syslog: where lines go"));
   EXPECT_THAT(
       bad("file: [a]"),
-      ElementsAre("f.yaml:6:13: access_log: the key file is missing",
-                  "f.yaml:6:20: access_log.file: expected a text, found a list; to YAML a value that begins "
+      ElementsAre("f.yaml:6:20: access_log.file: expected a text, found a list; to YAML a value that begins "
                   "with [ is a list: put it in quotes"));
   EXPECT_THAT(
       bad("file: /nonexistent/weir.log"),
@@ -211,6 +212,61 @@ TEST_F(File, MistakesInTheAccessLog) {
   EXPECT_THAT(bad("file: \"-\", format: combined, template: \"${end}\""),
               ElementsAre("f.yaml:6:53: access_log.template: expected format: template, or no template"));
   EXPECT_THAT(Bad(kSmallest + "access_log: {file: \"-\"}\ninclude: more.yaml\n"), testing::SizeIs(1));
+}
+
+TEST_F(File, TheAccessLogGoesToSyslog) {
+  Settings settings = Good(kSmallest + "access_log: {syslog: \"unix:/dev/log\"}\n");
+  EXPECT_EQ(settings.access_log, "");
+  EXPECT_TRUE(settings.has_access_log());
+  EXPECT_NE(settings.log_format, nullptr);
+  EXPECT_EQ(settings.log.syslog.path, "/dev/log");
+  EXPECT_EQ(settings.log.syslog.process, std::to_string(getpid()));
+  const std::string text =
+      kSmallest +
+      "access_log:\n  syslog: {address: \"udp:10.0.0.9:514\", facility: local0, tag: edge}\n"
+      "  format: combined\n";
+  settings = Good(text);
+  EXPECT_EQ(settings.log.syslog.udp.ToString(), "10.0.0.9:514");
+  EXPECT_EQ(settings.log.syslog.facility, 16);
+  EXPECT_EQ(settings.log.syslog.tag, "edge");
+  EXPECT_TRUE(Good(text, {"--access_log=-"}).log_format != nullptr);
+  EXPECT_FALSE(Good(text, {"--access_log=-"}).log.syslog.on());
+  settings = Good(kSmallest + "access_log: {syslog: \"udp:two.example:514\"}\n");
+  EXPECT_EQ(settings.log.syslog.udp.port, 514);
+  const std::string said = Check(text, {"check"}).out;
+  EXPECT_THAT(said, HasSubstr(R"(access_log:
+  syslog:
+    address: udp:10.0.0.9:514                               # f.yaml:7:21
+    facility: local0                                        # f.yaml:7:51
+    tag: edge                                               # f.yaml:7:64
+  format: combined                                          # f.yaml:8:11
+)"));
+  EXPECT_EQ(Good(said).log.syslog.facility, 16);
+
+  const auto bad = [this](const std::string& keys) {
+    return Bad(kSmallest + "access_log: {" + keys + "}\n");
+  };
+  for (const char* address : {"/dev/log", "unix:dev/log", "udp:1.2.3.4", "udp:1.2.3.4:0", "udp:1.2.3.4:514=3",
+                              "udp:unix:/a", "tcp:a:1"}) {
+    EXPECT_THAT(bad("syslog: \"" + std::string(address) + "\""),
+                ElementsAre("f.yaml:6:22: access_log.syslog: \"" + std::string(address) +
+                            "\": expected unix:/PATH or udp:HOST:PORT, such as unix:/dev/log"));
+  }
+  EXPECT_THAT(bad("syslog: \"unix:/" + std::string(107, 'x') + "\""),
+              ElementsAre(HasSubstr("expected a path of at most 107 bytes")));
+  EXPECT_THAT(bad("syslog: {tag: a}"),
+              ElementsAre("f.yaml:6:22: access_log.syslog: the key address is missing"));
+  EXPECT_THAT(
+      bad("syslog: {address: \"unix:/a\", facility: local8, tag: \"a b\"}"),
+      ElementsAre("f.yaml:6:53: access_log.syslog.facility: \"local8\": expected a facility, such as daemon, "
+                  "user, local0 to local7",
+                  "f.yaml:6:66: access_log.syslog.tag: \"a b\": expected at most 48 printable ASCII "
+                  "characters without spaces"));
+  EXPECT_THAT(bad("file: \"-\", syslog: \"unix:/a\""),
+              ElementsAre("f.yaml:6:13: access_log: expected only one of file and syslog"));
+  EXPECT_THAT(
+      bad("syslog: \"udp:nowhere.example:514\""),
+      ElementsAre(HasSubstr("access_log: \"udp:nowhere.example:514\": the name cannot be resolved: ")));
 }
 
 TEST_F(File, TheAccessLogIsDescribedSoThatItReadsBack) {

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import socket
+import time
 import unittest
 
 from weir_harness import WeirTest, ok, scratch, wait_for
@@ -31,7 +33,9 @@ class Form(WeirTest):
     def ask(self, front, target, *lines, method="GET", host="test", version="HTTP/1.1"):
         client = self.client(front)
         client.send("\r\n".join([f"{method} {target} {version}", f"Host: {host}", *lines, "", ""]).encode("latin-1"))
-        return client.response(method)
+        response = client.response(method)
+        client.close()
+        return response
 
     def lines(self, count, path=None):
         def read():
@@ -175,6 +179,106 @@ class Template(Form):
         wait_for(lambda: os.path.exists(other), "it was opened again")
         self.ask(front, "/")
         self.assertEqual(self.lines(1, other), ["200"])
+
+    def test_another_form_by_a_reload(self):
+        front = self.front(self.origin(), "template: one ${status}")
+        self.ask(front, "/")
+        with open(front.config, encoding="utf-8") as file:
+            text = file.read()
+        with open(front.config, "w", encoding="utf-8") as file:
+            file.write(text.replace("one ${status}", "two ${response_header:Content-Length}"))
+        front.signal(signal.SIGHUP)
+        wait_for(lambda: "is in force" in front.err(), "it is in force")
+        self.ask(front, "/")
+        self.assertEqual([line.split()[0] for line in self.lines(2)], ["one", "two"])
+
+
+class Receiver:
+    """A socket that syslog's datagrams come to."""
+
+    def __init__(self, test, address):
+        self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.settimeout(10)
+        self.socket.bind(address)
+        test.addCleanup(self.socket.close)
+
+    def line(self):
+        return self.socket.recv(65536).decode()
+
+
+HEADER = r"<190>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (\S+) weir (\d+) access - "
+
+
+class Syslog(Form):
+    def front(self, address, *keys):
+        config = FILE.format(log="", origin=self.origin(), keys="\n".join("  " + key for key in (f"syslog: {address}", *keys)))
+        return self.weir(None, "--drain_timeout=3s", config=config.replace("  file: \n", ""), shards=1)
+
+    def test_a_unix_socket(self):
+        path = os.path.join(scratch("log"), "log")
+        receiver = Receiver(self, path)
+        front = self.front(f"unix:{path}")
+        for _ in range(3):
+            self.ask(front, "/a")
+        for _ in range(3):
+            match = re.fullmatch(HEADER + r"(\{.*\})", receiver.line())
+            self.assertTrue(match)
+            self.assertEqual((match[1], match[2]), (socket.gethostname(), str(front.popen.pid)))
+            self.assertEqual(json.loads(match[3])["path"], "/a")
+        front.signal(signal.SIGUSR1)
+        self.ask(front, "/b")
+        self.assertIn("/b", receiver.line())
+        front.check_clean()
+        self.ask(front, "/last")
+        front.stop(0)
+        self.assertIn("/last", receiver.line())
+
+    def test_who_comes_late_and_again(self):
+        path = os.path.join(scratch("log"), "log")
+        front = self.front(f"unix:{path}", "template: ${path}")
+        self.assertEqual(front.err().count(f"cannot be sent to unix:{path} (No such file or directory)"), 1)
+        self.ask(front, "/lost")
+        wait_for(lambda: front.metric("weir_access_log_lines_dropped_total") == 1, "it is counted")
+        receiver = Receiver(self, path)
+        time.sleep(1.1)
+        self.ask(front, "/one")
+        self.assertTrue(receiver.line().endswith(" access - /one"))
+        receiver.socket.close()
+        os.unlink(path)
+        receiver = Receiver(self, path)
+        time.sleep(1.1)
+        self.ask(front, "/two")
+        self.assertTrue(receiver.line().endswith(" access - /two"))
+        self.assertEqual(front.metric("weir_access_log_lines_dropped_total"), 1)
+        self.assertEqual(front.err().count("cannot be sent"), 1, "said once")
+
+    def test_one_who_does_not_read(self):
+        path = os.path.join(scratch("log"), "log")
+        receiver = Receiver(self, path)
+        front = self.front(f"unix:{path}")
+        client = self.client(front)
+        for _ in range(3000):
+            client.send(b"GET /%s HTTP/1.1\r\nHost: test\r\n\r\n" % (b"x" * 1000))
+            self.assertEqual(client.response().status, 200)
+        client.close()
+        wait_for(lambda: front.metric("weir_access_log_lines_dropped_total") > 0, "lines are dropped")
+        front.signal(signal.SIGTERM)
+        receiver.line()
+        front.stopped = True
+        self.assertIn(front.wait(40), (0, 2))
+
+    def test_udp(self):
+        receiver = Receiver(self, ("127.0.0.1", 0))
+        port = receiver.socket.getsockname()[1]
+        front = self.front(f"{{address: udp:127.0.0.1:{port}, facility: daemon, tag: edge}}", "format: combined")
+        self.ask(front, "/a")
+        self.assertRegex(receiver.line(), r'^<30>1 \S+ \S+ edge \d+ access - 127\.0\.0\.1 - - \[.*\] "GET /a HTTP/1\.1" 200 \d+ "-" "-"$')
+        receiver.socket.close()
+        for _ in range(10):
+            self.ask(front, "/b")
+            time.sleep(0.15)  # a datagram each
+        self.assertEqual(front.err().count("has no receiver at udp:"), 1, "said once")
+        self.assertTrue(4 <= front.metric("weir_access_log_lines_dropped_total") <= 10)
 
 
 if __name__ == "__main__":

@@ -105,8 +105,9 @@ TEST(AccessFormat, ChosenMembersInTheirOrder) {
   EXPECT_EQ(Write(*format, Request()),
             R"({"status":200,"client_ip":"192.0.2.7","request":"GET /index.html?q=1 HTTP/1.1",)"
             R"("body_bytes_sent":1000,"time_local":"22/Nov/2026:14:55:52 +0000","end":"ok"})");
-  EXPECT_EQ(Write(*format, Connection()),
-            R"({"client_ip":"2001:db8::1","time_local":"22/Nov/2026:14:55:52 +0000","end":"ok"})");
+  EXPECT_EQ(
+      Write(*format, Connection()),
+      R"({"client_ip":"2001:db8::1","body_bytes_sent":7,"time_local":"22/Nov/2026:14:55:52 +0000","end":"ok"})");
   settings.fields = {"status"};
   EXPECT_EQ(Write(*Build(settings), Connection()), "{}");
 }
@@ -349,6 +350,27 @@ TEST(AccessFormat, RandomBytesStayOneLineOfJson) {
     const std::string line = Write(*format, record);
     ASSERT_TRUE(JsonReader::Read(line).has_value()) << line;
   }
+}
+
+TEST(AccessFormat, DatagramsHaveAHeader) {
+  AccessLogSettings settings;
+  settings.syslog.address = "unix:/dev/log";
+  settings.syslog.host = "edge-1";
+  settings.syslog.process = "4711";
+  EXPECT_FALSE(settings.usual());
+  std::string usual(kMaxAccessLineBytes, '#');
+  usual.resize(FormatAccessLine(Request(), kWallMs, usual.data(), usual.size()));
+  usual.pop_back();
+  EXPECT_EQ(Write(*Build(settings), Request()),
+            "<190>1 2026-11-22T14:55:52.123Z edge-1 weir 4711 access - " + usual);
+  settings.syslog.facility = 3;
+  settings.syslog.tag = "proxy";
+  settings.form = Form::kTemplate;
+  settings.line = "${status}";
+  EXPECT_EQ(Write(*Build(settings), Request()),
+            "<30>1 2026-11-22T14:55:52.123Z edge-1 proxy 4711 access - 200");
+  EXPECT_EQ(Write(*Build(settings), Connection()),
+            "<30>1 2026-11-22T14:55:52.123Z edge-1 proxy 4711 access - 000");
 }
 
 TEST(AccessFormat, WhatIsRefused) {

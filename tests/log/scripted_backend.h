@@ -23,6 +23,7 @@ class ScriptedBackend final : public Backend {
   std::deque<int32_t> answers;       // for the next writes: bytes at most, or an error; then everything works
   std::string file;                  // what was written to kFile
   std::map<int, std::string> files;  // to others
+  std::vector<std::string> written;  // for each write that went well: all that it was asked
   std::vector<int> closed;
   int writes = 0;
   Op* hanging = nullptr;
@@ -74,6 +75,7 @@ class ScriptedBackend final : public Backend {
       return false;
     }
     op.result = std::min(answer, static_cast<int32_t>(op.length));
+    if (op.result >= 0) written.emplace_back(static_cast<const char*>(op.data), op.length);
     std::string& to = op.fd == kFile ? file : files[op.fd];
     if (op.result > 0) to.append(static_cast<const char*>(op.data), static_cast<size_t>(op.result));
     return true;
