@@ -4,6 +4,8 @@
 #include <cstring>
 #include <span>
 
+#include "core/address.h"
+
 namespace weir::lb {
 namespace {
 
@@ -40,8 +42,9 @@ size_t MostBytesOf(Variable variable, size_t target_bytes) {
     case Variable::kMethod:
       return 32;
     case Variable::kClient:
+      return SocketAddress::kMaxIpText;
     case Variable::kEndpoint:
-      return 64;
+      return SocketAddress::kMaxText;
     case Variable::kRequestId:
       return 128;
     default:  // the target and parts of it, normalised
