@@ -1,6 +1,7 @@
 // Settings for a reload: read beside settings that are in force.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <string>
@@ -59,6 +60,29 @@ TEST(Running, MoreListenersFitUnlessTheLimitIsReached) {
   EXPECT_FALSE(Again({listen}, running).exit) << Again({listen}, running).err;
   for (int port = 32; port <= 400; ++port) listen += ",tcp://0.0.0.0:" + std::to_string(port);
   EXPECT_THAT(Again({listen}, running).err, HasSubstr("--max_connections: "));
+}
+
+TEST(Running, TheLogMayLookOtherwiseButGoesWhereItWent) {
+  const std::string path = testing::TempDir() + "/running_log." + std::to_string(getpid()) + ".yaml";
+  const auto load = [&path](const std::string& log, const Settings* running) {
+    std::ofstream(path) << "listeners: [{address: \"0.0.0.0:8080\", upstream: web}]\n"
+                           "upstreams: {web: {endpoints: [10.0.0.1:80]}}\naccess_log: "
+                        << log << "\n";
+    const std::string flag = "--config=" + path;
+    const std::vector<std::string_view> arguments = {flag};
+    return ParseCommandLine(arguments, MadeUpMachine(), running);
+  };
+  const Settings file = load("\"-\"", nullptr).settings;
+  const CommandLine combined = load("{file: \"-\", format: combined}", &file);
+  EXPECT_EQ(combined.err, "");
+  EXPECT_NE(combined.settings.log_format, nullptr);
+  const Settings syslog = load("{syslog: \"unix:/a\"}", nullptr).settings;
+  EXPECT_EQ(load("{syslog: {address: \"unix:/a\", tag: edge}, sample: 1%}", &syslog).err, "");
+  const std::string refused =
+      path + ":3:13: access_log: cannot change while Weir runs: restart it, or leave it as it was\n";
+  EXPECT_EQ(load("{syslog: \"unix:/b\"}", &syslog).err, refused);
+  EXPECT_EQ(load("{syslog: \"unix:/a\"}", &file).err, refused);
+  EXPECT_EQ(load("{file: \"-\"}", &syslog).err, refused);
 }
 
 TEST(Running, TheTokenIsReadAnew) {
