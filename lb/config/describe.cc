@@ -300,7 +300,9 @@ class FileForm {
     Changes("request_headers", route.request.headers);
     Changes("response_headers", route.response);
     if (route.mirror.upstream != MirrorSettings::kNone)
-      absl::StrAppend(&out_, "      mirror: ", Yaml(settings_.upstreams[route.mirror.upstream].name), "\n");
+      absl::StrAppend(&out_,
+                      "      mirror: {upstream: ", Yaml(settings_.upstreams[route.mirror.upstream].name),
+                      ", share: ", Yaml(route.mirror.share.text), "}\n");
     switch (route.action) {
       case RouteSettings::Action::kUpstream: {
         if (route.split != nullptr) {

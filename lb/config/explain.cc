@@ -138,7 +138,8 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
   }
   std::string mirror;
   if (route.mirror.upstream != MirrorSettings::kNone)
-    mirror = absl::StrCat("mirror     ", settings.upstreams[route.mirror.upstream].name, "\n");
+    mirror = absl::StrCat("mirror     ", settings.upstreams[route.mirror.upstream].name, ", ",
+                          route.mirror.share.text, " of the requests\n");
   context.body = head.facts.body;
   context.request_id = kMadeForEach;
   context.via_name = "weir-...";

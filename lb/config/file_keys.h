@@ -321,6 +321,7 @@ std::span<const Key<FileUpstream>> UpstreamKeys();
 std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys();
 std::span<const Key<EndpointDraft>> EndpointKeys();
 std::span<const Key<RouteDraft>> RouteKeys();
+std::span<const Key<MirrorSettings>> MirrorKeys();
 std::span<const Key<RouteDraft>> MatchKeys();
 std::span<const Key<ValueCondition>> ConditionKeys();
 std::span<const Key<RouteSettings>> RouteTimeoutKeys();

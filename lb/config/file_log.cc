@@ -128,51 +128,6 @@ std::string HostName() {
   return gethostname(name, sizeof(name) - 1) == 0 && IsPrintable(name, 255) ? name : "-";
 }
 
-// "10%", "0.5%", "1/100".
-struct SampleText {
-  static constexpr const char* kPlaceholder = "PERCENT% or 1/COUNT";
-  LogSample value;
-};
-bool AbslParseFlag(absl::string_view text, SampleText* flag, std::string* error) {
-  constexpr size_t kMostDigits = 9;
-  *error = "expected a share of the lines, such as 10%, 0.5% or 1/100";
-  // Digits, and behind a point more of them: in units of 10^-decimals.
-  const auto number = [](absl::string_view digits, uint64_t* value, uint64_t* unit) {
-    *value = 0;
-    *unit = 1;
-    bool point = false;
-    size_t count = 0;
-    for (const char c : digits) {
-      if (c == '.' && !point && count > 0) {
-        point = true;
-        continue;
-      }
-      if (c < '0' || c > '9' || ++count > kMostDigits) return false;
-      *value = *value * 10 + static_cast<uint64_t>(c - '0');
-      if (point) *unit *= 10;
-    }
-    return count > 0 && digits[digits.size() - 1] != '.';
-  };
-  uint64_t part;
-  uint64_t unit;
-  uint64_t whole;
-  if (text.size() > 1 && text[text.size() - 1] == '%') {
-    if (!number(text.substr(0, text.size() - 1), &part, &unit)) return false;
-    whole = 100 * unit;
-  } else if (text.size() > 2 && text[0] == '1' && text[1] == '/') {
-    part = 1;
-    if (!number(text.substr(2), &whole, &unit) || unit != 1 || whole == 0) return false;
-  } else {
-    return false;
-  }
-  if (part > whole) return false;
-  // At most 10^9 * 2^32 < 2^62.
-  flag->value = {.share = part * LogSample::kAll / whole, .text = std::string(text.data(), text.size())};
-  error->clear();
-  return true;
-}
-std::string AbslUnparseFlag(const SampleText& flag) { return flag.value.text; }
-
 template <std::vector<std::string> AccessLogSettings::* kMember>
 void ReadTexts(Reader& reader, const ConfigNode& value, AccessLogSettings& out) {
   std::vector<Place> places;
@@ -246,7 +201,7 @@ std::span<const Key<AccessLogSettings>> AccessLogKeys() {
           T, query, Word<QueryWords>, redact_query,
           "redact: the names of parameters are logged, their values are not; also in Referer, Location "
           "and the like."),
-      WEIR_PLAIN(T, sample, SampleText, sample, "How many of the lines are written."),
+      WEIR_PLAIN(T, sample, ShareText, sample, "How many of the lines are written."),
       WEIR_PLAIN(T, errors, Word<ErrorWords>, sample_errors,
                  "Whether all lines with a status of 500 and more, or with an end that is not ok or "
                  "answered_here, are written, or a sample of them too."),

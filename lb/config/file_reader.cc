@@ -462,6 +462,7 @@ std::vector<SectionDoc> DescribeSections() {
       {"condition", "A header or query parameter in `match:`", "A text stands for `exact`.",
        DocsOf(ConditionKeys())},
       {"side", "`split:`, each of the list", "", DocsOf(SideKeys())},
+      {"mirror", "`mirror:`", "", DocsOf(MirrorKeys())},
       {"sticky", "`sticky:`",
        "One of cookie and hash_on. The sides lie on a line in the order of the list, each as long as its "
        "weight, and a hash is a point on it, always the same: on every shard and after every restart.",

@@ -138,6 +138,22 @@ void Reader::ReadClients(const ConfigNode& node, RouteDraft& draft) {
   }
 }
 
+std::span<const Key<MirrorSettings>> MirrorKeys() {
+  using T = MirrorSettings;
+  static const Key<T> kKeys[] = {
+      {"upstream", "NAME", "required",
+       "Where the copies go, one attempt each. Requests without a body are copied, and those whose small "
+       "body "
+       "came with the head; what is left out is counted.",
+       kTextSchema,
+       [](Reader& reader, const ConfigNode& value, T& out) { out.upstream = reader.FindUpstream(value); },
+       nullptr, true},
+      {"share", ShareText::kPlaceholder, "100%", "Of how many of the requests.", SchemaOf<ShareText>(),
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.Scalar<ShareText>(value, out.share); }},
+  };
+  return kKeys;
+}
+
 std::span<const Key<RouteDraft>> RouteKeys() {
   using T = RouteDraft;
   static const Key<T> kKeys[] = {
@@ -214,13 +230,10 @@ std::span<const Key<RouteDraft>> RouteKeys() {
            out.settings.response.WriteLines({}, &out.settings.response_fields);
          }
        }},
-      {"mirror", "NAME", "none",
-       "A copy of each request goes to this upstream too, and its answer nowhere. Only of requests without a "
-       "body, or with a small one that came with its head; counted where it is left out.",
-       kTextSchema,
+      {"mirror", "keys", "none", "A copy of the request goes to another upstream, and its answer nowhere.",
+       Reference("mirror"),
        [](Reader& reader, const ConfigNode& value, T& out) {
-         out.mirror_place = value.place;
-         out.settings.mirror.upstream = reader.FindUpstream(value);
+         if (reader.Map(value, MirrorKeys(), out.settings.mirror)) out.mirror_place = value.place;
        }},
       Later<T>("client_max_body", "The largest request body."),
       Later<T>("buffer", "A small request is read whole before connecting."),

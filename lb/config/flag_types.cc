@@ -301,6 +301,46 @@ bool AbslParseFlag(absl::string_view text, TokenText* flag, std::string* error) 
 
 std::string AbslUnparseFlag(const TokenText& flag) { return flag.value; }
 
+bool AbslParseFlag(absl::string_view text, ShareText* flag, std::string* error) {
+  constexpr size_t kMostDigits = 9;
+  *error = "expected a share, such as 10%, 0.5% or 1/100";
+  // Digits, and behind a point more of them: in units of 10^-decimals.
+  const auto number = [](absl::string_view digits, uint64_t* value, uint64_t* unit) {
+    *value = 0;
+    *unit = 1;
+    bool point = false;
+    size_t count = 0;
+    for (const char c : digits) {
+      if (c == '.' && !point && count > 0) {
+        point = true;
+        continue;
+      }
+      if (c < '0' || c > '9' || ++count > kMostDigits) return false;
+      *value = *value * 10 + static_cast<uint64_t>(c - '0');
+      if (point) *unit *= 10;
+    }
+    return count > 0 && digits[digits.size() - 1] != '.';
+  };
+  uint64_t part;
+  uint64_t unit;
+  uint64_t whole;
+  if (text.size() > 1 && text[text.size() - 1] == '%') {
+    if (!number(text.substr(0, text.size() - 1), &part, &unit)) return false;
+    whole = 100 * unit;
+  } else if (text.size() > 2 && text[0] == '1' && text[1] == '/') {
+    part = 1;
+    if (!number(text.substr(2), &whole, &unit) || unit != 1 || whole == 0) return false;
+  } else {
+    return false;
+  }
+  if (part > whole) return false;
+  // At most 10^9 * 2^32 < 2^62.
+  flag->value = {.value = part * Share::kAll / whole, .text = std::string(text.data(), text.size())};
+  error->clear();
+  return true;
+}
+std::string AbslUnparseFlag(const ShareText& flag) { return flag.value.text; }
+
 bool AbslParseFlag(absl::string_view text, PathText* flag, std::string* /*error*/) {
   flag->value = std::string(text);
   return true;

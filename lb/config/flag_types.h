@@ -134,6 +134,14 @@ struct TokenText {
 bool AbslParseFlag(absl::string_view text, TokenText* flag, std::string* error);
 std::string AbslUnparseFlag(const TokenText& flag);
 
+// "10%", "0.5%", "1/100".
+struct ShareText {
+  static constexpr const char* kPlaceholder = "PERCENT% or 1/COUNT";
+  Share value;
+};
+bool AbslParseFlag(absl::string_view text, ShareText* flag, std::string* error);
+std::string AbslUnparseFlag(const ShareText& flag);
+
 struct PathText {
   static constexpr const char* kPlaceholder = "FILE";
   std::string value;

@@ -19,6 +19,7 @@
 #include "lb/route/split.h"
 #include "lb/route/table.h"
 #include "lb/route/template.h"
+#include "lb/share.h"
 
 namespace weir::lb {
 
@@ -79,6 +80,7 @@ struct MirrorSettings {
   static constexpr uint32_t kNone = UINT32_MAX;
 
   uint32_t upstream = kNone;  // index in Settings::upstreams
+  Share share;                // of the requests
 };
 
 // What becomes of a request that a rule is for.

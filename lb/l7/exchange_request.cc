@@ -120,6 +120,8 @@ void Exchange::OnHead(Slice rest) {
 
 // Only what lies in one piece and is whole: nothing of the request is kept for its copy's sake.
 void Exchange::SendMirror() {
+  const Share& share = route_->mirror.share;
+  if (share.value != Share::kAll && !share.Takes(shard_.random().Next())) return;
   if (request_body_.done() && first_body_.empty() && request_.upgrade.empty()) {
     Mirror::Begin(proxy_, *snapshot_, route_->mirror.upstream, head_, request_);
   } else {

@@ -171,7 +171,7 @@ class AccessFormat::Builder {
     format_->json_ = settings_.form == AccessLogSettings::Form::kJson;
     format_->all_errors_ = !settings_.sample_errors;
     format_->redact_query_ = settings_.redact_query;
-    format_->share_ = settings_.sample.share;
+    format_->share_ = settings_.sample;
     for (const std::string& name : settings_.redact_headers) {
       if (!http::IsToken(name)) return Refuse("redact_headers", Quoted(name) + ": expected a header's name");
     }
@@ -395,8 +395,8 @@ std::string AccessFormat::FieldNames() {
 }
 
 bool AccessFormat::Wants(const AccessRecord& record, Random& random) const {
-  if (share_ == LogSample::kAll || (all_errors_ && IsError(record))) return true;
-  return (random.Next() >> 32) < share_;
+  if (share_.value == Share::kAll || (all_errors_ && IsError(record))) return true;
+  return share_.Takes(random.Next());
 }
 
 size_t AccessFormat::Write(const AccessRecord& record, int64_t wall_ms, char* out) const {

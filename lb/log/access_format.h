@@ -18,16 +18,9 @@
 
 #include "core/random.h"
 #include "lb/log/record.h"
+#include "lb/share.h"
 
 namespace weir::lb {
-
-// How many of the lines are written.
-struct LogSample {
-  static constexpr uint64_t kAll = uint64_t{1} << 32;
-
-  uint64_t share = kAll;  // of kAll
-  std::string text = "100%";
-};
 
 // Where each line goes as a datagram (RFC 5424, 5426), and what its header says.
 struct SyslogSettings {
@@ -59,14 +52,14 @@ struct AccessLogSettings {
   std::vector<std::string> redact_headers;    // of these only that they were there
   bool redact_query = false;
   bool sensitive_headers = false;  // credentials may be logged
-  LogSample sample;
-  bool sample_errors = false;  // they too; else all of them are written
+  Share sample;                    // of the lines: so many are written
+  bool sample_errors = false;      // they too; else all of them are written
   SyslogSettings syslog;
 
   // The usual JSON, all lines: no AccessFormat is needed.
   bool usual() const {
     return form == Form::kJson && fields.empty() && request_headers.empty() && response_headers.empty() &&
-           !redact_query && sample.share == LogSample::kAll && !syslog.on();
+           !redact_query && sample.value == Share::kAll && !syslog.on();
   }
 };
 
@@ -121,7 +114,7 @@ class AccessFormat {
   bool json_ = true;
   bool all_errors_ = true;
   bool redact_query_ = false;
-  uint64_t share_ = LogSample::kAll;
+  Share share_;
   std::vector<Piece> http_;
   std::vector<Piece> tcp_;
   std::vector<std::string> response_headers_;

@@ -139,7 +139,7 @@ TEST_F(File, HowTheAccessLogLooks) {
   EXPECT_THAT(settings.log.redact_headers, ElementsAre("Cookie"));
   EXPECT_TRUE(settings.log.redact_query);
   EXPECT_TRUE(settings.log.sample_errors);
-  EXPECT_EQ(settings.log.sample.share, LogSample::kAll / 8);
+  EXPECT_EQ(settings.log.sample.value, Share::kAll / 8);
   ASSERT_NE(settings.log_format, nullptr);
   EXPECT_TRUE(settings.log_format->keeps_response());
   settings = Good(kSmallest + file + "  format: combined\n");
@@ -158,20 +158,20 @@ TEST_F(File, HowTheAccessLogLooks) {
 
 TEST_F(File, SharesOfTheAccessLog) {
   const auto share = [this](const std::string& text) {
-    return Good(kSmallest + "access_log: {file: \"-\", sample: " + text + "}\n").log.sample.share;
+    return Good(kSmallest + "access_log: {file: \"-\", sample: " + text + "}\n").log.sample.value;
   };
-  EXPECT_EQ(share("100%"), LogSample::kAll);
-  EXPECT_EQ(share("1/1"), LogSample::kAll);
-  EXPECT_EQ(share("50%"), LogSample::kAll / 2);
-  EXPECT_EQ(share("0.5%"), LogSample::kAll / 200);
-  EXPECT_EQ(share("12.25%"), LogSample::kAll * 1'225 / 10'000);
+  EXPECT_EQ(share("100%"), Share::kAll);
+  EXPECT_EQ(share("1/1"), Share::kAll);
+  EXPECT_EQ(share("50%"), Share::kAll / 2);
+  EXPECT_EQ(share("0.5%"), Share::kAll / 200);
+  EXPECT_EQ(share("12.25%"), Share::kAll * 1'225 / 10'000);
   EXPECT_EQ(share("0%"), 0u);
   EXPECT_EQ(share("1/999999999"), 4u);
   for (const char* text : {"10", "101%", "100.1%", "%", "1/0", "2/3", "1/", "1/2.5", ".5%", "5.%", "1.2.3%",
                            "-1%", "1/9999999999", "a%", "0x10%"}) {
     EXPECT_THAT(Bad(kSmallest + "access_log: {file: \"-\", sample: \"" + text + "\"}\n"),
                 ElementsAre("f.yaml:6:33: access_log.sample: \"" + std::string(text) +
-                            "\": expected a share of the lines, such as 10%, 0.5% or 1/100"));
+                            "\": expected a share, such as 10%, 0.5% or 1/100"));
   }
 }
 
@@ -290,7 +290,7 @@ TEST_F(File, TheAccessLogIsDescribedSoThatItReadsBack) {
 )"));
   const Settings settings = Good(said);
   EXPECT_EQ(settings.log.line, "${time} \"${request}\" $${x}");
-  EXPECT_EQ(settings.log.sample.share, LogSample::kAll / 200);
+  EXPECT_EQ(settings.log.sample.value, Share::kAll / 200);
   EXPECT_THAT(Check(text, {"check", "--access_log=/tmp/x"}).out,
               HasSubstr("  file: /tmp/x                                              # --access_log\n"));
   EXPECT_THAT(Check(kSmallest + "access_log: {file: \"-\", format: json}\n", {"check"}).out,
@@ -473,8 +473,9 @@ routes:
           "f.yaml:28:46: routes.shop[3].redirect.status: \"200\": expected 301, 302, 303, 307 or 308",
           HasSubstr("f.yaml:29:22: routes.shop[4].redirect.to: \"${nobody}\": expected one of ${host}"),
           "f.yaml:30:17: routes.shop[5].redirect: the key to is missing",
-          "f.yaml:31:7: routes.shop[6].mirror: not available yet",
-          "f.yaml:31:7: routes.shop[6]: expected one of upstream, split, redirect, respond"));
+          "f.yaml:31:7: routes.shop[6]: expected one of upstream, split, redirect, respond",
+          "f.yaml:31:15: routes.shop[6].mirror: expected keys and values, found a single value; accepted: "
+          "upstream share"));
 }
 
 TEST_F(File, WhatARouteChanges) {
@@ -550,6 +551,30 @@ routes:
           "${endpoint}",
           HasSubstr("f.yaml:11:54: routes.r[0].response_headers.delete: unknown key"),
           "f.yaml:12:44: routes.r[1]: only a request that goes to an upstream can be changed"));
+}
+
+TEST_F(File, Mirrors) {
+  const std::string head = kSmallest.substr(0, kSmallest.find("listeners")) +
+                           "listeners: [{address: 0.0.0.0:1, routes: r}]\n"
+                           "upstreams: {web: {endpoints: [10.0.0.1:80]}, copy: {endpoints: [10.0.0.2:80]}}\n";
+  const std::string text = head +
+                           "routes:\n  r:\n    - {upstream: web, mirror: {upstream: copy, share: 1/4}}\n"
+                           "    - {match: {path: /all}, upstream: web, mirror: {upstream: copy}}\n";
+  const Settings settings = Good(text);
+  EXPECT_EQ(settings.routes[0].routes[0].mirror.upstream, 1u);
+  EXPECT_EQ(settings.routes[0].routes[0].mirror.share.value, Share::kAll / 4);
+  EXPECT_EQ(settings.routes[0].routes[1].mirror.share.value, Share::kAll);
+  const std::string said = Check(text, {"check"}).out;
+  EXPECT_THAT(said, HasSubstr("      mirror: {upstream: copy, share: 1/4}\n"));
+  EXPECT_EQ(Good(said).routes[0].routes[0].mirror.share.value, Share::kAll / 4);
+  EXPECT_THAT(
+      Bad(head + "routes:\n  r:\n    - {upstream: web, mirror: {upstream: cop, share: 120%}}\n"
+                 "    - {match: {path: /a}, upstream: web, mirror: {share: 1%}}\n"
+                 "    - {match: {path: /b}, respond: {}, mirror: {upstream: copy}}\n"),
+      ElementsAre(HasSubstr("mirror.upstream: \"cop\": expected the name of an upstream; did you mean copy?"),
+                  HasSubstr("mirror.share: \"120%\": expected a share, such as 10%, 0.5% or 1/100"),
+                  HasSubstr("mirror: the key upstream is missing"),
+                  HasSubstr("only a request that goes to an upstream can be mirrored")));
 }
 
 TEST_F(File, HeadersThatRoutesAddAreCounted) {

@@ -154,7 +154,7 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
   settings.log.redact_query = true;
   settings.log.request_headers = {"Accept", "X-Request-ID"};
   settings.log.response_headers = {"Content-Length", "Location"};
-  settings.log.sample.share = LogSample::kAll / 2;
+  settings.log.sample.value = Share::kAll / 2;
   AccessFormat::Problem log_problem;
   settings.log_format = AccessFormat::Build(settings.log, &log_problem);
   ASSERT_NE(settings.log_format, nullptr);

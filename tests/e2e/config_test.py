@@ -468,6 +468,38 @@ routes: {{r: [{{upstream: web, rewrite: {{host: inner}}, response_headers: {{set
         self.assertEqual(self.ask("127.0.0.2", 1)[0].status, 200)
 
 
+class Mirrors(WeirTest):
+    def test_copies_go_up_and_their_answers_nowhere(self):
+        web, copies = self.origin(name="web"), self.origin(name="copies")
+        front = self.weir(
+            None,
+            config=f"""
+listeners: [{{address: LISTEN0, routes: r}}]
+upstreams: {{web: {{endpoints: [{web}]}}, copies: {{endpoints: [{copies}]}}}}
+routes:
+  r:
+    - {{match: {{path_prefix: /some}}, upstream: web, mirror: {{upstream: copies, share: 25%}}}}
+    - {{upstream: web, mirror: {{upstream: copies}}}}
+""",
+        )
+        client = self.client(front)
+        client.send(b"POST /a HTTP/1.1\r\nHost: x\r\nCookie: c\r\nContent-Length: 4\r\n\r\nbody")
+        self.assertEqual(client.response("POST").body, b"web")
+        weir_harness.wait_for(lambda: copies.requests, "the copy")
+        self.assertEqual(copies.requests[0].raw, web.requests[0].raw)
+        self.assertIn(b"\r\n\r\nbody", copies.received())
+        for _ in range(200):
+            client.send(b"GET /some HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertEqual(client.response().body, b"web")
+        weir_harness.wait_for(lambda: front.metric("weir_mirrored_total") == len(copies.requests), "the last copy")
+        self.assertTrue(20 < len(copies.requests) < 90, len(copies.requests))
+        copies.close()
+        for _ in range(20):
+            client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertEqual(client.response().body, b"web")
+        self.assertGreater(front.metric("weir_mirror_failures_total") + front.metric("weir_mirrors_left_out_total"), 0)
+
+
 class Splits(WeirTest):
     def setUp(self):
         def named(name):

@@ -266,7 +266,7 @@ TEST(AccessFormat, CredentialsAreNotLoggedUnlessAsked) {
 TEST(AccessFormat, ASampleButAllErrors) {
   Random random(7);
   AccessLogSettings settings;
-  settings.sample.share = LogSample::kAll / 10;
+  settings.sample.value = Share::kAll / 10;
   const std::shared_ptr<const AccessFormat> format = Build(settings);
   const auto share = [&](const AccessFormat& of, uint16_t status, std::string_view end) {
     AccessRecord record = Request();
@@ -284,7 +284,7 @@ TEST(AccessFormat, ASampleButAllErrors) {
   EXPECT_EQ(share(*format, 200, "client_abort"), 10'000);
   settings.sample_errors = true;
   EXPECT_NEAR(share(*Build(settings), 500, "upstream_closed"), 1'000, 150);
-  settings.sample.share = 0;
+  settings.sample.value = 0;
   EXPECT_EQ(share(*Build(settings), 500, "ok"), 0);
   settings.sample_errors = false;
   EXPECT_EQ(share(*Build(settings), 200, "ok"), 0);
