@@ -8,7 +8,7 @@ import socket
 import time
 import unittest
 
-from weir_harness import WeirTest, ok, scratch, wait_for
+from weir_harness import WeirTest, ok, scratch, socket_folder, wait_for
 
 FILE = """
 access_log:
@@ -215,7 +215,7 @@ class Syslog(Form):
         return self.weir(None, "--drain_timeout=3s", config=config.replace("  file: \n", ""), shards=1)
 
     def test_a_unix_socket(self):
-        path = os.path.join(scratch("log"), "log")
+        path = os.path.join(socket_folder(self), "log")
         receiver = Receiver(self, path)
         front = self.front(f"unix:{path}")
         for _ in range(3):
@@ -234,7 +234,7 @@ class Syslog(Form):
         self.assertIn("/last", receiver.line())
 
     def test_who_comes_late_and_again(self):
-        path = os.path.join(scratch("log"), "log")
+        path = os.path.join(socket_folder(self), "log")
         front = self.front(f"unix:{path}", "template: ${path}")
         self.assertEqual(front.err().count(f"cannot be sent to unix:{path} (No such file or directory)"), 1)
         self.ask(front, "/lost")
@@ -253,7 +253,7 @@ class Syslog(Form):
         self.assertEqual(front.err().count("cannot be sent"), 1, "said once")
 
     def test_one_who_does_not_read(self):
-        path = os.path.join(scratch("log"), "log")
+        path = os.path.join(socket_folder(self), "log")
         receiver = Receiver(self, path)
         front = self.front(f"unix:{path}")
         client = self.client(front)

@@ -8,23 +8,20 @@ import shutil
 import signal
 import socket
 import stat
-import tempfile
 import threading
 import time
 import unittest
 import unittest.mock
 
 import weir_harness
-from weir_harness import WeirTest, address_text, need, ok, run, scratch, wait_for
+from weir_harness import WeirTest, address_text, need, ok, run, scratch, socket_folder, wait_for
 
 MB10 = os.urandom(1 << 20) * 10
 
 
 class UnixTest(WeirTest):
     def setUp(self):
-        # Not the test's own folder: a path has 107 bytes.
-        self.folder = tempfile.mkdtemp(prefix="weir-unix.", dir="/tmp")
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.folder = socket_folder(self)
 
     def path(self, name="app.sock"):
         return os.path.join(self.folder, name)

@@ -50,6 +50,13 @@ def scratch(name):
     return tempfile.mkdtemp(prefix=name + ".", dir=base)
 
 
+def socket_folder(test):
+    """The same for unix sockets, whose paths have 107 bytes at most."""
+    folder = tempfile.mkdtemp(prefix="weir-unix.", dir="/tmp")
+    test.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def _own_scratch():
     if not hasattr(_own_scratch, "path"):
         import atexit
