@@ -17,15 +17,19 @@ struct alignas(64) ProxyCounters {
   // Requests by status class of the answer the client got: [1] 1xx finals (101) to [5]; [0]: none (client
   // gone).
   Counter requests[6];
-  Counter requests_active;  // now
-  Counter local_responses;  // answers of our own (errors, TRACE)
-  Counter client_timeouts;  // 408, or closed for want of a head or body
-  Counter client_aborts;    // the client reset or left in the middle of a request
-  Counter bad_requests;     // refused by the parser
-  Counter denied;           // 403, or a TCP connection closed: not allowed here
-  Counter no_route;         // 404: no route is for it
-  Counter upgrades;         // tunnels begun
-  Histogram latency_us;     // first byte of the request to last byte of the response handed to the kernel
+  Counter requests_active;          // now
+  Counter local_responses;          // answers of our own (errors, TRACE)
+  Counter client_timeouts;          // 408, or closed for want of a head or body
+  Counter client_aborts;            // the client reset or left in the middle of a request
+  Counter bad_requests;             // refused by the parser
+  Counter denied;                   // 403, or a TCP connection closed: not allowed here
+  Counter no_route;                 // 404: no route is for it
+  Counter unauthorized;             // 401: a route wants another name or password
+  Counter password_checks;          // asked of the threads that check them
+  Counter password_checks_refused;  // 503: too many at one time
+  Counter too_large;                // 413, or 431 of a route: a body or head longer than its route takes
+  Counter upgrades;                 // tunnels begun
+  Histogram latency_us;  // first byte of the request to last byte of the response handed to the kernel
   // Upstreams.
   Counter upstream_connects;
   Counter upstream_connect_failures;

@@ -6,6 +6,7 @@ Each library becomes its own repository, so that a BUILD file names it as it wou
     @googletest//:gtest, @googletest//:gtest_main      (GoogleMock is included in both)
     @benchmark//:benchmark, @benchmark//:benchmark_main
     @liburing//:liburing
+    @crypt//:crypt
     @re2//:re2
     @yaml_cpp//:yaml_cpp
 
@@ -117,6 +118,10 @@ def debian_libraries():
     debian_library(
         name = "liburing",
         targets = {"liburing": ["-luring"]},
+    )
+    debian_library(
+        name = "crypt",
+        targets = {"crypt": ["-lcrypt"]},
     )
     debian_library(
         name = "yaml_cpp",
