@@ -12,11 +12,12 @@ Proxy::HouseKeeper::HouseKeeper(Proxy* proxy)
     : Runnable([](Runnable* self) { static_cast<HouseKeeper*>(self)->proxy->KeepHouse(); }), proxy(proxy) {}
 
 Proxy::Proxy(Shard& shard, Snapshot& first, std::span<const ProxyCounters* const> peers,
-             ProxyCounters& counters, AccessLog* log)
+             ProxyCounters& counters, AccessLog* log, PasswordPool* passwords)
     : shard_(shard),
       peers_(peers),
       counters_(counters),
       log_(log),
+      passwords_(shard, passwords, counters),
       via_name_(first.settings().via_name.empty() ? "weir" : first.settings().via_name),
       clients_(first.settings().max_connections + kOverLimit),
       // In use is at most one connection for each client; idle ones give way when the slab is full.

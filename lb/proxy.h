@@ -19,6 +19,7 @@
 #include "core/shard.h"
 #include "core/slab.h"
 #include "core/source.h"
+#include "lb/auth/password_desk.h"
 #include "lb/client_connection.h"
 #include "lb/config/settings.h"
 #include "lb/generation.h"
@@ -40,9 +41,10 @@ class Proxy {
   static constexpr uint32_t kOverLimit = 64;
 
   // Adopts `first`. `peers`: the counters of all shards' proxies (for the connection limit), this one's among
-  // them; filled in before the first accept. `log` may be null.
+  // them; filled in before the first accept. `log` may be null, and so may `passwords` where no route
+  // asks for any.
   Proxy(Shard& shard, Snapshot& first, std::span<const ProxyCounters* const> peers, ProxyCounters& counters,
-        AccessLog* log);
+        AccessLog* log, PasswordPool* passwords = nullptr);
   ~Proxy();
   Proxy(const Proxy&) = delete;
   Proxy& operator=(const Proxy&) = delete;
@@ -85,6 +87,7 @@ class Proxy {
   // `client` became a tunnel: it needs its listener no more.
   void LeaveListener(ClientConnection* client);
   AccessLog* log() { return log_; }
+  PasswordDesk& passwords() { return passwords_; }
   Scope& scope() { return scope_; }
   struct Mirrors {
     Mirror* first = nullptr;
@@ -145,6 +148,7 @@ class Proxy {
   std::span<const ProxyCounters* const> peers_;
   ProxyCounters& counters_;
   AccessLog* log_;
+  PasswordDesk passwords_;
   const std::string via_name_;
   Scope scope_;
   Mirrors mirrors_;

@@ -30,6 +30,16 @@ uint64_t RandomSeed() {
   return getrandom(&seed, sizeof(seed), 0) == sizeof(seed) ? seed : 1;
 }
 
+// A reload may bring the first route that asks for passwords.
+LoadSettings WithPasswords(LoadSettings load, PasswordPool& passwords) {
+  if (load == nullptr) return load;
+  return [load = std::move(load), &passwords](const Settings& running) {
+    LoadedSettings loaded = load(running);
+    if (loaded.settings) passwords.Start(PasswordThreads(*loaded.settings));
+    return loaded;
+  };
+}
+
 const char* BalanceName(Balance balance) {
   return balance == Balance::kLeastConn ? "least_conn" : "round_robin";
 }
@@ -47,7 +57,7 @@ class ShardTenant final : public Tenant {
                  : std::make_unique<AccessLog>(shard, *server.log_writer_, server.switchboard_.control(),
                                                Counters())),
         proxy_(shard, server.reloader_->newest().snapshot(shard.index()), server.data_counters_, Counters(),
-               log_.get()),
+               log_.get(), &server.passwords_),
         home_watch_(this) {
     timer_.waiter = &home_watch_;
     drained_.deliver = [](Message* message, Shard&) {
@@ -104,7 +114,8 @@ Server::Server(Settings settings, bool demo, const UringFeatures& features, Load
     : settings_(std::move(settings)),
       demo_(demo),
       features_(features),
-      load_(std::move(load)),
+      passwords_(settings_.shards),
+      load_(WithPasswords(std::move(load), passwords_)),
       shards_(settings_.shards),
       budget_(ComputeBudget(settings_)),
       switchboard_(shards_ + 1),
@@ -179,6 +190,7 @@ absl::Status Server::Start() {
   if (absl::Status status = BindListeners(); !status.ok()) return status;
   if (absl::Status status = StartAdmin(); !status.ok()) return status;
 
+  passwords_.Start(PasswordThreads(settings()));
   Fleet::Options fleet;
   fleet.shards = shards_;
   fleet.cpus = settings().cpus;

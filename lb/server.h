@@ -19,6 +19,7 @@
 #include "core/unix_listener.h"
 #include "core/uring_probe.h"
 #include "lb/admin/pages.h"
+#include "lb/auth/password_pool.h"
 #include "lb/config/budget.h"
 #include "lb/config/settings.h"
 #include "lb/log/log_writer.h"
@@ -72,6 +73,7 @@ class Server {
   Settings settings_;  // until Start has made the first generation of them
   const bool demo_;
   const UringFeatures features_;
+  PasswordPool passwords_;  // outlives the shards, and who loads
   LoadSettings load_;
   const uint32_t shards_;
   const MemoryBudget budget_;

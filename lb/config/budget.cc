@@ -12,15 +12,15 @@ constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr size_t kSqeBytes = 64;
 constexpr size_t kCqeBytes = 16;
 
-// The most that a route adds to a request's head, with what it keeps for the response's behind that; or to
-// the response's.
+// The most that a route adds to a request's head, with a body that is read whole and what it keeps for the
+// response's behind that; or to the response's.
 size_t RouteHeadBytes(const Settings& settings) {
   size_t most = 0;
   for (const RouteList& list : settings.routes) {
     for (const RouteSettings& route : list.routes) {
       const size_t target_bytes = settings.limits.target_bytes;
-      most = std::max(most,
-                      route.request.headers.MostBytes(target_bytes) + route.response.MostBytes(target_bytes));
+      most = std::max(most, route.request.headers.MostBytes(target_bytes) +
+                                route.response.MostBytes(target_bytes) + route.buffer_bytes);
     }
   }
   return most;
@@ -101,6 +101,15 @@ std::vector<BudgetLine> ReservedFiles(uint32_t shards, size_t listeners) {
   };
 }
 
+uint32_t PasswordThreads(const Settings& settings) {
+  for (const RouteList& list : settings.routes) {
+    for (const RouteSettings& route : list.routes) {
+      if (route.basic_auth != nullptr) return settings.shards > 2 ? 2 : 1;
+    }
+  }
+  return 0;
+}
+
 uint32_t BuffersPerShard(uint64_t buffer_memory_bytes, uint32_t shards) {
   return static_cast<uint32_t>(
       std::min<uint64_t>(buffer_memory_bytes / shards / kBufferSlotBytes, kMaxBuffersPerShard));
@@ -141,6 +150,12 @@ MemoryBudget ComputeBudget(const Settings& settings) {
       {absl::StrCat("access log: ", shards, " x ", kLogBytes / 1024, " KiB"),
        settings.has_access_log() ? shards * kLogBytes : 0},
   };
+  if (const uint32_t threads = PasswordThreads(settings); threads > 0) {
+    budget.memory.push_back(
+        {absl::StrCat("passwords: ", shards, " x ", kPasswordShardBytes / 1024, " KiB + threads: ", threads,
+                      " x ", kPasswordThreadBytes >> 20, " MiB"),
+         shards * kPasswordShardBytes + threads * kPasswordThreadBytes});
+  }
   if (const size_t kept = KeptHeaderBytes(settings); kept > 0) {
     budget.memory.push_back(
         {absl::StrCat("response headers for the access log: ", clients, " x ", kept, " B"), clients * kept});

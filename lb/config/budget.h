@@ -24,7 +24,10 @@ inline constexpr size_t kIdleFrameBytes = 192;           // the coroutine frame 
 inline constexpr size_t kRequestBytes = 3072;            // an exchange (or relay) with its frames
 inline constexpr size_t kGatherBytes = 512;              // a gathered send in flight
 inline constexpr size_t kBufferSlotBytes =
-    36 * 1024;                                      // a pool buffer with head- and tailroom, in whole pages
+    36 * 1024;  // a pool buffer with head- and tailroom, in whole pages
+inline constexpr size_t kPasswordShardBytes =
+    192 * 1024;  // what a shard knows and asks (lb/auth/password_desk.h)
+inline constexpr size_t kPasswordThreadBytes = size_t{65} << 20;  // yescrypt's largest (lb/auth/password.cc)
 inline constexpr size_t kLogBytes = 8 * 64 * 1024;  // a shard's access log (lb/log/access_log.h)
 
 // A request's head lies in up to four chunks: as it came in pieces, as it is sent on, and the same for the
@@ -87,6 +90,8 @@ struct MemoryBudget {
 MemoryBudget ComputeBudget(const Settings& settings);
 
 // Descriptors for everything but client and upstream connections, as lines.
+// Some route has basic_auth: so many threads check passwords, else 0.
+uint32_t PasswordThreads(const Settings& settings);
 std::vector<BudgetLine> ReservedFiles(uint32_t shards, size_t listeners);
 uint64_t Sum(const std::vector<BudgetLine>& lines);
 

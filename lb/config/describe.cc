@@ -61,6 +61,10 @@ std::string Yaml(std::string_view text) {
     if (c == '"' || c == '\\') quoted += '\\';
     if (c == '\n') {
       quoted += "\\n";
+    } else if (c == '\r') {
+      quoted += "\\r";
+    } else if (c == '\t') {
+      quoted += "\\t";
     } else {
       quoted += c;
     }
@@ -117,6 +121,7 @@ class FileForm {
     Line(2, "merge_slashes", settings_.paths.merge_slashes ? "true" : "false", "paths.merge_slashes");
     Line(2, "escaped_slashes", settings_.paths.escaped_slashes == EscapedSlashes::kReject ? "reject" : "keep",
          "paths.escaped_slashes");
+    Pages(0, settings_.error_pages);
     Listeners();
     Upstreams();
     Routes();
@@ -200,6 +205,7 @@ class FileForm {
         Line(4, "routes", Yaml(settings_.routes[listener.routes].name), key + "routes");
       }
       Access(4, listener.access);
+      Pages(4, listener.direct.error_pages);
       if (!listener.trusted.allow.empty()) {
         absl::StrAppend(&out_, "    trusted_proxies: ", YamlList(listener.trusted.allow), "\n");
       }
@@ -246,6 +252,32 @@ class FileForm {
     const std::string spaces(indent, ' ');
     if (!access.allow.empty()) absl::StrAppend(&out_, spaces, "allow: ", YamlList(access.allow), "\n");
     if (!access.deny.empty()) absl::StrAppend(&out_, spaces, "deny: ", YamlList(access.deny), "\n");
+  }
+  void BasicAuthLines(const BasicAuth& auth) {
+    absl::StrAppend(&out_, "      basic_auth:\n        realm: ", Yaml(auth.realm),
+                    "\n        forward: ", auth.forward ? "true" : "false", "\n");
+    if (!auth.users_file.empty()) {
+      absl::StrAppend(&out_, "        users_file: ", Yaml(auth.users_file), "\n");
+      return;
+    }
+    out_ += "        users:\n";
+    for (const BasicAuth::User& user : auth.users) {
+      absl::StrAppend(&out_, "          ", Yaml(user.name), ": ", Yaml(user.hash), "\n");
+    }
+  }
+  // `{file: ...}`, or with the text itself.
+  static std::string Body(std::string_view content_type, const std::string& body, const std::string& file) {
+    return absl::StrCat("content_type: ", Yaml(content_type),
+                        file.empty() ? ", body: " : ", file: ", Yaml(file.empty() ? body : file));
+  }
+  void Pages(size_t indent, const ErrorPages& pages) {
+    if (pages.empty()) return;
+    const std::string spaces(indent, ' ');
+    absl::StrAppend(&out_, spaces, "error_pages:\n");
+    for (const ErrorPage& page : pages) {
+      absl::StrAppend(&out_, spaces, "  ", page.status, page.status < 10 ? "xx" : "", ": {",
+                      Body(page.content_type, page.body, page.body_file), "}\n");
+    }
   }
   // What is set is both dropped and added.
   void Changes(const char* key, const HeaderChanges& changes) {
@@ -296,7 +328,17 @@ class FileForm {
       }
       absl::StrAppend(&out_, "      rewrite: {", changes, "}\n");
     }
+    if (route.action == RouteSettings::Action::kUpstream) {
+      Line(6, "client_max_body", SizeText(route.client_max_body_bytes), key + "client_max_body",
+           {"limits.client_max_body"});
+      if (route.buffer_bytes > 0) Line(6, "buffer", SizeText(route.buffer_bytes), key + "buffer");
+    }
+    if (route.max_header_bytes != UINT32_MAX) {
+      Line(6, "max_header_bytes", SizeText(route.max_header_bytes), key + "max_header_bytes");
+    }
     Access(6, route.access);
+    if (route.basic_auth != nullptr) BasicAuthLines(*route.basic_auth);
+    Pages(6, route.error_pages);
     Changes("request_headers", route.request.headers);
     Changes("response_headers", route.response);
     if (route.mirror.upstream != MirrorSettings::kNone)
@@ -324,8 +366,8 @@ class FileForm {
         break;
       case RouteSettings::Action::kRespond:
         absl::StrAppend(&out_, "      respond: {status: ", route.status);
-        if (!route.body.empty()) {
-          absl::StrAppend(&out_, ", content_type: ", Yaml(route.content_type), ", body: ", Yaml(route.body));
+        if (!route.content_type.empty()) {
+          absl::StrAppend(&out_, ", ", Body(route.content_type, route.body, route.body_file));
         }
         out_ += "}\n";
         break;

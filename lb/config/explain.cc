@@ -4,6 +4,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "lb/auth/credentials.h"
+#include "lb/auth/password.h"
 #include "lb/config/flag_types.h"
 #include "lb/http/request.h"
 #include "lb/http/serialize_request.h"
@@ -119,6 +121,19 @@ std::string Times(const Timeouts& timeouts, uint32_t retries) {
                       "; ", retries, retries == 1 ? " retry" : " retries");
 }
 
+// The page that an error is answered with, if there is one.
+std::string PageOf(uint16_t status, const Settings& settings, const ListenerSettings& listener,
+                   const RouteSettings& route) {
+  for (const ErrorPages* pages : {&route.error_pages, &listener.direct.error_pages, &settings.error_pages}) {
+    for (const ErrorPage& page : *pages) {
+      if (!page.IsFor(status)) continue;
+      return absl::StrCat("page       ", page.body.size(), " bytes of ", page.content_type,
+                          page.body_file.empty() ? "" : " from ", page.body_file, "\n");
+    }
+  }
+  return "";
+}
+
 // How the request came.
 struct Hop {
   const ListenerSettings& listener;
@@ -127,10 +142,34 @@ struct Hop {
   const UpstreamHealth& health;
 };
 
+// Whether the route's users have who asks; said in `text`. A shard that serves does not `check` the password:
+// it takes too long.
+bool MayCome(const BasicAuth& auth, bool check, http::RequestHead& head, std::string* text) {
+  Credentials credentials;
+  const BasicAuth::User* user = nullptr;
+  if (credentials.ReadFrom(head)) user = auth.Find(credentials.user());
+  const bool right =
+      user != nullptr &&
+      (!check || PasswordChecker().Matches(std::string(credentials.password()).c_str(), user->hash.c_str()));
+  if (!right) {
+    absl::StrAppend(text, "answer     401: a name and a password are wanted (basic_auth, realm ", auth.realm,
+                    ")\n");
+    return false;
+  }
+  absl::StrAppend(text, "user       ", user->name, check ? "\n" : ", if the password is right\n");
+  if (!auth.forward) head.Drop("Authorization");
+  return true;
+}
+
 // What the upstream would get, and where it is.
 std::string Forwarded(const Settings& settings, const RouteSettings& route, http::RequestHead& head,
                       http::RequestContext context, const Hop& hop) {
   const UpstreamSettings& upstream = settings.upstreams[route.upstream];
+  const uint64_t most_bytes = route.client_max_body_bytes;
+  if (most_bytes != 0 && head.facts.body.length > most_bytes) {
+    return absl::StrCat("answer     413: the request body is too large (at most ", SizeInWords(most_bytes),
+                        ")\n", PageOf(413, settings, hop.listener, route));
+  }
   std::string endpoints;
   for (const EndpointSettings& endpoint : upstream.endpoints) {
     absl::StrAppend(&endpoints, endpoints.empty() ? "" : ", ", endpoint.address.ToString());
@@ -150,10 +189,13 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
   }
   std::string wire(http::MaxSerializedBytes(head, context), '\0');
   wire.resize(http::SerializeRequest(head, context, wire.data()));
-  return absl::StrCat("upstream   ", upstream.name, ", ",
-                      upstream.balance == Balance::kLeastConn ? "least_conn" : "round_robin", " among ",
-                      endpoints, "\n", hop.health ? hop.health(route.upstream) : "", "times      ",
-                      Times(route.timeouts, route.retries), "\n", mirror, "request\n", Indented(wire));
+  return absl::StrCat(
+      "upstream   ", upstream.name, ", ",
+      upstream.balance == Balance::kLeastConn ? "least_conn" : "round_robin", " among ", endpoints, "\n",
+      hop.health ? hop.health(route.upstream) : "", "times      ", Times(route.timeouts, route.retries), "\n",
+      most_bytes == 0 ? "" : "body       at most " + SizeInWords(most_bytes) + "\n",
+      route.buffer_bytes == 0 ? "" : "buffer     up to " + SizeInWords(route.buffer_bytes) + "\n", mirror,
+      "request\n", Indented(wire));
 }
 
 // Which side of a split the request goes to, and why.
@@ -325,7 +367,8 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   }
   const std::string_view ip{ip_text, address.WriteIp(ip_text)};
   if (!listener->access.Allows(address)) {
-    *text += "answer     403: the listener does not allow this client\n";
+    *text += "answer     403: the listener does not allow this client\n" +
+             PageOf(403, settings, *listener, listener->direct);
     return true;
   }
   if (head.MustAnswerHere()) {
@@ -359,12 +402,23 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     *text += "\n";
   }
   if (!routed.hit.found()) {
-    *text += "answer     404: no route is for this request\n";
+    *text +=
+        "answer     404: no route is for this request\n" + PageOf(404, settings, *listener, listener->direct);
     return true;
   }
   const RouteSettings& met = list.routes[routed.hit.rule];
   if (!met.access.Allows(address)) {
-    *text += "answer     403: the route does not allow this client\n";
+    *text += "answer     403: the route does not allow this client\n" + PageOf(403, settings, *listener, met);
+    return true;
+  }
+  if (head.head_bytes > met.max_header_bytes) {
+    absl::StrAppend(text, "answer     431: the request head has ", head.head_bytes,
+                    " bytes, the route takes ", met.max_header_bytes, "\n",
+                    PageOf(431, settings, *listener, met));
+    return true;
+  }
+  if (met.basic_auth != nullptr && !MayCome(*met.basic_auth, !health, head, text)) {
+    *text += PageOf(401, settings, *listener, met);
     return true;
   }
   bool new_cookie = false;

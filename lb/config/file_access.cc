@@ -26,11 +26,14 @@ void Reader::ReadNetworks(const ConfigNode& node, NetworkDraft& draft) {
   }
 }
 
-void Reader::ReadNetworkFile(const std::string& path, const Place& place, NetworkDraft& draft) {
+std::string Reader::FileBeside(const std::string& path, const Place& place) const {
   const std::string& from = problems_.files[place.file];
   const size_t slash = from.rfind('/');
-  const std::string whole =
-      absl::StartsWith(path, "/") || slash == std::string::npos ? path : from.substr(0, slash + 1) + path;
+  return absl::StartsWith(path, "/") || slash == std::string::npos ? path : from.substr(0, slash + 1) + path;
+}
+
+void Reader::ReadNetworkFile(const std::string& path, const Place& place, NetworkDraft& draft) {
+  const std::string whole = FileBeside(path, place);
   const std::optional<std::string> text = ReadWholeFile(whole);
   if (!text) return Error(place, absl::StrCat("\"", whole, "\": cannot be read: ", std::strerror(errno)));
   const size_t before = draft.networks.size();

@@ -1,15 +1,17 @@
 // What a route of the configuration file does: redirect, respond, rewrite, change headers.
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 #include "absl/strings/match.h"
 #include "lb/config/file_keys.h"
+#include "lb/config/read_file.h"
 #include "lb/http/chars.h"
 #include "lb/route/host.h"
 
 namespace weir::lb::file {
 namespace {
 
-constexpr size_t kMaxBodyBytes = 16 * 1024;
 constexpr size_t kMaxHeaderValue = 1024;
 constexpr size_t kMaxHeaderLines = 64;
 
@@ -39,6 +41,65 @@ bool AbslParseFlag(absl::string_view text, ResponseStatus* flag, std::string* er
   }
   *error = "expected a status from 200 to 599";
   return false;
+}
+
+std::string TypeOfFile(const std::string& path) {
+  static constexpr std::pair<std::string_view, const char*> kTypes[] = {{".html", "text/html; charset=utf-8"},
+                                                                        {".htm", "text/html; charset=utf-8"},
+                                                                        {".json", "application/json"},
+                                                                        {".xml", "application/xml"}};
+  for (const auto& [ending, type] : kTypes) {
+    if (path.ends_with(ending)) return type;
+  }
+  return kPlainText;
+}
+
+// For what has `body`, `body_file` and `content_type`.
+template <class T>
+Key<T> BodyKey() {
+  return {"body",
+          "text",
+          "empty",
+          "The body, at most 24 KiB.",
+          kTextSchema,
+          [](Reader& reader, const ConfigNode& value, T& out) {
+            if (!out.body_file.empty())
+              return reader.Error(value.place, "expected only one of body and file");
+            if (!reader.Text(value, out.body) || out.body.size() <= kMaxLocalBodyBytes) return;
+            reader.Error(value.place,
+                         absl::StrCat(out.body.size(), " bytes: expected at most ", kMaxLocalBodyBytes));
+          }};
+}
+template <class T>
+Key<T> BodyFileKey() {
+  return {"file",
+          "FILE",
+          "none",
+          "The body instead, read once, at start; a relative path begins where this file is.",
+          kTextSchema,
+          [](Reader& reader, const ConfigNode& value, T& out) {
+            if (!out.body.empty()) return reader.Error(value.place, "expected only one of body and file");
+            if (!reader.Text(value, out.body_file)) return;
+            reader.ReadBodyFile(value, out.body);
+            if (out.content_type.empty()) out.content_type = TypeOfFile(out.body_file);
+          }};
+}
+template <class T>
+Key<T> ContentTypeKey() {
+  return {"content_type",
+          "text",
+          "by the file's name; else text/plain; charset=utf-8",
+          "Of the body.",
+          kTextSchema,
+          [](Reader& reader, const ConfigNode& value, T& out) {
+            if (!reader.Text(value, out.content_type)) return;
+            const bool printable =
+                !out.content_type.empty() && std::all_of(out.content_type.begin(), out.content_type.end(),
+                                                         [](char c) { return c >= 0x20 && c < 0x7f; });
+            if (!printable || out.content_type.size() > kMaxContentTypeBytes) {
+              reader.Error(value.place, "expected a media type, such as text/html");
+            }
+          }};
 }
 
 }  // namespace
@@ -80,19 +141,9 @@ std::span<const Key<RouteSettings>> RespondKeys() {
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.Scalar<ResponseStatus>(value, out.status);
        }},
-      {"body", "text", "empty", "Its body, at most 16 KiB.", kTextSchema,
-       [](Reader& reader, const ConfigNode& value, T& out) {
-         if (!reader.Text(value, out.body) || out.body.size() <= kMaxBodyBytes) return;
-         reader.Error(value.place, absl::StrCat(out.body.size(), " bytes: expected at most ", kMaxBodyBytes));
-       }},
-      {"content_type", "text", "text/plain; charset=utf-8", "Of the body.", kTextSchema,
-       [](Reader& reader, const ConfigNode& value, T& out) {
-         if (!reader.Text(value, out.content_type)) return;
-         const bool printable =
-             !out.content_type.empty() && std::all_of(out.content_type.begin(), out.content_type.end(),
-                                                      [](char c) { return c >= 0x20 && c < 0x7f; });
-         if (!printable) reader.Error(value.place, "expected a media type, such as text/html");
-       }},
+      BodyKey<T>(),
+      BodyFileKey<T>(),
+      ContentTypeKey<T>(),
   };
   return kKeys;
 }
@@ -116,6 +167,61 @@ std::span<const Key<HeaderChanges>> HeaderKeys() {
        }},
   };
   return kKeys;
+}
+
+std::span<const Key<ErrorPage>> ErrorPageKeys() {
+  using T = ErrorPage;
+  static const Key<T> kKeys[] = {BodyKey<T>(), BodyFileKey<T>(), ContentTypeKey<T>()};
+  return kKeys;
+}
+
+std::string ErrorPagesSchema() {
+  return absl::StrCat(R"({"type": "object", "patternProperties": {"^([45][0-9][0-9]|[45]xx)$": )",
+                      Reference("error_page"), R"(}, "additionalProperties": false})");
+}
+
+void Reader::ReadBodyFile(const ConfigNode& node, std::string& body) {
+  const std::string whole = FileBeside(node.text, node.place);
+  std::optional<std::string> text = ReadWholeFile(whole);
+  if (!text) {
+    Error(node.place, absl::StrCat("\"", whole, "\": cannot be read: ", std::strerror(errno)));
+  } else if (text->size() > kMaxLocalBodyBytes) {
+    Error(node.place,
+          absl::StrCat("\"", whole, "\": ", text->size(), " bytes: expected at most ", kMaxLocalBodyBytes));
+  } else {
+    body = std::move(*text);
+  }
+}
+
+void Reader::ReadErrorPages(const ConfigNode& node, ErrorPages& pages) {
+  if (!node.is_map()) {
+    return Error(node.place, absl::StrCat("expected statuses with what to say, such as {404: {file: "
+                                          "404.html}, 5xx: {body: sorry}}, found ",
+                                          KindName(node)));
+  }
+  for (size_t i = 0; i < node.items.size(); ++i) {
+    Within(node.key_text[i], [&] {
+      const std::string& key = node.key_text[i];
+      ErrorPage page;
+      uint64_t status = 0;
+      std::string expected;
+      if (key == "4xx" || key == "5xx") {
+        page.status = static_cast<uint16_t>(key.front() - '0');
+      } else if (ParseCount(key, &status, &expected) && status >= 400 && status <= 599) {
+        page.status = static_cast<uint16_t>(status);
+      } else {
+        return Error(node.key_place[i], "expected a status from 400 to 599, 4xx or 5xx");
+      }
+      if (!Map(node.items[i], ErrorPageKeys(), page)) return;
+      if (node.items[i].Find("body") == nullptr && node.items[i].Find("file") == nullptr) {
+        return Error(node.items[i].place, "expected one of body and file");
+      }
+      if (page.content_type.empty()) page.content_type = kPlainText;
+      pages.push_back(std::move(page));
+    });
+  }
+  std::sort(pages.begin(), pages.end(),
+            [](const ErrorPage& a, const ErrorPage& b) { return a.status > b.status; });
 }
 
 bool Reader::IsChangeable(const std::string& name, const Place& place) {

@@ -135,6 +135,7 @@ class Reader {
     std::vector<SideDraft> split;
     Place split_place;
     StickyDraft sticky;
+    const ConfigNode* max_body = nullptr;
     Place mirror_place;
     NetworkDraft allow;
     NetworkDraft deny;
@@ -150,6 +151,14 @@ class Reader {
   void ReadClients(const ConfigNode& node, RouteDraft& draft);
   void ReadNetworks(const ConfigNode& node, NetworkDraft& draft);
   void ReadNetworkFile(const std::string& path, const Place& place, NetworkDraft& draft);
+  std::shared_ptr<const BasicAuth> ReadBasicAuth(const ConfigNode& node);
+  void ReadErrorPages(const ConfigNode& node, ErrorPages& pages);
+  void ReadUser(std::string_view name, std::string_view hash, const Place& place, BasicAuth& auth);
+  void ReadUsersFile(const ConfigNode& node, BasicAuth& auth);
+  // A body that Weir answers with, from a file beside the configuration.
+  void ReadBodyFile(const ConfigNode& node, std::string& body);
+  // The file that `path`, said at `place`, means.
+  std::string FileBeside(const std::string& path, const Place& place) const;
   AccessSettings Access(NetworkDraft allow, NetworkDraft deny);
   bool IsChangeable(const std::string& name, const Place& place);
   void ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& changes);
@@ -271,6 +280,7 @@ inline std::string ListOrOne(std::string_view what) {
   return absl::StrCat("{\"anyOf\": [", Absl(what), ", {\"type\": \"array\", \"items\": ", Absl(what),
                       ", \"minItems\": 1}]}");
 }
+inline constexpr const char* kPlainText = "text/plain; charset=utf-8";
 inline constexpr const char* kTextSchema = R"({"type": "string"})";
 inline std::string Reference(std::string_view name) {
   return absl::StrCat(R"({"$ref": "#/$defs/)", Absl(name), "\"}");
@@ -298,6 +308,11 @@ Key<T> DenyKey() {
           [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadNetworks(value, out.deny); }};
 }
 
+// For everybody who has `error_pages`.
+inline constexpr const char* kErrorPagesSentence =
+    "Bodies for errors that Weir answers itself, by status: 404, 503 ..., or 4xx and 5xx for all others.";
+std::string ErrorPagesSchema();
+
 // The sections. Each table is made once.
 struct EndpointDraft {
   std::string address;
@@ -310,11 +325,17 @@ struct ListenerDraft {
   Reader::NetworkDraft deny;
   Reader::NetworkDraft trusted;
   Place forwarded;
+  Place error_pages;
   const ConfigNode* address = nullptr;
   const ConfigNode* upstream = nullptr;
   const ConfigNode* routes = nullptr;
 };
 using RouteDraft = Reader::RouteDraft;
+struct BasicAuthDraft {
+  BasicAuth auth;
+  const ConfigNode* users = nullptr;
+  const ConfigNode* users_file = nullptr;
+};
 
 std::span<const Key<ListenerDraft>> ListenerKeys();
 std::span<const Key<FileUpstream>> UpstreamKeys();
@@ -327,6 +348,8 @@ std::span<const Key<ValueCondition>> ConditionKeys();
 std::span<const Key<RouteSettings>> RouteTimeoutKeys();
 std::span<const Key<RouteSettings>> RedirectKeys();
 std::span<const Key<RouteSettings>> RespondKeys();
+std::span<const Key<BasicAuthDraft>> BasicAuthKeys();
+std::span<const Key<ErrorPage>> ErrorPageKeys();
 std::span<const Key<RequestChanges>> RewriteKeys();
 std::span<const Key<SideDraft>> SideKeys();
 std::span<const Key<StickyDraft>> StickyKeys();

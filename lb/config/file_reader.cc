@@ -83,6 +83,7 @@ std::vector<Key<FileDraft>> TopKeys() {
       {"upstreams", "keys", "required", "Where requests go: names, and what each is.",
        MapOf(Reference("upstream")), ReadElsewhere},
       {"routes", "keys", "", "Lists of routes, by name.", MapOf(ListOf("route")), ReadElsewhere},
+      {"error_pages", "keys", "none", kErrorPagesSentence, ErrorPagesSchema(), ReadElsewhere},
       {"paths", "keys", "", "The one spelling of paths, where there are routes.", Reference("paths"),
        ReadElsewhere},
       {"timeouts", "keys", "", "What holds for all.", Reference("timeouts"), ReadElsewhere},
@@ -235,6 +236,11 @@ std::span<const Key<ListenerDraft>> ListenerKeys() {
          reader.Scalar<ForwardedName>(value, out.settings.forwarded);
        },
        [](const T& from) { return AbslUnparseFlag(ForwardedName{from.settings.forwarded}); }},
+      {"error_pages", "keys", "the file's", kErrorPagesSentence, ErrorPagesSchema(),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.error_pages = value.place;
+         reader.ReadErrorPages(value, out.settings.direct.error_pages);
+       }},
       Later<T>("proxy_protocol", "The PROXY protocol's header comes first."),
   };
   return kKeys;
@@ -266,6 +272,10 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
             absl::StrCat(node.key_text[i], ": given twice; first at ", problems_.Where(first->second)));
     }
     Map(node, PathKeys(), settings_);
+  });
+  each("error_pages", [&](const ConfigNode& node) {
+    if (!settings_.error_pages.empty()) return Error(node.place, "given twice");
+    ReadErrorPages(node, settings_.error_pages);
   });
   each("upstreams", [&](const ConfigNode& node) {
     named(node, [&](const std::string& name, const Place& place, const ConfigNode& value) {
@@ -349,6 +359,7 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
           });
         }
         settings.direct.timeouts = settings_.timeouts;
+        settings.direct.client_max_body_bytes = settings_.client_max_body_bytes;
         if (draft.upstream != nullptr && settings.direct.upstream < sections_.upstreams.size()) {
           const UpstreamSettings& upstream = sections_.upstreams[settings.direct.upstream].settings;
           settings.direct.timeouts = upstream.timeouts;
@@ -360,6 +371,9 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
         }
         if (settings.protocol == Protocol::kTcp && draft.forwarded.line > 0) {
           Error(draft.forwarded, "forwarded: a tcp connection has no headers");
+        }
+        if (settings.protocol == Protocol::kTcp && !settings.direct.error_pages.empty()) {
+          Error(draft.error_pages, "error_pages: a tcp connection is answered nothing");
         }
         settings.trusted = Access(std::move(draft.trusted), {});
         listener.settings = std::move(settings);
@@ -474,6 +488,16 @@ std::vector<SectionDoc> DescribeSections() {
        "cannot be changed.",
        DocsOf(HeaderKeys())},
       {"respond", "`respond:`", "", DocsOf(RespondKeys())},
+      {"basic_auth", "`basic_auth:`",
+       "Names and hashed passwords: bcrypt, yescrypt or sha-crypt, as `htpasswd -nB NAME` or `openssl passwd "
+       "-6` print them. "
+       "Without TLS in front, passwords can be read on the way.",
+       DocsOf(BasicAuthKeys())},
+      {"error_page", "`error_pages: STATUS:`",
+       "A page of the route is taken before one of the listener, that before one of the file. With "
+       "Cache-Control: no-store. "
+       "Errors that an upstream answers stay as they are.",
+       DocsOf(ErrorPageKeys())},
       {"route_timeouts", "`timeouts:` of a route", "", DocsOf(RouteTimeoutKeys())},
       {"access_log", "`access_log:`, where it is more than FILE",
        "What the fields are, and what texts become: [the access log](../lb/README.md#the-access-log).",

@@ -215,7 +215,9 @@ std::span<const Key<RouteDraft>> RouteKeys() {
        "What changes on the way down, in responses of the upstream (101 too; of 1xx only what is removed) "
        "and "
        "of this route; values with the same variables, of the request as it came, and ${endpoint}: who "
-       "answered, - if this route did.",
+       "answered, - if this route did. What is set or appended without variables also stands in errors that "
+       "Weir answers "
+       "for this route, if it does not say something of a body or of caching.",
        Reference("headers"),
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.set_in_response(true);
@@ -229,19 +231,62 @@ std::span<const Key<RouteDraft>> RouteKeys() {
          if (!out.settings.response_variables) {
            out.settings.response.WriteLines({}, &out.settings.response_fields);
          }
+         HeaderChanges of_errors;
+         for (const HeaderChanges::Line& line : added) {
+           if (!line.value.HasVariables() && IsOfEveryAnswer(line.name)) of_errors.added.push_back(line);
+         }
+         of_errors.WriteLines({}, &out.settings.error_fields);
+         if (std::max(out.settings.response_fields.size(), out.settings.error_fields.size()) >
+             kMaxResponseFieldsBytes) {
+           reader.Error(value.place,
+                        absl::StrCat("more than ", kMaxResponseFieldsBytes, " bytes of headers"));
+         }
        }},
       {"mirror", "keys", "none", "A copy of the request goes to another upstream, and its answer nowhere.",
        Reference("mirror"),
        [](Reader& reader, const ConfigNode& value, T& out) {
          if (reader.Map(value, MirrorKeys(), out.settings.mirror)) out.mirror_place = value.place;
        }},
-      Later<T>("client_max_body", "The largest request body."),
-      Later<T>("buffer", "A small request is read whole before connecting."),
+      {"client_max_body", BodySize::kPlaceholder, "that of limits",
+       "A request's body; a longer one is 413. 0 is no limit.", SchemaOf<BodySize>(),
+       [](Reader&, const ConfigNode& value, T& out) { out.max_body = &value; }},
+      {"max_header_bytes", HeadSize::kPlaceholder, "that of limits",
+       "A request's head, as the client sent it; a longer one is 431. Not more than limits say.",
+       SchemaOf<HeadSize>(),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         uint32_t bytes = 0;
+         reader.Scalar<HeadSize>(value, bytes);
+         const uint32_t most = reader.settings().limits.header_bytes;
+         if (bytes > most) {
+           return reader.Error(
+               value.place, absl::StrCat("\"", value.text, "\": more than the ", SizeInWords(most),
+                                         " of limits.max_header_bytes, which hold before a route is known"));
+         }
+         if (bytes > 0) out.settings.max_header_bytes = bytes;
+       }},
+      {"buffer", WholeBodySize::kPlaceholder, "0",
+       "A request body whose Content-Length is at most this (24KiB at most, and beside the head) is read "
+       "whole before an "
+       "upstream is connected: so that it can be sent again, and a slow client occupies no upstream.",
+       SchemaOf<WholeBodySize>(),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Scalar<WholeBodySize>(value, out.settings.buffer_bytes);
+       }},
       AllowKey<T>(),
       DenyKey<T>(),
-      Later<T>("basic_auth", "Name and password."),
+      {"basic_auth", "keys", "none",
+       "Only who has one of these names and its password may come, others get 401. Checked after allow and "
+       "deny, off the "
+       "threads that serve; what was right is known for five minutes.",
+       Reference("basic_auth"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.settings.basic_auth = reader.ReadBasicAuth(value);
+       }},
       Later<T>("auth_request", "A subrequest that decides."),
-      Later<T>("error_pages", "Bodies for our own errors."),
+      {"error_pages", "keys", "the listener's", kErrorPagesSentence, ErrorPagesSchema(),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.ReadErrorPages(value, out.settings.error_pages);
+       }},
   };
   return kKeys;
 }
@@ -289,12 +334,16 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
   if (draft.timeouts != nullptr) {
     Within("timeouts", [&] { Map(*draft.timeouts, RouteTimeoutKeys(), route); });
   }
+  route.client_max_body_bytes = settings_.client_max_body_bytes;
+  if (draft.max_body != nullptr) {
+    Within("client_max_body", [&] { Scalar<BodySize>(*draft.max_body, route.client_max_body_bytes); });
+  }
   if (draft.retries != nullptr) Within("retries", [&] { Scalar<RetryCount>(*draft.retries, route.retries); });
   if (route.action == RouteSettings::Action::kRespond) {
     if (!route.body.empty() && (route.status == 204 || route.status == 304)) {
       Error(node.place, absl::StrCat("a response of status ", route.status, " has no body"));
     }
-    if (route.content_type.empty() && !route.body.empty()) route.content_type = "text/plain; charset=utf-8";
+    if (route.content_type.empty() && !route.body.empty()) route.content_type = kPlainText;
   }
   route.access = Access(std::move(draft.allow), std::move(draft.deny));
   if (route.action != RouteSettings::Action::kUpstream) {
@@ -312,6 +361,9 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
   }
   if (draft.rewrites.line > 0 && route.action != RouteSettings::Action::kUpstream) {
     Error(draft.rewrites, "only a request that goes to an upstream can be changed");
+  }
+  if (route.basic_auth != nullptr) {
+    route.unauthorized_fields = route.error_fields + route.basic_auth->Challenge();
   }
   bool groups = false;
   bool remainder = false;

@@ -74,6 +74,8 @@
         "Header fields in a head, likewise.")                                                               \
   FIELD(max_target_bytes, "limits.max_target_bytes", kLimits, TargetSize, limits.target_bytes,              \
         "A request's target (path and query); a longer one is 414.")                                        \
+  FIELD(client_max_body, "limits.client_max_body", kLimits, BodySize, client_max_body_bytes,                \
+        "A request's body; a longer one is 413. 0 is no limit.")                                            \
   FIELD(lame_duck, "timeouts.lame_duck", kStopping, OptionalPatience, timeouts.lame_duck_ms,                \
         "After SIGTERM, /healthz says 503 for so long before accepting stops.")                             \
   FIELD(drain_timeout, "timeouts.drain", kStopping, OptionalPatience, timeouts.drain_ms,                    \

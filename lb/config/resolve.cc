@@ -173,12 +173,14 @@ void Resolver::FromFlags() {
   for (ListenerSettings listener : absl::GetFlag(FLAGS_listen).items) {
     listener.direct.timeouts = settings_.timeouts;
     listener.direct.retries = upstream.retries;
+    listener.direct.client_max_body_bytes = settings_.client_max_body_bytes;
     AddListener(listener, {"--listen"});
   }
   if (settings_.listeners.empty() && demo_) {
     ListenerSettings listener{Protocol::kHttp, Loopback(8080), "http://127.0.0.1:8080"};
     listener.direct.timeouts = settings_.timeouts;
     listener.direct.retries = upstream.retries;
+    listener.direct.client_max_body_bytes = settings_.client_max_body_bytes;
     settings_.listeners.push_back(listener);
   } else if (settings_.listeners.empty()) {
     problems_.Error({}, "",

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/address.h"
+#include "lb/auth/basic_auth.h"
 #include "lb/http/limits.h"
 #include "lb/log/access_format.h"
 #include "lb/route/access_list.h"
@@ -75,6 +76,23 @@ struct AccessSettings {
 
 struct SplitSettings;
 
+// What is said instead of Weir's own words, for errors that Weir answers itself.
+struct ErrorPage {
+  uint16_t status = 0;  // 400 to 599, or a class: 4 or 5
+  std::string content_type;
+  std::string body;
+  std::string body_file;  // where it was read from, as that was said; empty: said as text
+
+  bool IsFor(uint16_t answered) const { return status == answered || status == answered / 100; }
+};
+// Statuses before their class.
+using ErrorPages = std::vector<ErrorPage>;
+
+// A body of ours, and a route's lines beside it, go out in one chunk.
+inline constexpr size_t kMaxLocalBodyBytes = 24 * 1024;
+inline constexpr size_t kMaxContentTypeBytes = 128;
+inline constexpr size_t kMaxResponseFieldsBytes = 7 * 1024;
+
 // A copy of the request goes there too.
 struct MirrorSettings {
   static constexpr uint32_t kNone = UINT32_MAX;
@@ -94,15 +112,23 @@ struct RouteSettings {
   Template location;                           // kRedirect
   std::string content_type;
   std::string body;
-  Timeouts timeouts;  // the upstream's, but for what it says itself
+  std::string body_file;   // as ErrorPage's
+  ErrorPages error_pages;  // before the listener's
+  Timeouts timeouts;       // the upstream's, but for what it says itself
   uint32_t retries = 2;
+  uint64_t client_max_body_bytes = 0;  // Settings', but for what it says itself; 0: unlimited
+  uint32_t buffer_bytes = 0;           // a body of a known length up to this is read whole before connecting
+  uint32_t max_header_bytes = UINT32_MAX;  // of a request; beyond Limits::header_bytes nothing comes
   RequestChanges request;
   HeaderChanges response;
   std::string response_fields;      // what they add, as lines, if that is always the same
   bool response_variables = false;  // else it is written for each request
+  std::string error_fields;         // those without variables that our own errors have too
   AccessSettings access;
-  MirrorSettings mirror;   // kUpstream
-  bool captures = false;   // a template wants them
+  MirrorSettings mirror;                        // kUpstream
+  std::shared_ptr<const BasicAuth> basic_auth;  // null: nobody is asked for a name
+  std::string unauthorized_fields;              // error_fields, and what is wanted
+  bool captures = false;                        // a template wants them
   std::string set_cookie;  // of a side: the line for a client that came without its cookie
   std::string where;       // "weir.yaml:12:7"
 };
@@ -144,6 +170,7 @@ struct Settings {
   std::vector<ListenerSettings> listeners;
   std::vector<UpstreamSettings> upstreams;
   std::vector<RouteList> routes;
+  ErrorPages error_pages;              // behind those of routes and listeners
   PathOptions paths;                   // how paths are normalised where there are routes
   UpstreamSettings upstream_defaults;  // what an upstream has of what it does not say itself; no endpoints
   std::vector<int> cpus;               // one per shard; empty: not pinned
@@ -161,6 +188,7 @@ struct Settings {
   uint32_t max_connections = 0;  // clients, all shards together; resolved from the fd limit when not given
   uint64_t buffer_memory_bytes = 0;  // all shards together; resolved
   http::Limits limits;
+  uint64_t client_max_body_bytes = 0;  // of a request; 0: unlimited
   Timeouts timeouts;
   uint32_t fd_limit = 0;  // RLIMIT_NOFILE after it was raised
 

@@ -20,6 +20,13 @@ void WriteStatusLine(uint16_t status, Writer& out) {
   out.Text("\r\n");
 }
 
+void WriteRetryAfter(uint32_t seconds, Writer& out) {
+  if (seconds == 0) return;
+  out.Text("Retry-After: ");
+  out.Number(seconds);
+  out.Text("\r\n");
+}
+
 // All fields that follow the status line, and the empty line.
 void WriteFields(std::string_view content_type, uint64_t length, const LocalContext& context, Writer& out,
                  bool has_length = true) {
@@ -62,17 +69,14 @@ size_t TraceBytes(const RequestHead& head) {
 }  // namespace
 
 size_t SerializeError(uint16_t status, std::string_view reason, uint32_t retry_after_s,
-                      const LocalContext& context, char* memory) {
+                      const LocalContext& context, char* memory, std::string_view extra_fields) {
   const std::string_view phrase = ReasonPhrase(status);
   constexpr size_t kStatusDigits = 3;
   const size_t body_size = kStatusDigits + 1 + phrase.size() + (reason.empty() ? 0 : 2 + reason.size()) + 1;
   Writer out(memory);
   WriteStatusLine(status, out);
-  if (retry_after_s > 0) {
-    out.Text("Retry-After: ");
-    out.Number(retry_after_s);
-    out.Text("\r\n");
-  }
+  WriteRetryAfter(retry_after_s, out);
+  out.Text(extra_fields);
   WriteFields("text/plain", body_size, context, out);
   if (!context.head_request) {
     out.Number(status);
@@ -95,6 +99,8 @@ size_t SerializeFixed(const FixedResponse& response, const LocalContext& context
   Writer out(memory);
   WriteStatusLine(response.status, out);
   if (!response.location.empty()) out.FieldLine("Location", response.location);
+  WriteRetryAfter(response.retry_after_s, out);
+  if (response.no_store) out.Text("Cache-Control: no-store\r\n");
   out.Text(response.extra_fields);
   WriteFields(response.content_type, response.body.size(), context, out, has_body);
   if (has_body && !context.head_request) out.Text(response.body);

@@ -22,17 +22,21 @@ struct LocalContext {
 inline constexpr size_t kMaxErrorBytes = 1024;
 
 // A text/plain response "status phrase[: reason]". `reason` may be empty (REQUIRES: at most 256 bytes,
-// constant text); retry_after_s 0 writes no Retry-After. Returns the bytes written, at most kMaxErrorBytes.
+// constant text); retry_after_s 0 writes no Retry-After; `extra_fields`: whole lines. Returns the bytes
+// written, at most kMaxErrorBytes and what the extra fields have.
 size_t SerializeError(uint16_t status, std::string_view reason, uint32_t retry_after_s,
-                      const LocalContext& context, char* out);
+                      const LocalContext& context, char* out, std::string_view extra_fields = {});
 
-// A response that a route gives. 204 and 304 have neither length nor body (RFC 9110 8.6).
+// A response that a route gives, or its page for an error. 204 and 304 have neither length nor body (RFC
+// 9110 8.6).
 struct FixedResponse {
   uint16_t status = 200;
   std::string_view location = {};      // Location; empty: none
   std::string_view content_type = {};  // empty: none
   std::string_view body = {};
   std::string_view extra_fields = {};  // whole lines
+  uint32_t retry_after_s = 0;          // 0: no Retry-After
+  bool no_store = false;               // Cache-Control: no-store
 };
 size_t MaxFixedBytes(const FixedResponse& response);
 // `out` has MaxFixedBytes(response).

@@ -71,6 +71,12 @@ void Exchange::Advance() {
       case Phase::kHead:
         StepHead();
         break;
+      case Phase::kAuthorize:
+        StepAuthorize();
+        break;
+      case Phase::kBuffer:
+        StepBuffer();
+        break;
       case Phase::kConnect:
         StepConnect();
         break;
@@ -124,18 +130,53 @@ Buffer* Exchange::TakeChunk(size_t bytes) { return shard_.buffers().TakeChunk(by
 
 void Exchange::Respond(uint16_t status, std::string_view reason, const char* end, uint32_t retry_after_s) {
   if (upstream_ != nullptr) DropUpstream(true);
+  if (asking_ != nullptr) proxy_.passwords().Forget(std::exchange(asking_, nullptr));
   if (head_sent_down_) {
     Truncate(end);
     return;
   }
   keep_ = keep_ && phase_ != Phase::kHead && request_body_.done() && !proxy_.Closing(client_);
-  Buffer* chunk = TakeChunk(http::kMaxErrorBytes);
-  if (chunk == nullptr) {
+  Slice answer = ErrorAnswer(status, reason, retry_after_s);
+  if (answer.empty()) {
     Finish(Verdict::kReset);
     return;
   }
-  const size_t bytes = http::SerializeError(status, reason, retry_after_s, LocalContext(), chunk->data);
-  AnswerWith(Slice(chunk, 0, static_cast<uint32_t>(bytes)), status, end);
+  AnswerWith(std::move(answer), status, end);
+}
+
+// In the words of the nearest error page; where there is none, or too little memory for it, in our own.
+// Empty: not even that.
+Slice Exchange::ErrorAnswer(uint16_t status, std::string_view reason, uint32_t retry_after_s) {
+  const std::string_view fields = status == 401 ? route_->unauthorized_fields : route_->error_fields;
+  if (const ErrorPage* const page = FindErrorPage(status)) {
+    const http::FixedResponse fixed{.status = status,
+                                    .content_type = page->content_type,
+                                    .body = page->body,
+                                    .extra_fields = fields,
+                                    .retry_after_s = retry_after_s,
+                                    .no_store = true};
+    static_assert(kMaxLocalBodyBytes + kMaxContentTypeBytes + kMaxResponseFieldsBytes + 512 <=
+                  BufferPool::kLargestChunk);
+    if (Buffer* const chunk = TakeChunk(http::MaxFixedBytes(fixed))) {
+      return {chunk, 0, static_cast<uint32_t>(http::SerializeFixed(fixed, LocalContext(), chunk->data))};
+    }
+  }
+  Buffer* const chunk = TakeChunk(http::kMaxErrorBytes + fields.size());
+  if (chunk == nullptr) return {};
+  return {chunk, 0,
+          static_cast<uint32_t>(
+              http::SerializeError(status, reason, retry_after_s, LocalContext(), chunk->data, fields))};
+}
+
+// The route's, then the listener's, then those of all.
+const ErrorPage* Exchange::FindErrorPage(uint16_t status) const {
+  for (const ErrorPages* pages :
+       {&route_->error_pages, &listener_.direct.error_pages, &snapshot_->settings().error_pages}) {
+    for (const ErrorPage& page : *pages) {
+      if (page.IsFor(status)) return &page;
+    }
+  }
+  return nullptr;
 }
 
 http::LocalContext Exchange::LocalContext() {
@@ -149,8 +190,6 @@ void Exchange::AnswerWith(Slice answer, uint16_t status, const char* end) {
   answer_ = std::move(answer);
   status_ = status;
   end_ = end;
-  proxy_.counters().local_responses.Add();
-  NoteHead(answer_.view().substr(0, answer_.view().find("\r\n\r\n") + 4));
   phase_ = Phase::kRespond;
   progress_ = true;
 }
@@ -177,6 +216,8 @@ void Exchange::StepRespond() {
   if (down.sending()) return;
   if (!answered_) {
     answered_ = answer_begun_ = true;
+    proxy_.counters().local_responses.Add();
+    NoteHead(answer_.view().substr(0, answer_.view().find("\r\n\r\n") + 4));
     progress_ = true;
     down.Send(shard_, std::move(answer_));
     return;
@@ -204,6 +245,7 @@ void Exchange::Finish(Verdict verdict) {
   phase_ = Phase::kOver;
   verdict_ = verdict;
   if (upstream_ != nullptr && verdict != Verdict::kTunnel) DropUpstream(true);
+  if (asking_ != nullptr) proxy_.passwords().Forget(std::exchange(asking_, nullptr));
   client_.held_since_ns = 0;
   ProxyCounters& counters = proxy_.counters();
   if (counted_) counters.requests_active.Sub();
@@ -247,11 +289,13 @@ bool Exchange::TimerCounts() {
   switch (phase_) {
     case Phase::kHead:
       return true;
+    case Phase::kBuffer:
     case Phase::kForward:
       return !Moved() || OutOfTime();
     case Phase::kRespond:
       return !Moved();
-    case Phase::kConnect:  // looks for itself
+    case Phase::kAuthorize:  // they look for themselves
+    case Phase::kConnect:
     case Phase::kOver:
       return false;
   }
@@ -279,6 +323,10 @@ void Exchange::OnTimer() {
       counters.client_timeouts.Add();
       Respond(408, "the request head took too long", "client_timeout");
       break;
+    case Phase::kBuffer:
+      counters.client_timeouts.Add();
+      Respond(408, "the request body took too long", OutOfTime() ? "request_timeout" : "client_timeout");
+      break;
     case Phase::kForward:
       OnForwardTimer();
       break;
@@ -291,6 +339,7 @@ void Exchange::OnTimer() {
       end_ = "client_timeout";
       Finish(Verdict::kReset);
       break;
+    case Phase::kAuthorize:
     case Phase::kConnect:
     case Phase::kOver:
       break;
@@ -342,13 +391,15 @@ void Exchange::ArmTimer() {
   } else if ((progress_ && !next_waits) || client_.held_since_ns == 0) {
     client_.held_since_ns = shard_.now_ns();
   }
-  if (!progress_ || (phase_ != Phase::kForward && phase_ != Phase::kRespond)) return;
+  if (!progress_ || (phase_ != Phase::kForward && phase_ != Phase::kRespond && phase_ != Phase::kBuffer))
+    return;
   progress_ = false;
   uint32_t delay_ms = TimerWheel::kMaxDelayMs;
   const auto within = [&delay_ms](uint32_t limit_ms) {
     if (limit_ms > 0) delay_ms = std::min(delay_ms, limit_ms);
   };
   if (down_sending || phase_ == Phase::kRespond) within(timeouts().client_send_ms);
+  if (phase_ == Phase::kBuffer) within(timeouts().client_body_ms);
   if (phase_ == Phase::kForward) {
     if (up_sending) {
       within(timeouts().upstream_body_ms);
@@ -360,7 +411,7 @@ void Exchange::ArmTimer() {
     if (side_ == Side::kBody && !down_sending) within(timeouts().upstream_body_ms);
   }
   // Our own answer has its own time: it may well say that the request's is over.
-  if (phase_ == Phase::kForward) delay_ms = WithinRequest(delay_ms);
+  if (phase_ != Phase::kRespond) delay_ms = WithinRequest(delay_ms);
   shard_.SetTimer(client_.timer, delay_ms);
 }
 

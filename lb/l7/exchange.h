@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "lb/attempts.h"
+#include "lb/auth/password_desk.h"
 #include "lb/client_connection.h"
 #include "lb/config/settings.h"
 #include "lb/generation.h"
@@ -56,7 +57,7 @@ class Exchange {
  private:
   Exchange(Proxy& proxy, ClientConnection& client, const SnapshotHold& hold);
 
-  enum class Phase : uint8_t { kHead, kConnect, kForward, kRespond, kOver };
+  enum class Phase : uint8_t { kHead, kAuthorize, kBuffer, kConnect, kForward, kRespond, kOver };
   enum class Side : uint8_t { kHead, kBody, kDone };  // where the response is
 
   // Request.
@@ -66,10 +67,17 @@ class Exchange {
   bool Route(http::RequestContext& context);
   void TakeSide(const RouteRequest& asked);
   bool Deny();
+  bool Authenticate();
+  bool Unauthorized();
+  void AwaitAuthority();
+  void StepAuthorize();
   void RespondByRoute(const TemplateValues& values);
   std::string_view RequestId(http::RequestContext& context);
   bool SerializeHead(http::RequestContext& context, const Slice& rest, const http::BodyPiece& piece,
                      bool last);
+  bool IsKeptWhole(size_t head_bytes) const;
+  void GoUp();
+  void StepBuffer();
   void SendMirror();
   void AnswerHere();
   void StepForward();
@@ -77,6 +85,8 @@ class Exchange {
   void TakeUpload(Slice in);
   void StepUploadTrailers();
   void BadRequestBody(const char* reason);
+  bool BodyFits();
+  bool RefuseTooLarge(uint16_t status, const char* reason);
   bool Uploading() const { return !upload_done_ && !upload_failed_; }
   bool UpstreamTakesNoMore() const;
   bool WaitsForContinue() const { return request_.expect_continue && !saw_continue_ && body_received_ == 0; }
@@ -105,6 +115,8 @@ class Exchange {
 
   // Endings.
   void Respond(uint16_t status, std::string_view reason, const char* end, uint32_t retry_after_s = 0);
+  Slice ErrorAnswer(uint16_t status, std::string_view reason, uint32_t retry_after_s);
+  const ErrorPage* FindErrorPage(uint16_t status) const;
   http::LocalContext LocalContext();
   void AnswerWith(Slice answer, uint16_t status, const char* end);
   void StepRespond();
@@ -145,7 +157,8 @@ class Exchange {
   Slice head_;        // the serialised request head, with a small body behind it: sent, replayed, logged
   Slice first_body_;  // framed body that came with the head and did not fit behind it; sent with it
   Slice answer_;      // our own answer
-  Slice kept_;        // of the response's head, for the log
+  PasswordDesk::Asking* asking_ = nullptr;  // the request goes nowhere before its answer
+  Slice kept_;                              // of the response's head, for the log
   http::RequestFacts request_;
   http::ResponseFacts response_;
   http::BodyReader request_body_;
@@ -181,6 +194,7 @@ class Exchange {
   bool answered_ : 1 = false;  // our own answer was queued
   bool tunnel_ : 1 = false;
   bool new_cookie_ : 1 = false;  // the client gets its side's
+  bool whole_ : 1 = false;       // head_ has, or shall have, the whole body
 };
 
 }  // namespace weir::lb

@@ -1,5 +1,7 @@
 // The request's way up: head, endpoint, body (RFC 9112 sections 2 to 7, RFC 9110 sections 7 and 9.2.2).
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "lb/http/local_response.h"
 #include "lb/http/serialize_request.h"
@@ -16,6 +18,9 @@ namespace {
 // A body piece up to this size is copied behind the head: one plain send is cheaper than a gathered one, and
 // the whole can be sent again.
 constexpr size_t kCopyBytes = 2048;
+
+// How long a request waits for its password's turn to be checked.
+constexpr uint32_t kAuthorizeMs = 10'000;
 
 }  // namespace
 
@@ -107,25 +112,16 @@ void Exchange::OnHead(Slice rest) {
     }
   }
   phase_ = Phase::kConnect;  // the head is dealt with: an answer of our own no longer ends the connection
-  const bool forward = Route(context);
+  const bool forward = Route(context) && BodyFits();
   const bool serialized =
       (!forward && proxy_.log() == nullptr) || SerializeHead(context, rest, piece, request_body_.done());
   from_client_.Clear();
   rest.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   client_.stream.PutBack(std::move(rest));
-  if (!forward || !serialized) return;
-  if (route_->mirror.upstream != MirrorSettings::kNone) SendMirror();
-  TryUpstream();
-}
-
-// Only what lies in one piece and is whole: nothing of the request is kept for its copy's sake.
-void Exchange::SendMirror() {
-  const Share& share = route_->mirror.share;
-  if (share.value != Share::kAll && !share.Takes(shard_.random().Next())) return;
-  if (request_body_.done() && first_body_.empty() && request_.upgrade.empty()) {
-    Mirror::Begin(proxy_, *snapshot_, route_->mirror.upstream, head_, request_);
-  } else {
-    proxy_.counters().mirrors_left_out.Add();
+  if (asking_ != nullptr) {
+    AwaitAuthority();
+  } else if (forward && serialized) {
+    GoUp();
   }
 }
 
@@ -152,6 +148,10 @@ bool Exchange::Route(http::RequestContext& context) {
   }
   route_ = &list.routes[routed.hit.rule];
   if (!route_->access.Allows(address_)) return Deny();
+  if (proxy_.request_head().head_bytes > route_->max_header_bytes) {
+    return RefuseTooLarge(431, "the request head is too large for this route");
+  }
+  if (route_->basic_auth != nullptr && !Authenticate()) return false;
   if (route_->split != nullptr) TakeSide(routed.asked);
   const bool forward = route_->action == RouteSettings::Action::kUpstream;
   if (forward) pool_ = &proxy_.PoolOf(*snapshot_, route_->upstream);
@@ -184,10 +184,83 @@ void Exchange::TakeSide(const RouteRequest& asked) {
   route_ = &settings.sides[choice.side];
 }
 
+// Of a body the length that was announced, or as much as is here.
+bool Exchange::BodyFits() {
+  const uint64_t most_bytes = route_->client_max_body_bytes;
+  if (most_bytes == 0 || std::max(request_.body.length, body_received_) <= most_bytes) return true;
+  return RefuseTooLarge(413, "the request body is too large");
+}
+
+bool Exchange::RefuseTooLarge(uint16_t status, const char* reason) {
+  proxy_.counters().too_large.Add();
+  keep_ = false;
+  Respond(status, reason, "too_large");
+  return false;
+}
+
 bool Exchange::Deny() {
   proxy_.counters().denied.Add();
   Respond(403, "not allowed from your address", "denied");
   return false;
+}
+
+// Where the route asks for a name and a password. True: go on; with `asking_` the answer is still to come,
+// and all that is prepared meanwhile waits for it.
+bool Exchange::Authenticate() {
+  http::RequestHead& head = proxy_.request_head();
+  const BasicAuth& auth = *route_->basic_auth;
+  Credentials credentials;
+  if (!credentials.ReadFrom(head)) return Unauthorized();
+  switch (proxy_.passwords().Ask(auth, credentials, &client_, &asking_)) {
+    case PasswordDesk::Answer::kRight:
+    case PasswordDesk::Answer::kWait:
+      break;
+    case PasswordDesk::Answer::kWrong:
+      return Unauthorized();
+    case PasswordDesk::Answer::kBusy:
+      Respond(503, "too many passwords are being checked", "unauthorized", 1);
+      return false;
+  }
+  if (!auth.forward) head.Drop("Authorization");
+  return true;
+}
+
+bool Exchange::Unauthorized() {
+  proxy_.counters().unauthorized.Add();
+  Respond(401, "a name and a password are wanted", "unauthorized");
+  return false;
+}
+
+// The head is written, or our answer: nothing of the shard's scratch is needed any more.
+void Exchange::AwaitAuthority() {
+  phase_ = Phase::kAuthorize;
+  shard_.SetTimer(client_.timer, WithinRequest(kAuthorizeMs));
+}
+
+void Exchange::StepAuthorize() {
+  const Stream& down = client_.stream;
+  if (down.end_seen() && down.receive_error() != 0) {
+    ClientGone("client_abort");
+    return;
+  }
+  if (asking_->answer == PasswordDesk::Answer::kWait) {
+    if (!client_.timer.fired) return;
+    shard_.ClearTimer(client_.timer);
+    proxy_.counters().password_checks_refused.Add();
+    Respond(503, "the password was not checked in time", "unauthorized", 1);
+    return;
+  }
+  shard_.ClearTimer(client_.timer);
+  const bool right = asking_->answer == PasswordDesk::Answer::kRight;
+  proxy_.passwords().Forget(std::exchange(asking_, nullptr));
+  progress_ = true;
+  if (!right) {
+    Unauthorized();
+  } else if (answer_.holds_buffer()) {
+    phase_ = Phase::kRespond;
+  } else {
+    GoUp();
+  }
 }
 
 void Exchange::RespondByRoute(const TemplateValues& values) {
@@ -245,18 +318,20 @@ bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, c
                  context);
   }
   // For a line in the log alone nothing is answered otherwise.
-  const bool only_for_log = phase_ == Phase::kRespond;
+  const bool only_for_log = phase_ != Phase::kConnect;
   const std::string_view lines = route_->response_variables && !only_for_log
                                      ? std::string_view(proxy_.route_scratch().response_lines)
                                      : std::string_view();
   const size_t most = http::MaxSerializedBytes(head, context) + lines.size();
-  const bool copy =
-      piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk;
+  whole_ = IsKeptWhole(most);
+  const bool copy = whole_ || (piece.size <= kCopyBytes &&
+                               most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk);
   if (most > BufferPool::kLargestChunk) {
     if (!only_for_log) Respond(431, "the request head is too large to forward", "bad_request");
     return false;
   }
-  Buffer* chunk = TakeChunk(copy ? most + piece.size + kMaxFramingBytes : most);
+  const size_t body_bytes = whole_ ? request_.body.length : piece.size;
+  Buffer* chunk = TakeChunk(copy ? most + body_bytes + kMaxFramingBytes : most);
   if (chunk == nullptr) {
     if (!only_for_log) Respond(503, "out of memory", "out_of_memory");
     return false;
@@ -266,10 +341,66 @@ bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, c
   if (copy) bytes += CopyFramedBody(rest.data(), piece, request_.body.kind, last, chunk->data + bytes);
   head_ = Slice(chunk, 0, static_cast<uint32_t>(bytes));
   // Behind what is sent, for the response.
-  lines.copy(chunk->data + bytes, lines.size());
+  lines.copy(chunk->data + (whole_ ? head_bytes_ + body_bytes : bytes), lines.size());
   response_lines_bytes_ = static_cast<uint32_t>(lines.size());
   if (!copy) first_body_ = FrameBody(rest, piece, request_.body.kind, last);
   return true;
+}
+
+// The body is read into the chunk that has the head, before anybody is connected: it can be sent as often as
+// that. A client that waits to be asked for it (Expect) is not asked here.
+bool Exchange::IsKeptWhole(size_t head_bytes) const {
+  const http::BodyFraming& body = request_.body;
+  return route_->buffer_bytes > 0 && phase_ == Phase::kConnect && body.kind == http::Framing::kLength &&
+         body.length > 0 && body.length <= route_->buffer_bytes && !request_.expect_continue &&
+         head_bytes + body.length + kMaxFramingBytes <= BufferPool::kLargestChunk;
+}
+
+// The head is written, and who asks may come.
+void Exchange::GoUp() {
+  if (whole_ && !request_body_.done()) {
+    phase_ = Phase::kBuffer;
+    progress_ = true;
+    return;
+  }
+  if (route_->mirror.upstream != MirrorSettings::kNone) SendMirror();
+  TryUpstream();
+}
+
+// Only what lies in one piece and is whole: nothing of the request is kept for its copy's sake.
+void Exchange::SendMirror() {
+  const Share& share = route_->mirror.share;
+  if (share.value != Share::kAll && !share.Takes(shard_.random().Next())) return;
+  if (request_body_.done() && first_body_.empty() && request_.upgrade.empty()) {
+    Mirror::Begin(proxy_, *snapshot_, route_->mirror.upstream, head_, request_);
+  } else {
+    proxy_.counters().mirrors_left_out.Add();
+  }
+}
+
+void Exchange::StepBuffer() {
+  Stream& down = client_.stream;
+  while (!request_body_.done()) {
+    if (!down.has_bytes()) {
+      if (!down.receive_ended()) return;
+      if (down.receive_error() != 0) return ClientGone("client_abort");
+      proxy_.counters().client_aborts.Add();
+      Respond(400, "the request body is incomplete", "client_abort");
+      return;
+    }
+    Slice in = down.TakeBytes();
+    const http::BodyPiece piece = request_body_.Read(in.data(), in.size());
+    Buffer* const chunk = head_.buffer();
+    WEIR_CHECK(head_.size() + piece.size <= chunk->capacity);
+    std::memcpy(chunk->data + head_.size(), in.data() + piece.offset, piece.size);
+    BufferPool::Reference(chunk);
+    head_ = Slice(chunk, 0, head_.size() + static_cast<uint32_t>(piece.size));
+    body_received_ += piece.size;
+    progress_ = true;
+    in.RemovePrefix(static_cast<uint32_t>(piece.consumed));
+    down.PutBack(std::move(in));
+  }
+  GoUp();
 }
 
 // With `allow_tried` rather an endpoint that was tried than none.
@@ -405,6 +536,7 @@ void Exchange::TakeUpload(Slice in) {
     return;
   }
   body_received_ += piece.size;
+  if (!BodyFits()) return;
   replayable_ = false;
   progress_ = true;
   Slice framed = FrameBody(in, piece, request_.body.kind, request_body_.done());

@@ -57,6 +57,36 @@ const char* ChangeRequest(const RequestChanges& changes, const PathOptions& path
   return nullptr;
 }
 
+bool IsOfEveryAnswer(std::string_view name) {
+  static constexpr std::string_view kOfOneBody[] = {"Content-Type",
+                                                    "Content-Encoding",
+                                                    "Content-Language",
+                                                    "Content-Location",
+                                                    "Content-Range",
+                                                    "Content-Disposition",
+                                                    "Content-Digest",
+                                                    "Content-MD5",
+                                                    "Repr-Digest",
+                                                    "Digest",
+                                                    "ETag",
+                                                    "Last-Modified",
+                                                    "Accept-Ranges",
+                                                    "Cache-Control",
+                                                    "CDN-Cache-Control",
+                                                    "Surrogate-Control",
+                                                    "Expires",
+                                                    "Pragma",
+                                                    "Age",
+                                                    "Location",
+                                                    "Refresh",
+                                                    "Retry-After",
+                                                    "WWW-Authenticate",
+                                                    "Allow",
+                                                    "Set-Cookie"};
+  return std::none_of(std::begin(kOfOneBody), std::end(kOfOneBody),
+                      [name](std::string_view other) { return http::EqualsIgnoreCase(name, other); });
+}
+
 const char* WhyNotChangeable(std::string_view name, bool in_response) {
   if (name.size() > 256 || !http::IsToken(name)) return "expected a header's name";
   const http::FieldId id = http::FieldIdOf(name);

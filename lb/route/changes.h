@@ -55,6 +55,10 @@ const char* ChangeRequest(const RequestChanges& changes, const PathOptions& path
                           const TemplateValues& values, http::RequestHead& head, RouteScratch& scratch,
                           http::RequestContext& context);
 
+// Whether a field that a route sets or appends says something of every answer, an error of our own among
+// them: not of one body, its place, or how long it may be kept.
+bool IsOfEveryAnswer(std::string_view name);
+
 // Null if a route may set, append or remove a field of this name, or why not.
 const char* WhyNotChangeable(std::string_view name, bool in_response);
 

@@ -18,6 +18,9 @@ TEST(Bounds, TypesCostNoMoreThanTheirLine) {
   EXPECT_LE(sizeof(ClientConnection), kConnectionBytes);
   EXPECT_LE(sizeof(UpstreamConnection), kUpstreamConnectionBytes);
   EXPECT_LE(sizeof(Exchange), kRequestBytes);
+  EXPECT_LE(sizeof(PasswordDesk) + sizeof(PasswordPool::Job) * PasswordPool::kJobsPerShard +
+                sizeof(SpscRing) + (PasswordDesk::kRightEntries + PasswordDesk::kWrongEntries) * size_t{24},
+            kPasswordShardBytes);
   EXPECT_LE(size_t{AccessLog::kBlocks} * LogBlock::kBytes, kLogBytes);
 }
 

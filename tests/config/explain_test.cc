@@ -34,6 +34,9 @@ routes:
     - {match: {path: /user}, split: [{upstream: web, weight: 95}, {upstream: api, weight: 5}], sticky: {hash_on: "query:u"}}
     - {match: {path: /cookie}, split: [{upstream: web, weight: 1}, {upstream: api, weight: 0}], sticky: {cookie: side}}
     - {match: {path: /chance}, split: [{upstream: api}, {upstream: web}]}
+    - {match: {path: /mine}, upstream: api, basic_auth: {realm: ours, users: {alice: "$2b$04$WUHhXETkX0fnYkrqZU3ta.zwoU3NOuzYB7by401ZrGRFKs239bMTy"}}}
+    - {match: {path: /small}, upstream: api, client_max_body: 1KiB, max_header_bytes: 512, buffer: 1KiB,
+       error_pages: {413: {body: big}}}
 )yaml";
 
 class Explain : public testing::Test {
@@ -150,6 +153,27 @@ TEST_F(Explain, WhichSide) {
                                     "; Path=/; HttpOnly; SameSite=Lax\n")));
   EXPECT_THAT(Answer({"http://a/chance"}),
               HasSubstr("side       api, for example: chance decides of each request\n"));
+}
+
+TEST_F(Explain, HowMuchItMayBring) {
+  EXPECT_THAT(Answer({"POST", "http://b/small", "-H", "Content-Length: 1024"}),
+              HasSubstr("; 1 retry\nbody       at most 1KiB\nbuffer     up to 1KiB\nrequest\n"));
+  EXPECT_THAT(Answer({"POST", "http://b/small", "-H", "Content-Length: 1025"}),
+              HasSubstr("answer     413: the request body is too large (at most 1KiB)\n"
+                        "page       3 bytes of text/plain; charset=utf-8\n"));
+  const std::string field = "X: " + std::string(500, 'x');
+  EXPECT_THAT(Answer({"http://b/small", "-H", field}),
+              HasSubstr("answer     431: the request head has 537 bytes, the route takes 512\n"));
+}
+
+TEST_F(Explain, WhoIsAskedForAName) {
+  EXPECT_THAT(Answer({"http://b/mine"}),
+              HasSubstr("answer     401: a name and a password are wanted (basic_auth, realm ours)\n"));
+  EXPECT_THAT(Answer({"http://b/mine", "-H", "Authorization: Basic YWxpY2U6b3Blbg=="}),
+              HasSubstr("answer     401:"));
+  const std::string let_in = Answer({"http://b/mine", "-H", "Authorization: Basic YWxpY2U6b3BlbiBzZXNhbWU="});
+  EXPECT_THAT(let_in, HasSubstr("user       alice\nupstream   api"));
+  EXPECT_THAT(let_in, Not(HasSubstr("Authorization")));
 }
 
 TEST_F(Explain, WhichListener) {

@@ -360,6 +360,198 @@ routes:
   EXPECT_EQ(second.timeouts.client_body_ms, 3'000u);
 }
 
+TEST_F(File, HowMuchARequestMayBring) {
+  const Settings settings = Good(R"(
+limits: {client_max_body: 1MiB, max_header_bytes: 12KiB}
+listeners: [{address: 0.0.0.0:1, routes: r}, {address: 0.0.0.0:2, upstream: web}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes:
+  r:
+    - {upstream: web}
+    - {match: {path: /upload}, upstream: web, client_max_body: 0, max_header_bytes: 1KiB, buffer: 24KiB}
+    - {match: {path: /note}, upstream: web, client_max_body: 100}
+)");
+  const std::vector<RouteSettings>& routes = settings.routes[0].routes;
+  EXPECT_EQ(settings.listeners[1].direct.client_max_body_bytes, 1u << 20);
+  EXPECT_EQ(routes[0].client_max_body_bytes, 1u << 20);
+  EXPECT_EQ(routes[0].max_header_bytes, UINT32_MAX);
+  EXPECT_EQ(routes[1].client_max_body_bytes, 0u);
+  EXPECT_EQ(routes[1].max_header_bytes, 1024u);
+  EXPECT_EQ(routes[0].buffer_bytes, 0u);
+  EXPECT_EQ(routes[1].buffer_bytes, 24u * 1024);
+  EXPECT_EQ(routes[2].client_max_body_bytes, 100u);
+  EXPECT_EQ(ParseWith({"--client_max_body=5"}).settings.listeners[0].direct.client_max_body_bytes, 5u);
+  EXPECT_THAT(
+      Bad(R"(limits: {max_header_bytes: 12KiB, client_max_body: -1}
+listeners: [{address: 0.0.0.0:1, routes: r}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes: {r: [{upstream: web, client_max_body: 10X, max_header_bytes: 13KiB}, {upstream: web, max_header_bytes: 1, buffer: 25KiB}]}
+)"),
+      ElementsAre("f.yaml:1:52: limits.client_max_body: \"-1\": expected a size such as 65536, 64KiB, 256MiB "
+                  "or 1GiB",
+                  "f.yaml:4:47: routes.r[0].client_max_body: \"10X\": expected a size such as 65536, 64KiB, "
+                  "256MiB or 1GiB",
+                  "f.yaml:4:70: routes.r[0].max_header_bytes: \"13KiB\": more than the 12KiB of "
+                  "limits.max_header_bytes, which hold before a route is known",
+                  "f.yaml:4:112: routes.r[1].max_header_bytes: \"1\": expected a size from 512B to 30KiB",
+                  "f.yaml:4:123: routes.r[1].buffer: \"25KiB\": expected a size from 0 to 24KiB"));
+}
+
+TEST_F(File, WhatIsSaidOfErrors) {
+  const std::string page = path_ + ".html";
+  std::ofstream(page) << "<p>away</p>\n";
+  const std::string name = page.substr(page.rfind('/') + 1);
+  const std::string text = R"(
+error_pages: {5xx: {body: all}, 404: {body: "{}", content_type: application/json}}
+listeners: [{address: 0.0.0.0:1, routes: r, error_pages: {503: {file: )" +
+                           name + R"(}}}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes:
+  r:
+    - upstream: web
+      error_pages: {4xx: {body: ""}, 413: {file: ")" +
+                           name + R"(", content_type: text/x}, 502: {body: b}}
+      response_headers: {set: {Strict-Transport-Security: max-age=1, Cache-Control: public}, append: {etag: x, Vary: y},
+                         remove: Server}
+    - {match: {path: /down}, respond: {status: 503, file: )" +
+                           name + R"(}}
+)";
+  const Settings settings = Good(text);
+  const std::string once = Check(text, {"check"}).out;
+  EXPECT_THAT(once, HasSubstr("error_pages:\n  404: {content_type: application/json, body: \"{}\"}\n"
+                              "  5xx: {content_type: \"text/plain; charset=utf-8\", body: all}\n"));
+  EXPECT_THAT(once,
+              HasSubstr("respond: {status: 503, content_type: \"text/html; charset=utf-8\", file: " + name));
+  EXPECT_FALSE(Check(once).exit);
+  ASSERT_EQ(settings.error_pages.size(), 2u);
+  EXPECT_EQ(settings.error_pages[0].content_type, "application/json");
+  EXPECT_TRUE(settings.error_pages[1].IsFor(504));
+  EXPECT_FALSE(settings.error_pages[1].IsFor(404));
+  const ErrorPages& listener = settings.listeners[0].direct.error_pages;
+  ASSERT_EQ(listener.size(), 1u);
+  EXPECT_EQ(listener[0].body, "<p>away</p>\n");
+  EXPECT_EQ(listener[0].content_type, "text/html; charset=utf-8");
+  const RouteSettings& route = settings.routes[0].routes[0];
+  ASSERT_EQ(route.error_pages.size(), 3u);
+  EXPECT_EQ(route.error_pages[1].status, 413) << "before 4xx";
+  EXPECT_EQ(route.error_pages[1].content_type, "text/x");
+  EXPECT_EQ(route.error_pages[1].body, "<p>away</p>\n");
+  EXPECT_EQ(route.error_fields, "Strict-Transport-Security: max-age=1\r\nVary: y\r\n");
+  EXPECT_EQ(settings.routes[0].routes[1].body, "<p>away</p>\n");
+  std::ofstream(page) << std::string(24 * 1024 + 1, 'x');
+  const std::vector<std::string> said = Bad(R"(listeners: [{address: 0.0.0.0:1, routes: r},
+  {address: 0.0.0.0:2, upstream: web, protocol: tcp, error_pages: {503: {body: x}}}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+error_pages: [404]
+routes:
+  r:
+    - upstream: web
+      error_pages:
+        200: {body: x}
+        6xx: {body: x}
+        401: {}
+        402: {body: x, file: /y}
+        403: {fil: x}
+        404: {file: /nobody/here}
+        405: {file: )" + name + R"(}
+        406: text
+        407: {body: x, content_type: "a\nb"}
+)");
+  std::filesystem::remove(page);
+  EXPECT_THAT(
+      said,
+      ElementsAre(
+          "f.yaml:2:67: listeners[1]: error_pages: a tcp connection is answered nothing",
+          HasSubstr("f.yaml:4:14: error_pages: expected statuses with what to say, such as {404:"),
+          "f.yaml:9:9: routes.r[0].error_pages.200: expected a status from 400 to 599, 4xx or 5xx",
+          "f.yaml:10:9: routes.r[0].error_pages.6xx: expected a status from 400 to 599, 4xx or 5xx",
+          "f.yaml:11:14: routes.r[0].error_pages.401: expected one of body and file",
+          "f.yaml:12:30: routes.r[0].error_pages.402.file: expected only one of body and file",
+          "f.yaml:13:14: routes.r[0].error_pages.403: expected one of body and file",
+          "f.yaml:13:15: routes.r[0].error_pages.403.fil: unknown key; did you mean file?",
+          "f.yaml:14:21: routes.r[0].error_pages.404.file: \"/nobody/here\": cannot be read: No such file or "
+          "directory",
+          HasSubstr("f.yaml:15:21: routes.r[0].error_pages.405.file:"),
+          HasSubstr(
+              "f.yaml:16:14: routes.r[0].error_pages.406: expected keys and values, found a single value"),
+          "f.yaml:17:38: routes.r[0].error_pages.407.content_type: expected a media type, such as "
+          "text/html"));
+}
+
+TEST_F(File, WhoIsAskedForAName) {
+  const std::string users = path_ + ".users";
+  const std::string hash = "$2b$04$WUHhXETkX0fnYkrqZU3ta.zwoU3NOuzYB7by401ZrGRFKs239bMTy";  // open sesame
+  std::ofstream(users) << "# ours\n\nbob:" << hash << "\r\nalice:" << hash << ":Alice Smith\n";
+  const std::string name = users.substr(users.rfind('/') + 1);
+  const std::string text = R"(
+listeners: [{address: 0.0.0.0:1, routes: r}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes:
+  r:
+    - {match: {path: /a}, upstream: web, basic_auth: {realm: the shop, forward: true, users: {"carol b": ")" +
+                           hash + R"("}}, response_headers: {set: {X-A: b}}}
+    - {match: {path: /b}, respond: {status: 200}, basic_auth: {users_file: )" +
+                           name + R"(}}
+    - upstream: web
+)";
+  const Settings settings = Good(text);
+  const std::vector<RouteSettings>& routes = settings.routes[0].routes;
+  ASSERT_NE(routes[0].basic_auth, nullptr);
+  EXPECT_EQ(routes[0].basic_auth->realm, "the shop");
+  EXPECT_TRUE(routes[0].basic_auth->forward);
+  ASSERT_NE(routes[0].basic_auth->Find("carol b"), nullptr);
+  EXPECT_EQ(routes[0].basic_auth->Find("carol b")->hash, hash);
+  EXPECT_EQ(routes[0].unauthorized_fields,
+            "X-A: b\r\nWWW-Authenticate: Basic realm=\"the shop\", charset=\"UTF-8\"\r\n");
+  ASSERT_EQ(routes[1].basic_auth->users.size(), 2u);
+  EXPECT_EQ(routes[1].basic_auth->Find("alice")->hash, hash);
+  EXPECT_FALSE(routes[1].basic_auth->forward);
+  EXPECT_EQ(routes[2].basic_auth, nullptr);
+  const std::string once = Check(text, {"check"}).out;
+  EXPECT_THAT(
+      once,
+      HasSubstr("      basic_auth:\n        realm: restricted\n        forward: false\n        users_file: " +
+                name + "\n"));
+  EXPECT_FALSE(Check(once).exit) << once;
+
+  std::ofstream(users) << "bob:" << hash << "\nsecret\nbob:hunter2\n:" << hash << "\nbob:" << hash << "\n";
+  const std::vector<std::string> said = Bad(R"(listeners: [{address: 0.0.0.0:1, routes: r}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes:
+  r:
+    - {match: {path: /1}, upstream: web, basic_auth: {users: {alice: hunter2, "a:b": x}, realm: "a\"b"}}
+    - {match: {path: /2}, upstream: web, basic_auth: {users: {alice: "$2b$31$)" +
+                                            hash.substr(7) + R"("}, users_file: /x}}
+    - {match: {path: /3}, upstream: web, basic_auth: {realm: x}}
+    - {match: {path: /4}, upstream: web, basic_auth: {users: {}}}
+    - {match: {path: /5}, upstream: web, basic_auth: {users: {alice: "$2b$31$)" +
+                                            hash.substr(7) + R"("}}}
+    - {match: {path: /6}, upstream: web, basic_auth: {users_file: )" +
+                                            name + R"(}}
+    - {match: {path: /7}, upstream: web, basic_auth: {users_file: /nobody}}
+    - {match: {path: /8}, upstream: web, basic_auth: {users: {alice: [x]}, forward: often}}
+)");
+  std::filesystem::remove(users);
+  for (const std::string& line : said) EXPECT_EQ(line.find("hunter2"), std::string::npos) << line;
+  ASSERT_EQ(said.size(), 14u) << testing::PrintToString(said);
+  EXPECT_THAT(said[0],
+              HasSubstr("f.yaml:5:70: routes.r[0].basic_auth.users: alice: expected a hash of bcrypt ($2b$"));
+  EXPECT_THAT(said[1], HasSubstr("users: expected a name of 1 to 128 bytes, without :"));
+  EXPECT_THAT(said[2], HasSubstr("realm: expected at most 128 printable ASCII characters"));
+  EXPECT_THAT(said[3], HasSubstr("routes.r[1].basic_auth: expected only one of users and users_file"));
+  EXPECT_THAT(said[4], HasSubstr("routes.r[2].basic_auth: expected one of users and users_file"));
+  EXPECT_THAT(said[5],
+              HasSubstr("routes.r[3].basic_auth.users: expected names with hashes, found keys and values"));
+  EXPECT_THAT(said[6], HasSubstr("routes.r[4].basic_auth.users: alice: this hash takes seconds to check"));
+  EXPECT_THAT(said[7], HasSubstr("routes.r[5].basic_auth: bob: is there twice"));
+  EXPECT_THAT(said[8], HasSubstr("routes.r[6].basic_auth.users_file: \"/nobody\": cannot be read"));
+  EXPECT_THAT(said[9], HasSubstr("routes.r[7].basic_auth.users: expected a text, found a list"));
+  EXPECT_THAT(said[10], HasSubstr("routes.r[7].basic_auth.forward: \"often\": expected true or false"));
+  EXPECT_THAT(said[11], HasSubstr(".users:2:1: routes.r[5].basic_auth.users_file: expected NAME:HASH"));
+  EXPECT_THAT(said[12], HasSubstr(".users:3:1: routes.r[5].basic_auth.users_file: bob: expected a hash"));
+  EXPECT_THAT(said[13], HasSubstr(".users:4:1: routes.r[5].basic_auth.users_file: expected a name of 1"));
+}
+
 TEST_F(File, MatchesAndActions) {
   const Settings settings = Good(R"(
 listeners: [{address: 0.0.0.0:1, routes: r}]
@@ -910,13 +1102,15 @@ routes:
   r:
     - {match: {host: "*.a.example", path_regex: "/\"x\".*", headers: {a: {prefix: "${b}"}}}, upstream: web}
     - {match: {client: 10.0.0.0/8}, redirect: {to: "https://a${uri}"}}
+    - {match: {path: /b}, upstream: web, client_max_body: 7MiB, max_header_bytes: 1KiB, buffer: 4KiB}
     - {match: {path: /c}, upstream: web, rewrite: {path: "/d", host: e}, request_headers: {set: {a: b}, append: {c: d},
        remove: [e, f]}, response_headers: {set: {g: "h: \"i\""}}}
     - {match: {path: /v}, upstream: web, response_headers: {set: {a: "${request_id} ${endpoint}"}}}
     - {match: {path: /s}, split: [{upstream: web, weight: 3}], sticky: {cookie: side, max_age: 90s}, retries: 0,
        timeouts: {response: 0, request: 9s}}
     - {match: {path: /t}, split: [{upstream: web}], sticky: {hash_on: "query:a b"}}
-    - respond: {status: 404, body: "{\"a\": \"b\"}\n"}
+    - respond: {status: 404, body: "{\"a\": \"b\"}\r\n\t"}
+      error_pages: {4xx: {body: "a\n"}}
 )";
   const std::string once = Check(text, {"check"}).out;
   ASSERT_THAT(once, HasSubstr("routes:"));

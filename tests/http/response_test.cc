@@ -84,6 +84,28 @@ TEST(LocalResponseTest, Error) {
   EXPECT_NE(ErrorText(503, "", 0, context).find("Connection: keep-alive\r\n"), std::string::npos);
 }
 
+TEST(LocalResponseTest, PageOfARoute) {
+  LocalContext context;
+  context.keep_alive = true;
+  FixedResponse page;
+  page.status = 503;
+  page.content_type = "text/html";
+  page.body = "<p>soon</p>";
+  page.extra_fields = "X-A: b\r\n";
+  page.retry_after_s = 7;
+  page.no_store = true;
+  const auto text = [&] {
+    std::vector<char> memory(MaxFixedBytes(page));
+    return std::string(memory.data(), SerializeFixed(page, context, memory.data()));
+  };
+  const std::string head =
+      "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\nCache-Control: no-store\r\nX-A: b\r\n"
+      "Content-Type: text/html\r\nContent-Length: 11\r\n\r\n";
+  EXPECT_EQ(text(), head + "<p>soon</p>");
+  context.head_request = true;
+  EXPECT_EQ(text(), head);
+}
+
 // What we say ourselves must be good HTTP, with a length that is right, whatever the status.
 TEST(LocalResponseTest, EveryErrorIsAValidResponse) {
   LocalContext context;

@@ -1,0 +1,126 @@
+// Who the configuration file's routes want to know: names and hashed passwords.
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "lb/auth/credentials.h"
+#include "lb/auth/password.h"
+#include "lb/config/file_keys.h"
+#include "lb/config/read_file.h"
+
+namespace weir::lb::file {
+namespace {
+
+constexpr size_t kMaxRealmBytes = 128;
+
+}  // namespace
+
+std::span<const Key<BasicAuthDraft>> BasicAuthKeys() {
+  using T = BasicAuthDraft;
+  static const Key<T> kKeys[] = {
+      {"realm", "text", "restricted", "What the client is told the password is for.", kTextSchema,
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         if (!reader.Text(value, out.auth.realm)) return;
+         const bool plain = std::all_of(out.auth.realm.begin(), out.auth.realm.end(), [](char c) {
+           return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+         });
+         if (plain && !out.auth.realm.empty() && out.auth.realm.size() <= kMaxRealmBytes) return;
+         reader.Error(value.place, absl::StrCat("expected at most ", kMaxRealmBytes,
+                                                " printable ASCII characters, without \" and \\"));
+       }},
+      {"users", "keys", "", "Names, each with the hash of its password.",
+       R"({"type": "object", "additionalProperties": {"type": "string"}})",
+       [](Reader&, const ConfigNode& value, T& out) { out.users = &value; }},
+      {"users_file", "FILE", "",
+       "A file instead, as htpasswd -B writes it: NAME:HASH in each line. Read once, at start; a relative "
+       "path begins "
+       "where this file is.",
+       kTextSchema, [](Reader&, const ConfigNode& value, T& out) { out.users_file = &value; }},
+      {"forward", "true \\| false", "false",
+       "Whether the upstream gets the Authorization header, and with it the password.", SchemaOf<Switch>(),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Scalar<Switch>(value, out.auth.forward);
+       }},
+  };
+  return kKeys;
+}
+
+void Reader::ReadUser(std::string_view name, std::string_view hash, const Place& place, BasicAuth& auth) {
+  const bool plain = !name.empty() && name.size() <= kMaxUserBytes &&
+                     std::all_of(name.begin(), name.end(),
+                                 [](unsigned char c) { return c >= 0x20 && c != 0x7f && c != ':'; });
+  if (!plain) {
+    return Error(place, absl::StrCat("expected a name of 1 to ", kMaxUserBytes,
+                                     " bytes, without : and control characters"));
+  }
+  // What stands there may be a password: it is not repeated.
+  if (const char* const why_not = WhyNoPasswordHash(hash))
+    return Error(place, absl::StrCat(Absl(name), ": ", why_not));
+  auth.users.push_back({std::string(name), std::string(hash)});
+}
+
+void Reader::ReadUsersFile(const ConfigNode& node, BasicAuth& auth) {
+  if (!Text(node, auth.users_file)) return;
+  const std::string whole = FileBeside(auth.users_file, node.place);
+  const std::optional<std::string> text = ReadWholeFile(whole);
+  if (!text)
+    return Error(node.place, absl::StrCat("\"", whole, "\": cannot be read: ", std::strerror(errno)));
+  Place line{static_cast<uint32_t>(problems_.files.size()), 0, 1};
+  problems_.files.push_back(whole);
+  bool good = true;
+  for (std::string_view rest = *text; !rest.empty();) {
+    const size_t end = std::min(rest.find('\n'), rest.size());
+    std::string_view entry = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    ++line.line;
+    if (entry.ends_with('\r')) entry.remove_suffix(1);
+    if (entry.empty() || entry.front() == '#') continue;
+    const size_t colon = entry.find(':');
+    const size_t before = auth.users.size();
+    if (colon == std::string_view::npos) {
+      Error(line, "expected NAME:HASH");
+    } else {
+      // Other programs keep more behind a second colon.
+      const std::string_view hash = entry.substr(colon + 1);
+      ReadUser(entry.substr(0, colon), hash.substr(0, hash.find(':')), line, auth);
+    }
+    good = good && auth.users.size() > before;
+  }
+  if (good && auth.users.empty()) Error(node.place, absl::StrCat("\"", whole, "\": has no users"));
+}
+
+std::shared_ptr<const BasicAuth> Reader::ReadBasicAuth(const ConfigNode& node) {
+  BasicAuthDraft draft;
+  // Also where it is wrong: nothing is served then, but a route without it would be told of other things.
+  auto auth = std::make_shared<BasicAuth>();
+  if (!Map(node, BasicAuthKeys(), draft)) return auth;
+  *auth = std::move(draft.auth);
+  if ((draft.users == nullptr) == (draft.users_file == nullptr)) {
+    Error(node.place, draft.users == nullptr ? "expected one of users and users_file"
+                                             : "expected only one of users and users_file");
+  } else if (draft.users_file != nullptr) {
+    Within("users_file", [&] { ReadUsersFile(*draft.users_file, *auth); });
+  } else {
+    Within("users", [&] {
+      if (!draft.users->is_map() || draft.users->items.empty()) {
+        return Error(draft.users->place,
+                     absl::StrCat("expected names with hashes, found ", KindName(*draft.users)));
+      }
+      for (size_t i = 0; i < draft.users->items.size(); ++i) {
+        std::string hash;
+        if (Text(draft.users->items[i], hash)) {
+          ReadUser(draft.users->key_text[i], hash, draft.users->items[i].place, *auth);
+        }
+      }
+    });
+  }
+  if (auth->users.size() > BasicAuth::kMaxUsers) {
+    Error(node.place, absl::StrCat("more than ", BasicAuth::kMaxUsers, " users"));
+  }
+  if (const std::string* const twice = auth->Finish()) {
+    Error(node.place, absl::StrCat(*twice, ": is there twice"));
+  }
+  return auth;
+}
+
+}  // namespace weir::lb::file

@@ -1,0 +1,205 @@
+"""docs/recipes.md: each file there runs as it stands (with addresses of the test's), and does what is said of it."""
+
+import os
+import re
+import threading
+import unittest
+
+import runfiles
+import weir_harness
+from weir_harness import WeirTest, need, ok, run, scratch
+
+
+def recipes():
+    """{heading: [configuration, ...]}"""
+    with open(runfiles.path("docs/recipes.md"), encoding="utf-8") as file:
+        text = file.read()
+    return {
+        section.split("\n", 1)[0]: re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+        for section in text.split("\n## ")[1:]
+    }
+
+
+class Recipes(WeirTest):
+    def start(self, heading, number=0):
+        text = recipes()[heading][number]
+        self.api = self.origin(self.answer)
+        text = text.replace("10.0.0.1:80", str(self.api))
+        listeners = text[: text.index("upstreams:")]
+        addresses = re.findall(r'"(?:0\.0\.0\.0|127\.0\.0\.1):[0-9]+"', listeners)
+        for i, address in enumerate(addresses):
+            text = text.replace(address, f"LISTEN{i}", 1)
+        # A file beside the configuration, whose folder the harness makes: by its whole name.
+        page = os.path.join(scratch("page"), "soon.html")
+        with open(page, "w", encoding="ascii") as file:
+            file.write("<h1>soon</h1>\n")
+        text = text.replace("soon.html", page)
+        self.front = self.weir(None, config=text, listen=("http",) * len(addresses))
+
+    @staticmethod
+    def answer(connection, origin):
+        while (request := connection.request()) is not None:
+            with origin.lock:
+                origin.requests.append(request)
+            connection.send(ok(request.target.encode(), b"Access-Control-Allow-Origin: *\r\n"))
+
+    def ask(self, host, path, *more, method="GET", listener=0, source=None):
+        client = self.client(self.front, listener, source=source)
+        client.send("\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {host}", *more, "", ""]).encode())
+        return client.response(method)
+
+    def test_each_is_valid(self):
+        folder = scratch("recipes")
+        with open(os.path.join(folder, "soon.html"), "w", encoding="ascii") as file:
+            file.write("soon\n")
+        found = 0
+        for heading, files in recipes().items():
+            for text in files:
+                found += 1
+                path = os.path.join(folder, "weir.yaml")
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(text)
+                done = run([weir_harness.binary(), "check", f"--config={path}"])
+                with self.subTest(heading):
+                    self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(found, 8)
+
+    def test_everything_to_https(self):
+        self.start("Everything to https, and it stays there")
+        response = self.ask("shop.example", "/a//b?c")
+        self.assertEqual((response.status, response.header("Location")), (308, "https://shop.example/a/b?c"))
+        self.assertIsNone(response.header("Strict-Transport-Security"))
+        for path in ("/", "/static/x"):
+            response = self.ask("shop.example", path, listener=1)
+            self.assertEqual((response.status, response.body), (200, path.encode()))
+            self.assertEqual(response.header("Strict-Transport-Security"), "max-age=31536000; includeSubDomains")
+        self.api.close()
+        response = self.ask("shop.example", "/", listener=1)
+        self.assertEqual((response.status, response.header("Strict-Transport-Security")),
+                         (502, "max-age=31536000; includeSubDomains"))
+
+    def test_one_address_for_both(self):
+        self.start("Everything to https, and it stays there", 1)
+        response = self.ask("shop.example", "/x", "X-Forwarded-Proto: http")
+        self.assertEqual((response.status, response.header("Location")), (308, "https://shop.example/x"))
+        self.assertEqual(self.ask("shop.example", "/x", "X-Forwarded-Proto: https").status, 200)
+
+    def test_www(self):
+        self.start("www to the bare domain")
+        response = self.ask("www.shop.example", "/x?y")
+        self.assertEqual((response.status, response.header("Location")), (308, "https://shop.example/x?y"))
+        self.assertEqual(self.ask("shop.example", "/x").status, 200)
+
+    def test_trailing_slashes(self):
+        self.start("Trailing slashes")
+        for path, location in (
+            ("/docs", "/docs/"),
+            ("/docs?a=b", "/docs/?a=b"),
+            ("/docs/", None),
+            ("/docs/x", None),
+            ("/api/users/?a=b", "/api/users?a=b"),
+            ("/api/users/7/", "/api/users/7"),
+            ("/api/users", None),
+            ("/api/", None),
+            ("/x/", None),
+        ):
+            with self.subTest(path):
+                response = self.ask("a", path)
+                self.assertEqual((response.status, response.header("Location")), (308 if location else 200, location))
+
+    def test_cors(self):
+        self.start("CORS")
+        preflight = ("Origin: https://app.example", "Access-Control-Request-Method: PUT")
+        response = self.ask("api.example", "/users/7", *preflight, method="OPTIONS")
+        self.assertEqual((response.status, response.body, response.header("Content-Length")), (204, b"", None))
+        self.assertEqual(response.header("Access-Control-Allow-Origin"), "https://app.example")
+        self.assertIn("PUT", response.header("Access-Control-Allow-Methods"))
+        self.assertEqual(self.api.requests, [])
+        response = self.ask("api.example", "/users/7", "Origin: https://app.example", method="PUT")
+        self.assertEqual(response.all("Access-Control-Allow-Origin"), ["https://app.example"])
+        self.assertEqual(response.header("Vary"), "Origin")
+        for more in (("Origin: https://evil.example", "Access-Control-Request-Method: PUT"), ()):
+            response = self.ask("api.example", "/users/7", *more, method="OPTIONS")
+            self.assertEqual((response.status, response.all("Access-Control-Allow-Origin")), (200, []))
+        self.api.close()
+        response = self.ask("api.example", "/users/7", "Origin: https://app.example")
+        self.assertEqual((response.status, response.header("Access-Control-Allow-Origin")), (502, "https://app.example"),
+                         "so that the page can read what went wrong")
+
+    def test_streams_that_last(self):
+        go_on = threading.Event()
+
+        def handle(connection, origin):
+            request = connection.request_head()
+            if "slow" in request.target:
+                go_on.wait(weir_harness.DEADLINE)
+            connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nevent\r\n")
+            while "echo" in request.target:
+                line = connection.until(b"\r\n")
+                size = int(line, 16)
+                data = connection.exactly(size + 2)
+                connection.send(line + data)
+                if size == 0:
+                    return
+            go_on.wait(weir_harness.DEADLINE)
+            connection.send(b"4\r\nlast\r\n0\r\n\r\n")
+
+        self.addCleanup(go_on.set)
+        answer, self.answer = self.answer, handle
+        self.start("Streams that last")
+        self.answer = answer
+        lasting = [self.client(self.front) for _ in range(2)]
+        lasting[0].send(b"GET /events/slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        lasting[1].send(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+        both_ways = self.client(self.front)
+        both_ways.send(b"POST /events/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        both_ways.head("POST")
+        # The others' limits pass meanwhile, more than once.
+        for path in (b"/slow", b"/slow"):
+            late = self.client(self.front)
+            late.send(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+            self.assertEqual(late.response().status, 504)
+        both_ways.send(b"3\r\nabc\r\n")
+        self.assertEqual(both_ways.exactly(18), b"5\r\nevent\r\n3\r\nabc\r\n")
+        both_ways.send(b"0\r\n\r\n")
+        self.assertEqual(both_ways.exactly(5), b"0\r\n\r\n")
+        go_on.set()
+        for client in lasting:
+            self.assertEqual(client.response().body, b"eventlast")
+
+    def test_maintenance(self):
+        self.start("Maintenance")
+        response = self.ask("shop.example", "/cart")
+        self.assertEqual((response.status, response.body), (503, b"<h1>soon</h1>\n"))
+        self.assertEqual(response.header("Content-Type"), "text/html; charset=utf-8")
+        self.assertEqual((response.header("Retry-After"), response.header("Cache-Control")), ("600", "no-store"))
+        self.assertEqual(self.ask("shop.example", "/cart", source="127.0.0.2").body, b"/cart")
+        port = self.front.addresses[0][1]
+        done = run([need("curl"), "-sS", "-i", "--resolve", f"shop.example:{port}:127.0.0.1", f"http://shop.example:{port}/"])
+        self.assertIn("HTTP/1.1 503 Service Unavailable", done.stdout)
+        self.assertTrue(done.stdout.endswith("<h1>soon</h1>\n"), done.stdout)
+
+    def test_pages_limits_and_a_password(self):
+        self.start("Pages for errors, limits and a password")
+        response = self.ask("a", "/nobody")
+        self.assertEqual((response.status, response.body), (404, b"There is nothing here.\n"))
+        port = self.front.addresses[0][1]
+        body = os.path.join(scratch("body"), "body")
+        with open(body, "wb") as file:
+            file.truncate(2 << 20)
+        for more, path, status in (
+            (["-u", "alice:secret"], "/admin", "200"),
+            (["-u", "alice:wrong"], "/admin", "401"),
+            ([], "/admin/x", "401"),
+            (["--data-binary", f"@{body}"], "/upload", "200"),
+            (["--data-binary", f"@{body}"], "/", "413"),
+        ):
+            with self.subTest(more=more, path=path):
+                done = run([need("curl"), "-sS", *more, f"http://127.0.0.1:{port}{path}", "-o", "/dev/null", "-w", "%{http_code}"])
+                self.assertEqual(done.stdout, status, done.stderr)
+        self.api.close()
+        self.assertEqual(self.ask("a", "/").body, b"<h1>soon</h1>\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
