@@ -4,12 +4,12 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "core/uring_probe.h"
 #include "lb/ask_reload.h"
 #include "lb/config/command_line.h"
 #include "lb/config/ports.h"
-#include "lb/pid_file.h"
 #include "lb/server.h"
 
 namespace {
@@ -38,7 +38,7 @@ weir::lb::LoadedSettings LoadAgain(int argc, char** argv, const weir::lb::Settin
 int main(int argc, char** argv) {
   OccupyStandardStreams();
   using weir::lb::CommandLine;
-  const CommandLine line = weir::lb::ParseCommandLine(argc, argv, weir::lb::ReadMachine());
+  CommandLine line = weir::lb::ParseCommandLine(argc, argv, weir::lb::ReadMachine());
   std::fputs(line.out.c_str(), stdout);
   std::fputs(line.err.c_str(), stderr);
   if (line.exit) return line.exit_code;
@@ -63,15 +63,11 @@ int main(int argc, char** argv) {
   if (line.command == CommandLine::Command::kRun) {
     load = [argc, argv](const weir::lb::Settings& running) { return LoadAgain(argc, argv, running); };
   }
-  weir::lb::Server server(line.settings, line.command == CommandLine::Command::kDemo, features, load);
+  weir::lb::Server server(std::move(line.settings), line.command == CommandLine::Command::kDemo, features,
+                          load);
   if (const absl::Status status = server.Start(); !status.ok()) {
     std::fprintf(stderr, "weir: %s\n", std::string(status.message()).c_str());
     std::_Exit(1);  // half started: there is nothing to drain, and the kernel takes everything back
-  }
-  weir::lb::PidFile pid_file;
-  if (const absl::Status status = pid_file.Write(line.settings.pid_file); !status.ok()) {
-    std::fprintf(stderr, "weir: %s\n", std::string(status.message()).c_str());
-    std::_Exit(1);
   }
   return server.Run();
 }

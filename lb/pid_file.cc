@@ -29,7 +29,7 @@ absl::Status PidFile::Write(const std::string& path) {
   return absl::OkStatus();
 }
 
-PidFile::~PidFile() {
+void PidFile::Remove() {
   if (!path_.empty() && ReadWholeFile(path_) == OwnText()) unlink(path_.c_str());
 }
 

@@ -10,13 +10,14 @@ namespace weir::lb {
 class PidFile {
  public:
   PidFile() = default;
-  // Removes the file if it is still ours.
-  ~PidFile();
+  ~PidFile() { Remove(); }
   PidFile(const PidFile&) = delete;
   PidFile& operator=(const PidFile&) = delete;
 
   // Replaces what is there. `path` empty: no file.
   absl::Status Write(const std::string& path);
+  // If it is still ours.
+  void Remove();
 
  private:
   std::string path_;

@@ -28,7 +28,9 @@ Reloader::~Reloader() {
 
 void Reloader::Ask(Answer answer) {
   if (!closed_.empty() || load_ == nullptr) {
-    answer(false, closed_.empty() ? "there is nothing to reload\n" : closed_ + "\n");
+    const std::string why = closed_.empty() ? "there is nothing to reload" : closed_;
+    LogLine("reload refused: %s", why.c_str());
+    answer(false, why + "\n");
     return;
   }
   waiting_.push_back(std::move(answer));

@@ -63,11 +63,11 @@ class Reloader final : public Generation::Keeper {
 
   Shard& control_;
   const LoadSettings load_;
-  std::unique_ptr<Loader> loader_;  // made by the first reload
   std::vector<std::unique_ptr<Generation>> generations_;
-  std::vector<Answer> answers_;  // of the reload at hand
-  std::vector<Answer> waiting_;  // of the one after it
-  bool adopting_ = false;        // the newest is not everywhere yet
+  std::unique_ptr<Loader> loader_;  // made by the first reload; its thread looks at the newest generation
+  std::vector<Answer> answers_;     // of the reload at hand
+  std::vector<Answer> waiting_;     // of the one after it
+  bool adopting_ = false;           // the newest is not everywhere yet
   bool asked_ = false;
   std::string closed_;  // why nothing more is reloaded
   int64_t load_us_ = 0;

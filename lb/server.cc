@@ -189,6 +189,7 @@ absl::Status Server::Start() {
   reloader_ = std::make_unique<Reloader>(*control_, std::exchange(settings_, {}), std::move(load_));
   if (absl::Status status = BindListeners(); !status.ok()) return status;
   if (absl::Status status = StartAdmin(); !status.ok()) return status;
+  if (absl::Status status = pid_file_.Write(settings().pid_file); !status.ok()) return status;
 
   passwords_.Start(PasswordThreads(settings()));
   Fleet::Options fleet;
@@ -381,11 +382,16 @@ int Server::Run() {
   }
   while (state_ != State::kStopped) control_->RunTurn(true);
   fleet_->Join();
-  if (reloader_->loading()) {  // perhaps in a name server's timeout
-    std::fflush(nullptr);
-    _exit(cut_ ? 2 : 0);
-  }
+  if (reloader_->loading()) Leave(cut_ ? 2 : 0);  // perhaps in a name server's timeout
   return cut_ ? 2 : 0;
+}
+
+// Without the destructors, which wait for what does not end.
+void Server::Leave(int code) {
+  admin_file_.Remove();
+  pid_file_.Remove();
+  std::fflush(nullptr);
+  _exit(code);
 }
 
 Root Server::Control(Scope& /*scope*/) {
@@ -418,8 +424,7 @@ Root Server::Control(Scope& /*scope*/) {
         control_->SetTimer(timer_, kLastWordsMs / 2);
       } else if (state_ == State::kCutting) {
         LogLine("connections did not end: leaving");
-        admin_file_.Remove();
-        _exit(2);
+        Leave(2);
       }
     }
     if ((state_ == State::kDraining || state_ == State::kCutting) && shards_drained_ == shards_) {
@@ -459,8 +464,7 @@ void Server::OnSignal(int signal) {
   if (state_ != State::kServing) {
     const uint64_t open = OpenConnections();
     LogLine("second signal: leaving at once, %llu connections cut", static_cast<unsigned long long>(open));
-    admin_file_.Remove();
-    _exit(open > 0 ? 2 : 0);
+    Leave(open > 0 ? 2 : 0);
   }
   signal_ns_ = control_->now_ns();
   state_ = State::kLameDuck;

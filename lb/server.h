@@ -24,6 +24,7 @@
 #include "lb/config/settings.h"
 #include "lb/log/log_writer.h"
 #include "lb/mini_server.h"
+#include "lb/pid_file.h"
 #include "lb/reloader.h"
 #include "lb/stats.h"
 #include "lb/upstream/endpoint_counters.h"
@@ -65,6 +66,7 @@ class Server {
   std::string AdminUrl() const;
   void Announce() const;
   Root Control(Scope& scope);
+  [[noreturn]] void Leave(int code);
   void OnSignal(int signal);
   void GiveOrder(Order::Kind kind);
   void ShardDrained();
@@ -84,6 +86,7 @@ class Server {
   std::unique_ptr<LogWriter> log_writer_;
   std::unique_ptr<Reloader> reloader_;
   SocketAddress admin_address_;
+  PidFile pid_file_;
   UnixSocketFile admin_file_;  // if that is a unix socket
   std::unique_ptr<MiniServer> admin_;
   std::vector<std::unique_ptr<MiniServer>> origins_;
