@@ -59,6 +59,8 @@ ReloadOutcome AskAdmin(const Settings& target) {
     absl::StrAppend(&request, "Authorization: Bearer ", target.admin_token, "\r\n");
   const std::optional<std::string> answer = Exchange(target.admin, request + "\r\n");
   if (!answer) return Failed(absl::StrCat("--admin: ", name, ": ", std::strerror(errno)));
+  if (answer->empty())
+    return Failed(absl::StrCat("--admin: ", name, ": it ended without an answer; see its log"));
   const size_t body = answer->find("\r\n\r\n");
   if (answer->rfind("HTTP/1.1 ", 0) != 0 || body == std::string::npos)
     return Failed(absl::StrCat("--admin: ", name, ": what answers there is no Weir"));

@@ -9,6 +9,8 @@ namespace {
 
 // The same socket serves both. A port that the kernel chose stays what it is.
 bool SameSocket(const ListenerSettings& now, const ListenerSettings& before) {
+  // Connections that are there speak the protocol that it had.
+  if (now.protocol != before.protocol) return false;
   if (now.address.port == 0) return now.text == before.text;
   return now.address == before.address;
 }

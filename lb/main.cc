@@ -1,5 +1,6 @@
 // weir: reads the command line, checks that this machine can run it, and runs it.
 #include <fcntl.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -37,6 +38,7 @@ weir::lb::LoadedSettings LoadAgain(int argc, char** argv, const weir::lb::Settin
 
 int main(int argc, char** argv) {
   OccupyStandardStreams();
+  pthread_setname_np(pthread_self(), "weir");  // whatever the file is called: `weir reload` looks at it
   using weir::lb::CommandLine;
   CommandLine line = weir::lb::ParseCommandLine(argc, argv, weir::lb::ReadMachine());
   std::fputs(line.out.c_str(), stdout);

@@ -88,7 +88,7 @@ Root MiniServer::Accept(Scope& scope) {
 void MiniServer::EvictOne() {
   Connection* oldest = nullptr;
   connections_.ForEach([&oldest](Connection& connection) {
-    if (connection.evicted || connection.stream.closing()) return;
+    if (connection.evicted || connection.reply.later || connection.stream.closing()) return;
     if (oldest == nullptr || connection.since_ns < oldest->since_ns) oldest = &connection;
   });
   if (oldest == nullptr) return;
@@ -100,10 +100,13 @@ Root MiniServer::Serve(Scope& /*scope*/, Connection* connection) {
   while (!closing_ && co_await ReadRequest(connection)) {
     const bool keep_alive = head_.facts.keep_alive;
     const bool head_only = head_.facts.method == http::Method::kHead;
-    connection->reply = handler_(head_, ++tickets_);
+    // The answer may come before the handler is done.
+    connection->ticket = ++tickets_;
+    connection->reply = {.later = true, .body = {}};
+    MiniReply reply = handler_(head_, tickets_);
+    if (!reply.later) connection->reply = std::move(reply);
     // What was parsed lies in `in`; keep what follows it for the next request.
     connection->in.erase(0, head_.head_bytes);
-    connection->ticket = tickets_;
     if (connection->reply.later && !co_await AwaitReply(connection)) break;
     connection->ticket = 0;
     connection->out = Format(connection->reply, keep_alive, head_only, shard_.wall_ms());

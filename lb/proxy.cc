@@ -93,13 +93,14 @@ void Proxy::Adopt(Snapshot& next) {
     before->users.Add();  // until nothing here needs it
     older_.push_back(before);
     for (const uint32_t index : generation.listeners_removed()) Remove(*listeners_before[index], before);
-    uint32_t at_once = kPoolsAtOnce;
+    size_t endpoints = 0;
     for (const Generation::Change& change : generation.changed()) {
       const bool in_use = change.before->seats[shard_.index()].pool != nullptr;
       upstreams_.Retire(change.before, before->generation->number());
       // The others follow with their first request; what is in use should not lose its idle connections.
-      if (!in_use || change.after == nullptr || at_once == 0) continue;
-      --at_once;
+      if (!in_use || change.after == nullptr || endpoints > kEndpointsAtOnce) continue;
+      endpoints += change.after->books.size();
+      if (endpoints > kEndpointsAtOnce) continue;
       upstreams_.PoolOf(change.after);
     }
     LetGo(before);
@@ -339,6 +340,7 @@ void Proxy::FreeBuffers() {
 
 void Proxy::CutAll() {
   cutting_ = true;
+  Mirror::EndAll(*this);
   for (auto& listener : listeners_) {
     if (listener->state != Listener::State::kClosed) shard_.Wake(&listener->waiter);
   }

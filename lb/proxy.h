@@ -125,8 +125,9 @@ class Proxy {
   static constexpr uint32_t kLastHandshakesMs = 100;
   static constexpr uint32_t kAcceptRetryMs = 50;
   static constexpr uint32_t kHouseKeepingMs = 100;
-  // Changed upstreams whose new pool is made while a generation is adopted.
-  static constexpr uint32_t kPoolsAtOnce = 32;
+  // Changed upstreams get their new pool while a generation is adopted, as long as these have together so
+  // many endpoints.
+  static constexpr size_t kEndpointsAtOnce = 1024;
 
   void Adopt(Snapshot& next);
   void Listen(int fd, uint32_t index);

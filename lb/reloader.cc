@@ -41,9 +41,7 @@ void Reloader::Ask(Answer answer) {
 void Reloader::Close(std::string why) {
   closed_ = std::move(why);
   asked_ = false;
-  answers_.insert(answers_.end(), std::make_move_iterator(waiting_.begin()),
-                  std::make_move_iterator(waiting_.end()));
-  waiting_.clear();
+  for (const Answer& answer : std::exchange(waiting_, {})) answer(false, closed_ + "\n");
   if (!adopting_) Tell(false, closed_ + "\n");
 }
 

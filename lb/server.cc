@@ -289,6 +289,7 @@ MiniReply Server::Explain(const http::RequestHead& head) const {
   const size_t query = std::min(head.target.find('?'), head.target.size() - 1);
   ExplainQuestion question;
   std::string text;
+  question.tells_secrets = WhyNot(head, admin_address_.family == AF_UNIX, settings().admin_token).status == 0;
   const UpstreamHealth health = [this](uint32_t upstream) { return EndpointLines(Upstreams()[upstream]); };
   const bool known = ReadExplainQuery(head.target.substr(query + 1), &question, &text) &&
                      ExplainRequest(settings(), question, &text, health);

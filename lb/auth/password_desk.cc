@@ -7,6 +7,16 @@
 #include <new>
 
 namespace weir::lb {
+namespace {
+
+// An address, or of IPv6 the network that one customer has.
+uint64_t ClientOf(const SocketAddress& address) {
+  uint64_t client = 0;
+  std::memcpy(&client, address.bytes, address.family == AF_INET6 ? 8 : 4);
+  return client;
+}
+
+}  // namespace
 
 PasswordDesk::Poll::Poll(PasswordDesk* desk)
     : Runnable([](Runnable* self) { static_cast<Poll*>(self)->desk->Look(); }), desk(desk) {}
@@ -40,7 +50,7 @@ Digest PasswordDesk::DigestOf(const BasicAuth::User& user, bool decoy, const Cre
 }
 
 PasswordDesk::Answer PasswordDesk::Ask(const BasicAuth& auth, const Credentials& credentials,
-                                       Runnable* waiter, Asking** asking) {
+                                       const SocketAddress& address, Runnable* waiter, Asking** asking) {
   const BasicAuth::User* user = auth.Find(credentials.user());
   const bool decoy = user == nullptr;
   // A name that nobody has takes as long as one that somebody has.
@@ -52,9 +62,12 @@ PasswordDesk::Answer PasswordDesk::Ask(const BasicAuth& auth, const Credentials&
   uint32_t index = 0;
   while (index < jobs_.size() && !(jobs_[index].used && jobs_[index].digest == digest)) ++index;
   const bool shared = index < jobs_.size();
+  const uint64_t client = ClientOf(address);
   if (!shared) {
+    const auto begun = std::count_if(jobs_.begin(), jobs_.end(),
+                                     [client](const Job& job) { return job.used && job.client == client; });
     index = 0;
-    while (index < jobs_.size() && jobs_[index].used) ++index;
+    while (index < jobs_.size() && (jobs_[index].used || begun >= kJobsPerClient)) ++index;
   }
   void* const memory = index < jobs_.size() ? shard_.arena().Allocate(sizeof(Asking)) : nullptr;
   if (memory == nullptr || pool_ == nullptr || !pool_->started()) {
@@ -66,6 +79,7 @@ PasswordDesk::Answer PasswordDesk::Ask(const BasicAuth& auth, const Credentials&
   if (!shared) {
     Begin(index, *user, credentials.password());
     job.decoy = decoy;
+    job.client = client;
     job.digest = digest;
   }
   *asking = new (memory) Asking{waiter, job.first, index, Answer::kWait};

@@ -22,6 +22,7 @@ namespace weir::lb {
 class PasswordDesk {
  public:
   static constexpr uint32_t kPollMs = 5;
+  static constexpr uint32_t kJobsPerClient = PasswordPool::kJobsPerShard / 4;
   static constexpr uint32_t kRightEntries = 4096;
   static constexpr uint32_t kWrongEntries = 1024;
   static constexpr int64_t kRightNs = int64_t{300'000'000'000};
@@ -48,13 +49,16 @@ class PasswordDesk {
   PasswordDesk& operator=(const PasswordDesk&) = delete;
 
   // kWait: `*asking` is the caller's until it gives it to Forget, with or without having seen its answer.
-  Answer Ask(const BasicAuth& auth, const Credentials& credentials, Runnable* waiter, Asking** asking);
+  // `client`: who asks; nobody gets more than kJobsPerClient at one time.
+  Answer Ask(const BasicAuth& auth, const Credentials& credentials, const SocketAddress& client,
+             Runnable* waiter, Asking** asking);
   void Forget(Asking* asking);
 
  private:
   struct Job {
     bool used = false;
     bool decoy = false;  // nobody has that name: wrong whatever comes of it
+    uint64_t client = 0;
     Digest digest;
     Asking* first = nullptr;
   };

@@ -65,6 +65,8 @@ std::string Yaml(std::string_view text) {
       quoted += "\\r";
     } else if (c == '\t') {
       quoted += "\\t";
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      absl::StrAppend(&quoted, "\\x", absl::Hex(static_cast<unsigned char>(c), absl::kZeroPad2));
     } else {
       quoted += c;
     }

@@ -140,7 +140,24 @@ struct Hop {
   const SocketAddress& peer;
   RouteScratch& scratch;
   const UpstreamHealth& health;
+  bool tells_secrets;
 };
+
+// `wire` without the values of headers that the route sets: they may be the upstream's keys.
+std::string Masked(const std::string& wire, const HeaderChanges& changes) {
+  std::string out;
+  for (size_t at = 0; at < wire.size();) {
+    const size_t end = std::min(wire.find("\r\n", at), wire.size() - 2) + 2;
+    const std::string_view line(wire.data() + at, end - at);
+    const auto set = std::find_if(changes.added.begin(), changes.added.end(), [line](const auto& added) {
+      return line.size() > added.name.size() && line[added.name.size()] == ':' &&
+             http::EqualsIgnoreCase(line.substr(0, added.name.size()), added.name);
+    });
+    absl::StrAppend(&out, set == changes.added.end() ? std::string(line) : set->name + ": ***\r\n");
+    at = end;
+  }
+  return out;
+}
 
 // Whether the route's users have who asks; said in `text`. A shard that serves does not `check` the password:
 // it takes too long.
@@ -189,6 +206,7 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
   }
   std::string wire(http::MaxSerializedBytes(head, context), '\0');
   wire.resize(http::SerializeRequest(head, context, wire.data()));
+  if (!hop.tells_secrets) wire = Masked(wire, route.request.headers);
   return absl::StrCat(
       "upstream   ", upstream.name, ", ",
       upstream.balance == Balance::kLeastConn ? "least_conn" : "round_robin", " among ", endpoints, "\n",
@@ -358,11 +376,17 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   http::RequestContext context;
   context.client_ip = {peer_text, client->WriteIp(peer_text)};
   RouteScratch scratch(settings.limits.target_bytes);
-  const Hop hop{*listener, *client, scratch, health};
+  const Hop hop{*listener, *client, scratch, health, question.tells_secrets};
   SocketAddress address = *client;
   char ip_text[SocketAddress::kMaxIpText + 1];
   if (listener->trusted.list != nullptr) {
-    address = FindClient(*listener->trusted.list, listener->forwarded, *client, head, scratch, context);
+    const std::optional<SocketAddress> found =
+        FindClient(*listener->trusted.list, listener->forwarded, *client, head, scratch, context);
+    if (!found) {
+      *text += "answer     400: Forwarded of the proxy cannot be read\n";
+      return true;
+    }
+    address = *found;
     absl::StrAppend(text, "client     ", Absl({ip_text, address.WriteIp(ip_text)}), "\n");
   }
   const std::string_view ip{ip_text, address.WriteIp(ip_text)};

@@ -17,7 +17,8 @@ struct ExplainQuestion {
   std::string url;                   // http://host[:port]/path?query, or /path with a Host among the headers
   std::vector<std::string> headers;  // "Name: value"
   std::string client = "127.0.0.1";
-  std::string listener;  // ADDRESS:PORT; empty: the URL's port tells, else the first one for HTTP
+  bool tells_secrets = true;  // false: not what routes write into headers, nor who has a password
+  std::string listener;       // ADDRESS:PORT; empty: the URL's port tells, else the first one for HTTP
 };
 
 // Takes explain's own arguments out of a command line: METHOD, URL, -H, --header, --client, --listener. False

@@ -340,7 +340,7 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
   }
   if (draft.retries != nullptr) Within("retries", [&] { Scalar<RetryCount>(*draft.retries, route.retries); });
   if (route.action == RouteSettings::Action::kRespond) {
-    if (!route.body.empty() && (route.status == 204 || route.status == 304)) {
+    if (!route.body.empty() && (route.status == 204 || route.status == 205 || route.status == 304)) {
       Error(node.place, absl::StrCat("a response of status ", route.status, " has no body"));
     }
     if (route.content_type.empty() && !route.body.empty()) route.content_type = kPlainText;

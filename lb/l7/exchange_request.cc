@@ -75,8 +75,15 @@ void Exchange::OnHead(Slice rest) {
   request_body_ = http::BodyReader(request_.body);
   http::RequestContext context;
   if (listener_.trusted.list != nullptr) {
-    address_ = FindClient(*listener_.trusted.list, listener_.forwarded, client_.peer, head,
-                          proxy_.route_scratch(), context);
+    const std::optional<SocketAddress> client = FindClient(
+        *listener_.trusted.list, listener_.forwarded, client_.peer, head, proxy_.route_scratch(), context);
+    if (!client) {
+      keep_ = false;
+      proxy_.counters().bad_requests.Add();
+      Respond(400, "Forwarded of the proxy cannot be read", "bad_request");
+      return;
+    }
+    address_ = *client;
   }
   if (!listener_.access.Allows(address_)) {
     keep_ = false;
@@ -161,6 +168,10 @@ bool Exchange::Route(http::RequestContext& context) {
                                     {ip, address_.WriteIp(ip)}, RequestId(context));
   values.Set(Variable::kEndpoint, forward ? kEndpointMark : kNoEndpoint);
   RouteScratch& scratch = proxy_.route_scratch();
+  // Nothing is written that no head could take.
+  if (route_->response.Bytes(values) + route_->request.headers.Bytes(values) > BufferPool::kLargestChunk) {
+    return RefuseTooLarge(431, "the head is too large with what the route adds");
+  }
   scratch.response_lines.clear();
   if (route_->response_variables) route_->response.WriteLines(values, &scratch.response_lines);
   if (!forward) {
@@ -211,7 +222,7 @@ bool Exchange::Authenticate() {
   const BasicAuth& auth = *route_->basic_auth;
   Credentials credentials;
   if (!credentials.ReadFrom(head)) return Unauthorized();
-  switch (proxy_.passwords().Ask(auth, credentials, &client_, &asking_)) {
+  switch (proxy_.passwords().Ask(auth, credentials, address_, &client_, &asking_)) {
     case PasswordDesk::Answer::kRight:
     case PasswordDesk::Answer::kWait:
       break;
@@ -363,8 +374,9 @@ void Exchange::GoUp() {
     progress_ = true;
     return;
   }
-  if (route_->mirror.upstream != MirrorSettings::kNone) SendMirror();
   TryUpstream();
+  // The request itself comes first, also to the last descriptor.
+  if (upstream_ != nullptr && route_->mirror.upstream != MirrorSettings::kNone) SendMirror();
 }
 
 // Only what lies in one piece and is whole: nothing of the request is kept for its copy's sake.

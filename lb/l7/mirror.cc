@@ -1,5 +1,6 @@
 #include "lb/l7/mirror.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
 #include <utility>
@@ -13,7 +14,8 @@ void Mirror::Begin(Proxy& proxy, Snapshot& snapshot, uint32_t upstream, const Sl
                    const http::RequestFacts& facts) {
   Shard& shard = proxy.shard();
   const BufferPool& buffers = shard.buffers();
-  const bool room = proxy.mirrors().count < kMost && buffers.free_count() >= buffers.reserve();
+  const bool room =
+      !proxy.draining() && proxy.mirrors().count < kMost && buffers.free_count() >= buffers.reserve();
   void* memory = room ? shard.arena().Allocate(sizeof(Mirror)) : nullptr;
   if (memory == nullptr) {
     proxy.counters().mirrors_left_out.Add();
@@ -39,13 +41,13 @@ Mirror::Mirror(Proxy& proxy, Snapshot& snapshot, UpstreamPool& pool, Slice reque
     : Runnable([](Runnable* self) { static_cast<Mirror*>(self)->Step(); }),
       proxy_(proxy),
       shard_(proxy.shard()),
-      snapshot_(snapshot),
+      snapshot_(&snapshot),
       pool_(pool),
       request_(std::move(request)),
       facts_(facts),
       link_(&proxy.mirrors().first) {
   timer_.waiter = this;
-  snapshot_.users.Add();
+  snapshot.users.Add();
   next_ = std::exchange(*link_, this);
   if (next_ != nullptr) next_->link_ = &next_;
   ++proxy_.mirrors().count;
@@ -57,7 +59,11 @@ Mirror::~Mirror() {
   --proxy_.mirrors().count;
   shard_.ClearTimer(timer_);
   shard_.Forget(*this);
-  proxy_.LetGo(&snapshot_);
+  LetSnapshotGo();
+}
+
+void Mirror::LetSnapshotGo() {
+  if (snapshot_ != nullptr) proxy_.LetGo(std::exchange(snapshot_, nullptr));
 }
 
 // False: nowhere to go.
@@ -70,7 +76,7 @@ bool Mirror::Connect() {
     return true;
   }
   int error = 0;
-  upstream_ = pool_.StartConnect(endpoint_, this, &error);
+  upstream_ = pool_.StartConnect(endpoint_, this, &error, false);
   if (upstream_ == nullptr) {
     pool_.Done(endpoint_);
     return false;
@@ -83,10 +89,13 @@ void Mirror::SendRequest() {
   upstream_->stream.SetWaiter(this);
   ++upstream_->requests;
   state_ = State::kHead;
-  upstream_->stream.Send(shard_, request_);
+  upstream_->stream.Send(shard_, std::move(request_));
+  const Timeouts& timeouts = pool_.settings().timeouts;
+  const uint64_t most_ms = uint64_t{timeouts.response_ms} + timeouts.upstream_body_ms;
   shard_.ClearTimer(timer_);
-  if (const uint32_t response_ms = pool_.settings().timeouts.response_ms; response_ms > 0)
-    shard_.SetTimer(timer_, response_ms);
+  shard_.SetTimer(timer_, static_cast<uint32_t>(std::clamp<uint64_t>(most_ms, 1, kMostMs)));
+  // The pool, whose settings are all that is needed from here on, lives until Done.
+  LetSnapshotGo();
 }
 
 void Mirror::Step() {
@@ -171,8 +180,6 @@ bool Mirror::StepBody() {
       End(stream.receive_ended() && stream.receive_error() == 0 && body_.AtEof() == http::BodyState::kDone);
       return false;
     }
-    if (const uint32_t body_ms = pool_.settings().timeouts.upstream_body_ms; body_ms > 0)
-      shard_.SetTimer(timer_, body_ms);
     stream.ArmReceive(shard_, kBodyReceive);
     return false;
   }

@@ -12,6 +12,12 @@ size_t HeaderChanges::MostBytes(size_t target_bytes) const {
   return bytes;
 }
 
+size_t HeaderChanges::Bytes(const TemplateValues& values) const {
+  size_t bytes = 0;
+  for (const Line& line : added) bytes += line.name.size() + 4 + line.value.Bytes(values);
+  return bytes;
+}
+
 void HeaderChanges::WriteLines(const TemplateValues& values, std::string* out) const {
   for (const Line& line : added) {
     out->append(line.name).append(": ");

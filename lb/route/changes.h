@@ -28,6 +28,8 @@ struct HeaderChanges {
     for (const std::string& name : dropped) fields.Drop(name);
   }
   // What WriteLines appends at most.
+  // Of the lines that WriteLines would append.
+  size_t Bytes(const TemplateValues& values) const;
   size_t MostBytes(size_t target_bytes) const;
   // Appends `added` as field lines.
   void WriteLines(const TemplateValues& values, std::string* out) const;

@@ -84,16 +84,20 @@ void ReadXForwarded(const AccessList& trusted, const http::FieldList& head, std:
   }
 }
 
-// False: it is not there, or its last element is malformed.
-bool ReadForwarded(const AccessList& trusted, const http::FieldList& head, std::string& memory,
-                   Chain& chain) {
+enum class Field : uint8_t { kAbsent, kRead, kMalformed };
+
+Field ReadForwarded(const AccessList& trusted, const http::FieldList& head, std::string& memory,
+                    Chain& chain) {
   const std::string_view all = Joined(head, http::FieldId::kForwarded, memory);
   bool searching = true;
   for (std::string_view rest = all; !rest.empty();) {
     const std::string_view text = TakeLastElement(&rest);
     if (text.empty()) continue;
     ForwardedElement element;
-    if (!ParseForwardedElement(text, &element)) break;
+    if (!ParseForwardedElement(text, &element)) {
+      if (searching) return Field::kMalformed;
+      break;
+    }
     chain.text = all.substr(static_cast<size_t>(text.data() - all.data()));
     if (!searching) continue;
     chain.since_client = chain.text;
@@ -105,7 +109,7 @@ bool ReadForwarded(const AccessList& trusted, const http::FieldList& head, std::
     if (before) chain.client = *before;
     searching = before && trusted.Allows(*before);
   }
-  return !chain.text.empty();
+  return chain.text.empty() ? Field::kAbsent : Field::kRead;
 }
 
 // X-Forwarded-For of what Forwarded says, without the peer.
@@ -140,14 +144,17 @@ void WriteElements(const Chain& chain, std::string& out) {
 
 }  // namespace
 
-SocketAddress FindClient(const AccessList& trusted, ForwardedForm form, const SocketAddress& peer,
-                         const http::FieldList& head, RouteScratch& scratch, http::RequestContext& context) {
+std::optional<SocketAddress> FindClient(const AccessList& trusted, ForwardedForm form,
+                                        const SocketAddress& peer, const http::FieldList& head,
+                                        RouteScratch& scratch, http::RequestContext& context) {
   if (!trusted.Allows(peer)) return peer;
   Chain chain;
   chain.client = peer;
   chain.client.port = 0;
   const bool x_first = form != ForwardedForm::kRfc7239 && HasXForwarded(head);
-  const bool by_forwarded = !x_first && ReadForwarded(trusted, head, scratch.forwarded, chain);
+  const Field forwarded = x_first ? Field::kAbsent : ReadForwarded(trusted, head, scratch.forwarded, chain);
+  if (forwarded == Field::kMalformed) return std::nullopt;
+  const bool by_forwarded = forwarded == Field::kRead;
   if (!by_forwarded) ReadXForwarded(trusted, head, scratch.forwarded, chain);
   if (!chain.proto.empty()) context.proto = chain.proto;
   context.forwarded_host = chain.host;

@@ -4,6 +4,8 @@
 // the scratch.
 #pragma once
 
+#include <optional>
+
 #include "core/address.h"
 #include "lb/http/field_list.h"
 #include "lb/http/serialize_request.h"
@@ -21,12 +23,14 @@ enum class ForwardedForm : uint8_t { kXForwarded, kRfc7239, kBoth };
 // the client.
 //
 // One source is believed, never a mixture: a proxy that writes the one form passes the other on as a client
-// made it up. The source is what `form` says (kBoth: X-Forwarded-*), or the other one where that is not there
-// or, of Forwarded, what the last proxy wrote is malformed. The source's own field goes on as it is, with the
-// peer behind it (of Forwarded nothing that stands left of a malformed element); in the other form it begins
-// with the client. Views `scratch` and `head`.
-SocketAddress FindClient(const AccessList& trusted, ForwardedForm form, const SocketAddress& peer,
-                         const http::FieldList& head, RouteScratch& scratch, http::RequestContext& context);
+// made it up. The source is what `form` says (kBoth: X-Forwarded-*), or the other one where that is not
+// there. Nothing if it is Forwarded and what a trusted proxy wrote is malformed: a client that can bring that
+// about must not be taken for somebody else. The source's own field goes on as it is, with the peer behind it
+// (of Forwarded nothing that stands left of a malformed element); in the other form it begins with the
+// client. Views `scratch` and `head`.
+std::optional<SocketAddress> FindClient(const AccessList& trusted, ForwardedForm form,
+                                        const SocketAddress& peer, const http::FieldList& head,
+                                        RouteScratch& scratch, http::RequestContext& context);
 
 // Completes `context`, which is ready but for this, with the element of Forwarded that tells of this hop:
 // for=peer;host=...;proto=http;by=_name. `authority`: the Host that the upstream gets. `by_name`: what this

@@ -14,7 +14,7 @@ using http::IsDigit;
 constexpr http::CharSet kNameChars =
     http::CharSet::Where([](char c) { return IsAlnum(c) || http::IsOneOf(c, "._-"); });
 constexpr http::CharSet kHostChars =
-    http::CharSet::Where([](char c) { return IsAlnum(c) || http::IsOneOf(c, "-._~:[]"); });
+    http::CharSet::Where([](char c) { return IsAlnum(c) || http::IsOneOf(c, "-._~:[]!$&'()*+;=%"); });
 constexpr http::CharSet kSchemeChars =
     http::CharSet::Where([](char c) { return IsAlnum(c) || http::IsOneOf(c, "+-."); });
 constexpr size_t kMaxHostBytes = 256 + 6;  // with a port

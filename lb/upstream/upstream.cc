@@ -9,6 +9,8 @@ namespace {
 constexpr uint32_t kMaxDoublings = 4;
 // Idle connections of endpoints that are gone: so many are closed each time the house is kept.
 constexpr uint32_t kFarewells = 64;
+// Pools with together so many endpoints end each time, or one larger pool.
+constexpr uint32_t kEndpointsAtOnce = 2048;
 
 // Errors of a connect that say nothing about the endpoint: no local port or no memory left.
 bool IsOurs(int error) {
@@ -129,13 +131,13 @@ UpstreamConnection* UpstreamPool::TakeIdle(uint32_t index) {
   return nullptr;
 }
 
-UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter, int* error) {
+UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter, int* error, bool important) {
   Shard& shard = upstreams_.shard();
   Slab<UpstreamConnection>& connections = upstreams_.connections_;
-  if (connections.size() == connections.capacity()) upstreams_.CloseOneIdle();
+  if (important && connections.size() == connections.capacity()) upstreams_.CloseOneIdle();
   const uint16_t family = address(index).family;
   int fd = shard.backend().OpenStream(family);
-  if ((fd == -EMFILE || fd == -ENFILE) && upstreams_.CloseOneIdle()) {
+  if (important && (fd == -EMFILE || fd == -ENFILE) && upstreams_.CloseOneIdle()) {
     // The closed one may still wait for its completions; then this attempt fails and the next finds the
     // descriptor.
     fd = shard.backend().OpenStream(family);
@@ -226,10 +228,12 @@ void Upstreams::Retire(const std::shared_ptr<UpstreamPlan>& plan, uint64_t last_
 void Upstreams::KeepHouse(uint64_t oldest_generation) {
   for (uint32_t i = 0; i < kFarewells && first_warm_ != nullptr && first_warm_->owner == nullptr; ++i)
     CloseOldest(*first_warm_);
+  uint32_t ended = 0;
   for (size_t i = 0; i < retired_.size();) {
     UpstreamPool* pool = retired_[i];
     const UpstreamPlan::Seat& seat = pool->plan_->seats[shard_.index()];
-    if (pool->active_ == 0 && seat.last_generation < oldest_generation) {
+    if (ended < kEndpointsAtOnce && pool->active_ == 0 && seat.last_generation < oldest_generation) {
+      ended += pool->endpoint_count();
       EndPool(pool);
     } else {
       ++i;

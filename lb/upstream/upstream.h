@@ -96,7 +96,8 @@ class UpstreamPool {
   // An idle connection of `endpoint`, or null. Its waiter is still the pool's watch: the caller sets its own.
   UpstreamConnection* TakeIdle(uint32_t endpoint);
   // A fresh socket that begins to connect, or null with `error` (errno). The caller waits for it.
-  UpstreamConnection* StartConnect(uint32_t endpoint, Runnable* waiter, int* error);
+  // `important`: where descriptors or memory ran out, an idle connection gives way.
+  UpstreamConnection* StartConnect(uint32_t endpoint, Runnable* waiter, int* error, bool important = true);
   // The result of a connect the caller waited for: sets the endpoint aside (unless `error`, an errno, is of
   // our own making), or clears its record.
   void ConnectFailed(uint32_t endpoint, int error);

@@ -50,7 +50,8 @@ class PasswordDeskTest : public testing::Test {
   Answer Ask(PasswordDesk& desk, const std::string& plain, Waiting& waiting, PasswordDesk::Asking** asking) {
     Credentials credentials;
     EXPECT_TRUE(credentials.Read(Basic(plain))) << plain;
-    return desk.Ask(auth_, credentials, &waiting, asking);
+    if (many_clients_) ++client_.bytes[3];
+    return desk.Ask(auth_, credentials, client_, &waiting, asking);
   }
   // Asks, and waits for the word.
   Answer Whole(PasswordDesk& desk, const std::string& plain) {
@@ -71,6 +72,8 @@ class PasswordDeskTest : public testing::Test {
   uint64_t checks() const { return counters_.password_checks.Get(); }
 
   BasicAuth auth_;
+  SocketAddress client_ = *SocketAddress::Parse("192.0.2.0:1");
+  bool many_clients_ = false;  // each question is another one's
   Switchboard switchboard_{1};
   PasswordPool pool_{1};
   ProxyCounters counters_;
@@ -136,7 +139,25 @@ TEST_F(PasswordDeskTest, ManyWhoAskTheSameShareACheck) {
   EXPECT_EQ(waiting[2].woken, 0);
 }
 
+TEST_F(PasswordDeskTest, OneClientDoesNotTakeAllThePlaces) {
+  pool_.Start(1);
+  Shard::Enter enter(shard_);
+  PasswordDesk desk(shard_, &pool_, counters_);
+  constexpr uint32_t kMost = PasswordDesk::kJobsPerClient;
+  Waiting waiting[kMost + 2];
+  PasswordDesk::Asking* asking[kMost + 2] = {};
+  for (uint32_t i = 0; i < kMost; ++i) {
+    ASSERT_EQ(Ask(desk, "alice:" + std::to_string(i), waiting[i], &asking[i]), Answer::kWait);
+  }
+  EXPECT_EQ(Ask(desk, "alice:one more", waiting[kMost], &asking[kMost]), Answer::kBusy);
+  EXPECT_EQ(Ask(desk, "alice:0", waiting[kMost], &asking[kMost]), Answer::kWait) << "shared";
+  client_ = *SocketAddress::Parse("[2001:db8::1]:1");
+  EXPECT_EQ(Ask(desk, "alice:one more", waiting[kMost + 1], &asking[kMost + 1]), Answer::kWait);
+  for (uint32_t i = 0; i < kMost + 2; ++i) desk.Forget(asking[i]);
+}
+
 TEST_F(PasswordDeskTest, TooManyAtOneTime) {
+  many_clients_ = true;
   pool_.Start(1);
   Shard::Enter enter(shard_);
   PasswordDesk desk(shard_, &pool_, counters_);
@@ -176,6 +197,7 @@ TEST_F(PasswordDeskTest, AShardEndsWhileItsPasswordsAreChecked) {
   pool_.Start(1);
   Shard::Enter enter(shard_);
   PasswordDesk desk(shard_, &pool_, counters_);
+  many_clients_ = true;
   for (int i = 0; i < 10; ++i) {
     Waiting waiting;
     PasswordDesk::Asking* asking = nullptr;

@@ -177,6 +177,22 @@ class Asking(ReloadTest):
                     response.body.decode(), rf"weir.yaml:{number}:\d+: {key}: cannot change while Weir runs: restart it"
                 )
 
+    def test_nothing_is_reloaded_while_it_drains_and_that_is_said_at_once(self):
+        self.front.stop()
+        front = self.start(self.text.replace(address_text(self.front.address), "LISTEN0").replace('"LISTEN0"', "LISTEN0"),
+                           "--lame_duck=20s")
+        front.signal(signal.SIGTERM)
+        wait_for(lambda: front.page("/healthz", check=False)[0] == 503, "it drains")
+        begin = time.monotonic()
+        response = self.post()
+        self.assertEqual((response.status, response.body.decode()),
+                         (422, "Weir is draining: nothing is reloaded any more\n"))
+        self.assertLess(time.monotonic() - begin, 10)
+        front.signal(signal.SIGHUP)
+        wait_for(lambda: front.err().count("reload refused: Weir is draining") == 2, "the log says so too")
+        front.signal(signal.SIGTERM)
+        front.ended()
+
     def test_reloads_that_were_asked_for_together_all_get_an_answer(self):
         clients = [connect(self.front.admin) for _ in range(12)]
         for i, client in enumerate(clients):
@@ -227,6 +243,18 @@ class Listeners(ReloadTest):
         except ConnectionRefusedError:
             return True
         return False
+
+    def test_one_that_changes_its_protocol_is_another_one(self):
+        old = self.client(self.front)
+        self.assertEqual(self.ask(old).status, 200)
+        self.reload(self.text.replace("routes: all", "upstream: web, protocol: tcp").split("routes:\n")[0])
+        response = self.ask(old)
+        self.assertEqual((response.status, response.header("Connection"), response.header("X-Mark")), (200, "close", "1"))
+        new = self.client(self.front)
+        response = self.ask(new)
+        self.assertEqual((response.status, response.header("Via")), (200, None))
+        new.close()
+        old.close()
 
     def test_a_port_in_use_is_told(self):
         other = self.origin()

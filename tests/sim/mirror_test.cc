@@ -84,7 +84,10 @@ TEST(Mirrors, NobodyWaitsForOneThatHangs) {
         EXPECT_EQ(stage.counters().mirror_failures.Get(), 1u);
         EXPECT_EQ(stage.counters().upstream_timeouts.Get(), 0u);
       },
-      [](Settings& settings) { settings.upstreams[1].timeouts.response_ms = 1'000; });
+      [](Settings& settings) {
+        settings.upstreams[1].timeouts.response_ms = 1'000;
+        settings.upstreams[1].timeouts.upstream_body_ms = 500;
+      });
 }
 
 TEST(Mirrors, OneThatRefusesIsSetAsideAndCostsNothing) {
@@ -111,6 +114,50 @@ TEST(Mirrors, LargeBodiesAndTunnelsAreLeftOut) {
     stage.Client(Post("/", "Content-Length: 100000\r\n", std::string(100'000, 'x')));
     stage.Client(Get("/", "Connection: upgrade\r\nUpgrade: chat\r\n"));
     ASSERT_TRUE(stage.Until([&] { return stage.counters().mirrors_left_out.Get() == 2; }, 2000));
+    EXPECT_EQ(stage.counters().mirrored.Get(), 0u);
+  });
+}
+
+TEST(Mirrors, OneThatTricklesEndsInTime) {
+  Play(
+      [](Stage& stage) {
+        stage.Origin(0, SayOk);
+        stage.Origin(
+            1, [](Speaker& mirror) { mirror.Say("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"); });
+        Speaker& client = stage.Client(Get("/"));
+        ASSERT_TRUE(stage.Until([&] { return client.Heard("ok") && stage.origins().size() == 2; }, 1000));
+        stage.rig().Reload([](Settings& settings) { settings.timeouts.keep_alive_ms += 1; });
+        for (int i = 0; i < 40 && InFlight(stage) > 0; ++i) {
+          for (auto& origin : stage.origins()) {
+            if (origin->Heard("/") && !origin->over()) origin->Say("x");
+          }
+          stage.Run(100);
+          EXPECT_LE(stage.rig().generations().size(), i < 3 ? 2u : 1u)
+              << "it needs no configuration any more";
+        }
+        EXPECT_EQ(InFlight(stage), 0u);
+        EXPECT_EQ(stage.counters().mirror_failures.Get(), 1u);
+      },
+      [](Settings& settings) {
+        settings.upstreams[1].timeouts.response_ms = 1'000;
+        settings.upstreams[1].timeouts.upstream_body_ms = 1'000;
+      });
+}
+
+TEST(Mirrors, NoneBeginsWhileWeirDrains) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    stage.Origin(1, [](Speaker&) {});
+    Speaker& client = stage.Client("GET / HTTP/1.1\r\nHost: a\r\n");
+    stage.Run(50);
+    stage.rig().Drain();
+    stage.Run(50);
+    client.Say("\r\n");
+    ASSERT_TRUE(stage.Until([&] { return client.over(); }, 5'000));
+    EXPECT_TRUE(client.Heard("ok"));
+    client.peer.Finish();
+    ASSERT_TRUE(stage.Until([&] { return stage.rig().drained(); }, 5'000));
+    EXPECT_FALSE(stage.rig().cut());
     EXPECT_EQ(stage.counters().mirrored.Get(), 0u);
   });
 }
