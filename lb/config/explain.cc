@@ -159,21 +159,23 @@ std::string Masked(const std::string& wire, const HeaderChanges& changes) {
   return out;
 }
 
-// Whether the route's users have who asks; said in `text`. A shard that serves does not `check` the password:
-// it takes too long.
+// Whether the route's users have who asks; said in `text`. A Weir that serves does not `check`: it takes too
+// long, and who has a name there is nobody's business.
 bool MayCome(const BasicAuth& auth, bool check, http::RequestHead& head, std::string* text) {
   Credentials credentials;
-  const BasicAuth::User* user = nullptr;
-  if (credentials.ReadFrom(head)) user = auth.Find(credentials.user());
-  const bool right =
-      user != nullptr &&
-      (!check || PasswordChecker().Matches(std::string(credentials.password()).c_str(), user->hash.c_str()));
+  bool right = credentials.ReadFrom(head);
+  if (right && check) {
+    const BasicAuth::User* const user = auth.Find(credentials.user());
+    right = user != nullptr &&
+            PasswordChecker().Matches(std::string(credentials.password()).c_str(), user->hash.c_str());
+  }
   if (!right) {
     absl::StrAppend(text, "answer     401: a name and a password are wanted (basic_auth, realm ", auth.realm,
                     ")\n");
     return false;
   }
-  absl::StrAppend(text, "user       ", user->name, check ? "\n" : ", if the password is right\n");
+  absl::StrAppend(text, "user       ", Absl(credentials.user()),
+                  check ? "\n" : ", if there is one of that name and the password is right\n");
   if (!auth.forward) head.Drop("Authorization");
   return true;
 }

@@ -75,7 +75,7 @@ Key<T> BodyFileKey() {
   return {"file",
           "FILE",
           "none",
-          "The body instead, read once, at start; a relative path begins where this file is.",
+          "The body instead, read at start and at each reload; a relative path begins where this file is.",
           kTextSchema,
           [](Reader& reader, const ConfigNode& value, T& out) {
             if (!out.body.empty()) return reader.Error(value.place, "expected only one of body and file");

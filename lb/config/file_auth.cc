@@ -32,12 +32,14 @@ std::span<const Key<BasicAuthDraft>> BasicAuthKeys() {
        R"({"type": "object", "additionalProperties": {"type": "string"}})",
        [](Reader&, const ConfigNode& value, T& out) { out.users = &value; }},
       {"users_file", "FILE", "",
-       "A file instead, as htpasswd -B writes it: NAME:HASH in each line. Read once, at start; a relative "
+       "A file instead, as htpasswd -B writes it: NAME:HASH in each line. Read at start and at each reload; "
+       "a relative "
        "path begins "
        "where this file is.",
        kTextSchema, [](Reader&, const ConfigNode& value, T& out) { out.users_file = &value; }},
       {"forward", "true \\| false", "false",
-       "Whether the upstream gets the Authorization header, and with it the password.", SchemaOf<Switch>(),
+       "Whether the upstream gets the Authorization header, and with it the password; so does a mirror.",
+       SchemaOf<Switch>(),
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.Scalar<Switch>(value, out.auth.forward);
        }},

@@ -144,7 +144,7 @@ std::span<const Key<MirrorSettings>> MirrorKeys() {
       {"upstream", "NAME", "required",
        "Where the copies go, one attempt each. Requests without a body are copied, and those whose small "
        "body "
-       "came with the head; what is left out is counted.",
+       "came with the head, with all of their headers; what is left out is counted.",
        kTextSchema,
        [](Reader& reader, const ConfigNode& value, T& out) { out.upstream = reader.FindUpstream(value); },
        nullptr, true},
@@ -267,7 +267,9 @@ std::span<const Key<RouteDraft>> RouteKeys() {
       {"buffer", WholeBodySize::kPlaceholder, "0",
        "A request body whose Content-Length is at most this (24KiB at most, and beside the head) is read "
        "whole before an "
-       "upstream is connected: so that it can be sent again, and a slow client occupies no upstream.",
+       "upstream is connected: so that it can be sent again, and a slow client occupies no upstream. Not "
+       "with "
+       "Expect: 100-continue, and not chunked: these pass as they come.",
        SchemaOf<WholeBodySize>(),
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.Scalar<WholeBodySize>(value, out.settings.buffer_bytes);

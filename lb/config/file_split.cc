@@ -41,8 +41,8 @@ std::span<const Key<SideDraft>> SideKeys() {
        },
        nullptr, true},
       {"weight", "COUNT", "1",
-       "Its share beside the others', 0 to 1000000. One of 0 gets those who have its cookie already, nobody "
-       "else.",
+       "Its share beside the others', 0 to 1000000. One of 0 gets those who have its cookie, nobody "
+       "else; the cookie is no secret.",
        R"({"type": "integer", "minimum": 0, "maximum": 1000000})",
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.Scalar<CountIn<0, Split::kMaxWeight>>(value, out.weight);
@@ -64,8 +64,10 @@ std::span<const Key<StickyDraft>> StickyKeys() {
          reader.Error(value.place, absl::StrCat("\"", out.cookie, "\": expected a cookie's name"));
        }},
       {"hash_on", "client_ip \\| header:NAME \\| cookie:NAME \\| path \\| query:NAME", "",
-       "The same value meets the same side as long as the weights stay; when they change, as few as possible "
-       "change sides. A request without it is left to chance.",
+       "The same value meets the same side as long as the weights stay; when they change, of two sides as "
+       "few "
+       "as possible change (of more, also some between sides that did not). A request without it is left to "
+       "chance.",
        kTextSchema,
        [](Reader& reader, const ConfigNode& value, T& out) {
          std::string text;

@@ -204,12 +204,14 @@ class Sites(WeirTest):
         query = "url=http://app.example/app/x%3Fy&header=Cookie:+a%3Db&client=203.0.113.7"
         text = self.front.page("/explain?" + query)[1]
         self.assertIn("GET /v2/x?y HTTP/1.1", text)
-        self.assertIn("X-Client: 203.0.113.7", text)
         self.assertNotIn("a=b", text)
         self.assertIn(f"endpoint   {self.api}: in use, 0 in flight, 1 idle connections\n", text)
         self.api.close()
         self.assertEqual(self.ask("app.example", "/app/x").status, 502)
         self.assertRegex(self.front.page("/explain?" + query)[1], rf"endpoint   {self.api}: set aside on \d of 2 shards")
+        # What routes write into headers may be the upstream's keys: for whoever may change something too.
+        self.assertIn("X-Client: ***", text)
+        self.assertNotIn("203.0.113.7\n    X-Trail", text)
         for bad, said in (
             ("", "url is missing"),
             ("?url=nonsense", "expected http://HOST/PATH"),
