@@ -47,6 +47,10 @@ size_t RequestBytes(const Settings& settings) {
          + KeptHeaderBytes(settings);
 }
 
+// The same, whatever a reload may bring: it costs address space, and nothing can be added to it later.
+constexpr size_t kMostRequestBytes =
+    kRequestBytes + 2 * kGatherBytes + (kHeadChunks + 1) * Arena::kLargestBytes;
+
 uint32_t PowerOfTwo(uint64_t at_least, uint32_t least, uint32_t most) {
   return static_cast<uint32_t>(std::bit_ceil(std::clamp<uint64_t>(at_least, least, most)));
 }
@@ -57,7 +61,7 @@ ShardBudget DataShard(const Settings& settings) {
   budget.upstreams = settings.max_connections + kSpareUpstreams;
   budget.buffers = BuffersPerShard(settings.buffer_memory_bytes, settings.shards);
   // Half as much again: sizes of different classes do not share spans.
-  const uint64_t arena = uint64_t{budget.clients} * (kIdleFrameBytes + RequestBytes(settings)) * 3 / 2;
+  const uint64_t arena = uint64_t{budget.clients} * (kIdleFrameBytes + kMostRequestBytes) * 3 / 2;
   budget.arena_bytes = arena + 16 * kMiB;
   // Clients and upstreams of twice the even share.
   const uint64_t even = (settings.max_connections + settings.shards - 1) / settings.shards;

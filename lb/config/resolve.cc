@@ -131,12 +131,6 @@ void Resolver::Keep(const char* flag, Value& value, const Value& running, bool g
 }
 
 void Resolver::KeepRunning() {
-  if (problems_.ok() &&
-      ComputeBudget(settings_).shard.arena_bytes > ComputeBudget(*running_).shard.arena_bytes) {
-    Error("--config",
-          "its requests may take more memory than was set aside for them at the start (headers that "
-          "routes add, buffer, headers in the log): restart Weir");
-  }
   Keep("--via_name", settings_.via_name, running_->via_name, !settings_.via_name.empty());
   Keep("--admin", settings_.admin, running_->admin);
   Keep("--pid_file", settings_.pid_file, running_->pid_file);
