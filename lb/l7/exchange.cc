@@ -7,7 +7,8 @@
 #include "lb/proxy.h"
 
 // The frame of an exchange: its turn, its endings, its clock, its log line. The request's way up stands in
-// exchange_request.cc, the response's way down in exchange_response.cc.
+// exchange_request.cc, what its route makes of it in exchange_route.cc, the response's way down in
+// exchange_response.cc.
 
 namespace weir::lb {
 

@@ -84,6 +84,14 @@ void LineWriter::Escape(unsigned char c) {
   }
 }
 
+void LineWriter::ClockTime(uint32_t hour, uint32_t minute, uint32_t second) {
+  Padded(hour, 2);
+  Raw(':');
+  Padded(minute, 2);
+  Raw(':');
+  Padded(second, 2);
+}
+
 void LineWriter::IsoTime(int64_t wall_ms) {
   const CivilTime time = ToCivil(wall_ms);
   Padded(time.year, 4);
@@ -92,11 +100,7 @@ void LineWriter::IsoTime(int64_t wall_ms) {
   Raw('-');
   Padded(time.day, 2);
   Raw('T');
-  Padded(time.hour, 2);
-  Raw(':');
-  Padded(time.minute, 2);
-  Raw(':');
-  Padded(time.second, 2);
+  ClockTime(time.hour, time.minute, time.second);
   Raw('.');
   Padded(time.millisecond, 3);
   Raw('Z');
@@ -110,11 +114,7 @@ void LineWriter::NcsaTime(int64_t wall_ms) {
   Raw('/');
   Padded(time.year, 4);
   Raw(':');
-  Padded(time.hour, 2);
-  Raw(':');
-  Padded(time.minute, 2);
-  Raw(':');
-  Padded(time.second, 2);
+  ClockTime(time.hour, time.minute, time.second);
   Raw(" +0000");
 }
 

@@ -74,6 +74,7 @@ class LineWriter {
   void NcsaTime(int64_t wall_ms);
 
  private:
+  void ClockTime(uint32_t hour, uint32_t minute, uint32_t second);
   void Escape(unsigned char c);
 
   char* at_;
