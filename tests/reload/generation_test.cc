@@ -103,6 +103,15 @@ TEST(Generation, ListenersAreTheSameByAddress) {
   EXPECT_THAT(two.snapshot(1).sockets, ElementsAre(-1, testing::Ge(0), -1));
 }
 
+TEST(Generation, AListenerOfAnotherProtocolIsAnotherOne) {
+  Generation one(With({"10.0.0.1:80"}, {}), nullptr, nullptr);
+  Settings next = With({"10.0.0.1:80"}, {});
+  next.listeners[0].protocol = Protocol::kTcp;
+  const Generation two(next, &one, nullptr);
+  EXPECT_THAT(two.listeners_before(), ElementsAre(kNew));
+  EXPECT_THAT(two.listeners_removed(), ElementsAre(0));
+}
+
 TEST(Generation, OneSocketThatCannotBeOpenedClosesTheOthers) {
   Generation one(With({"10.0.0.1:80", "10.0.0.1:81"}, {}), nullptr, nullptr);
   Sockets sockets;

@@ -27,7 +27,9 @@ TEST(Lines, AreWrittenWithTheirVariables) {
   values.Set(Variable::kRequestId, "abc");
   values.Set(Variable::kEndpoint, kEndpointMark);
   std::string lines = "X-Before: 1\r\n";
+  const size_t before = lines.size();
   changes.WriteLines(values, &lines);
+  EXPECT_EQ(lines.size() - before, changes.Bytes(values));
   std::string filled = "X-First: 1\r\n";
   FillEndpoint(lines, "10.0.0.1:80", &filled);
   EXPECT_EQ(filled,

@@ -642,6 +642,40 @@ TEST(Interims, AreNotForHttp10) {
   });
 }
 
+// Routes.
+
+// A long target in many lines would be megabytes of a shard's memory, for a head that nobody could be sent.
+TEST(Routes, WhatNoHeadCouldTakeIsNotWritten) {
+  Play([](Stage& stage) {
+    stage.Origin(0, SayOk);
+    stage.rig().Reload([](Settings& settings) {
+      RouteList& list = settings.routes.emplace_back();
+      list.matches.resize(1);
+      RouteSettings& route = list.routes.emplace_back(settings.listeners[0].direct);
+      route.response_variables = true;
+      std::string text;
+      for (int i = 0; i < 20; ++i) text += "${uri}";
+      std::string error;
+      for (int i = 0; i < 60; ++i) {
+        HeaderChanges::Line& line = route.response.added.emplace_back();
+        line.name = "X-" + std::to_string(i);
+        ASSERT_TRUE(Template::Parse(text, &line.value, &error, Template::Use::kResponse)) << error;
+      }
+      std::vector<RouteProblem> problems;
+      list.table = RouteTable::Build(list.matches, {}, problems);
+      settings.listeners[0].routes = 0;
+    });
+    stage.Run(50);
+    Speaker& client = stage.Client(Get("/" + std::string(7'000, 'x')));
+    ASSERT_TRUE(stage.Until([&] { return client.Heard("\r\n\r\n"); }, 1000));
+    EXPECT_TRUE(client.Heard("HTTP/1.1 431"));
+    EXPECT_LE(stage.rig().proxy(0).route_scratch().response_lines.capacity(), 64u * 1024);
+    Speaker& other = stage.Client(Get("/x"));
+    ASSERT_TRUE(stage.Until([&] { return other.Heard("\r\n\r\nok"); }, 1000));
+    EXPECT_TRUE(other.Heard("X-59: /x/x"));
+  });
+}
+
 // Upgrades.
 
 TEST(Upgrades, A101NobodyAskedForIs502) {
