@@ -27,6 +27,9 @@ struct alignas(64) ProxyCounters {
   Counter unauthorized;             // 401: a route wants another name or password
   Counter password_checks;          // asked of the threads that check them
   Counter password_checks_refused;  // 503: too many at one time
+  Counter auth_requests;            // asked of another server whether a request may go on (auth_request)
+  Counter auth_denied;              // its no: the client got its answer
+  Counter auth_failures;            // it could not be asked: 502, 503 or 504
   Counter too_large;                // 413, or 431 of a route: a body or head longer than its route takes
   Counter upgrades;                 // tunnels begun
   Histogram latency_us;  // first byte of the request to last byte of the response handed to the kernel

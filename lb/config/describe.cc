@@ -340,6 +340,13 @@ class FileForm {
     }
     Access(6, route.access);
     if (route.basic_auth != nullptr) BasicAuthLines(*route.basic_auth);
+    if (route.auth_request != nullptr) {
+      const AuthRequestSettings& auth = *route.auth_request;
+      absl::StrAppend(
+          &out_, "      auth_request: {upstream: ", Yaml(settings_.upstreams[auth.leg.upstream].name),
+          ", path: ", Yaml(auth.path.text()),
+          auth.copy.empty() ? "" : ", copy: ", auth.copy.empty() ? "" : YamlList(auth.copy), "}\n");
+    }
     Pages(6, route.error_pages);
     Changes("request_headers", route.request.headers);
     Changes("response_headers", route.response);

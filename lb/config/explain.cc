@@ -4,6 +4,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "lb/auth/credentials.h"
 #include "lb/auth/password.h"
 #include "lb/config/flag_types.h"
@@ -454,6 +455,18 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   TemplateValues values = ValuesFor(route.captures, *list.table, routed, context.proto, ip, request_id);
   const bool forward = route.action == RouteSettings::Action::kUpstream;
   values.Set(Variable::kEndpoint, forward ? "(the endpoint that answers)" : kNoEndpoint);
+  if (route.auth_request != nullptr) {
+    const AuthRequestSettings& auth = *route.auth_request;
+    std::string target(auth.path.Bytes(values), '\0');
+    auth.path.Write(values, target.data());
+    absl::StrAppend(text, "asks       ", head.facts.method == http::Method::kHead ? "HEAD " : "GET ", target,
+                    " of ", settings.upstreams[auth.leg.upstream].name,
+                    ": this is what becomes of the request if it answers 2xx\n");
+    for (const std::string& name : auth.copy) head.Drop(name);
+    if (!auth.copy.empty()) {
+      absl::StrAppend(text, "           which says the request's ", absl::StrJoin(auth.copy, ", "), "\n");
+    }
+  }
   switch (route.action) {
     case RouteSettings::Action::kUpstream: {
       const char* const refused =

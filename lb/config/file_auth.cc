@@ -7,6 +7,7 @@
 #include "lb/auth/password.h"
 #include "lb/config/file_keys.h"
 #include "lb/config/read_file.h"
+#include "lb/http/chars.h"
 
 namespace weir::lb::file {
 namespace {
@@ -45,6 +46,88 @@ std::span<const Key<BasicAuthDraft>> BasicAuthKeys() {
        }},
   };
   return kKeys;
+}
+
+std::span<const Key<AuthRequestDraft>> AuthRequestKeys() {
+  using T = AuthRequestDraft;
+  static const Key<T> kKeys[] = {
+      {"upstream", "NAME", "required",
+       "Who is asked, with the upstream's own timeouts and retries. Answers that refuse pass as they are.",
+       kTextSchema,
+       [](Reader& reader, const ConfigNode& value, T& out) { out.upstream = reader.FindUpstream(value); },
+       nullptr, true},
+      {"path", "text", "required",
+       "What is asked for there, such as /oauth2/auth; with the variables of redirect: to.", kTextSchema,
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         std::string text;
+         std::string expected;
+         if (!reader.Text(value, text)) return;
+         const bool visible = std::all_of(text.begin(), text.end(), [](char c) {
+           return c > 0x20 && c < 0x7f && c != '"' && c != '#' && c != '<' && c != '>' && c != '\\';
+         });
+         const bool begins =
+             text.starts_with('/') || text.starts_with("${path}") || text.starts_with("${uri}");
+         if (!visible || !begins) {
+           return reader.Error(value.place,
+                               absl::StrCat("\"", text, "\": expected a path that begins with /"));
+         }
+         if (!Template::Parse(text, &out.path, &expected)) reader.Error(value.place, expected);
+       },
+       nullptr, true},
+      {"copy", "text or list", "none",
+       "Headers of the 2xx that the request is given, such as X-User; the client's own of these names are "
+       "dropped. At most 4 KiB in all.",
+       ListOrOne(kTextSchema),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         std::vector<std::string> names;
+         std::vector<Place> places;
+         reader.Texts(value, names, places);
+         out.copy_place = value.place;
+         for (size_t i = 0; i < names.size(); ++i) {
+           if (reader.IsChangeable(names[i], places[i])) out.copy.push_back(names[i]);
+         }
+       }},
+  };
+  return kKeys;
+}
+
+// The route is ready but for this and its sides.
+void Reader::FinishAuthRequest(RouteDraft& draft) {
+  AuthRequestDraft& said = draft.auth_request;
+  if (said.place.line == 0) return;
+  RouteSettings& route = draft.settings;
+  if (!said.copy.empty() && route.action != RouteSettings::Action::kUpstream) {
+    Error(said.copy_place, "auth_request.copy: only a request that goes to an upstream can be changed");
+  }
+  for (const HeaderChanges::Line& line : route.request.headers.added) {
+    for (const std::string& name : said.copy) {
+      if (!http::EqualsIgnoreCase(name, line.name)) continue;
+      Error(said.copy_place, absl::StrCat("auth_request.copy: ", Absl(name),
+                                          " is also set by request_headers: only one can say it"));
+    }
+  }
+  if (said.upstream >= sections_.upstreams.size()) return;  // which was told
+  auto auth = std::make_shared<AuthRequestSettings>();
+  auth->path = std::move(said.path);
+  auth->copy = std::move(said.copy);
+  const UpstreamSettings& upstream = sections_.upstreams[said.upstream].settings;
+  RouteSettings& leg = auth->leg;
+  leg.upstream = said.upstream;
+  leg.timeouts = upstream.timeouts;
+  leg.timeouts.request_ms = route.timeouts.request_ms;
+  leg.timeouts.client_send_ms = route.timeouts.client_send_ms;
+  leg.retries = upstream.retries;
+  leg.error_pages = route.error_pages;
+  leg.error_fields = leg.response_fields = route.error_fields;
+  for (const HeaderChanges::Line& line : route.response.added) {
+    const auto same = [&](const std::string& name) { return http::EqualsIgnoreCase(name, line.name); };
+    const bool set = std::any_of(route.response.dropped.begin(), route.response.dropped.end(), same);
+    if (set && !line.value.HasVariables() && IsOfEveryAnswer(line.name)) {
+      leg.response.dropped.push_back(line.name);
+    }
+  }
+  leg.where = route.where;
+  route.auth_request = std::move(auth);
 }
 
 void Reader::ReadUser(std::string_view name, std::string_view hash, const Place& place, BasicAuth& auth) {

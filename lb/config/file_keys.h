@@ -76,6 +76,15 @@ struct StickyDraft {
   uint32_t max_age_ms = 0;
 };
 
+// Who is asked about the requests of a route.
+struct AuthRequestDraft {
+  Place place;  // line 0: nobody
+  uint32_t upstream = 0;
+  Template path;
+  std::vector<std::string> copy;
+  Place copy_place;
+};
+
 // One key of a section that is read into a T.
 template <class T>
 struct Key {
@@ -137,6 +146,7 @@ class Reader {
     StickyDraft sticky;
     const ConfigNode* max_body = nullptr;
     Place mirror_place;
+    AuthRequestDraft auth_request;
     NetworkDraft allow;
     NetworkDraft deny;
     Place rewrites;  // of something that changes the request
@@ -146,6 +156,7 @@ class Reader {
   void FinishRoute(RouteDraft& draft, const ConfigNode& node);
   void ReadSplit(const ConfigNode& node, RouteDraft& draft);
   void FinishSplit(RouteDraft& draft);
+  void FinishAuthRequest(RouteDraft& draft);
   void BuildTable(RouteList& list, std::vector<RouteDraft>& drafts);
   void ReadConditions(const ConfigNode& node, std::vector<ValueCondition>& out, std::vector<Place>& places);
   void ReadClients(const ConfigNode& node, RouteDraft& draft);
@@ -343,6 +354,7 @@ std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys();
 std::span<const Key<EndpointDraft>> EndpointKeys();
 std::span<const Key<RouteDraft>> RouteKeys();
 std::span<const Key<MirrorSettings>> MirrorKeys();
+std::span<const Key<AuthRequestDraft>> AuthRequestKeys();
 std::span<const Key<RouteDraft>> MatchKeys();
 std::span<const Key<ValueCondition>> ConditionKeys();
 std::span<const Key<RouteSettings>> RouteTimeoutKeys();

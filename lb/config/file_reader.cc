@@ -493,6 +493,11 @@ std::vector<SectionDoc> DescribeSections() {
        "-6` print them. "
        "Without TLS in front, passwords can be read on the way.",
        DocsOf(BasicAuthKeys())},
+      {"auth_request", "`auth_request:`",
+       "The server is told of the request as X-Forwarded-Method and X-Forwarded-Uri (and the same as "
+       "X-Original-Method and X-Original-URI), beside the usual X-Forwarded-*. It is asked with GET, or with "
+       "HEAD where the client's request is one.",
+       DocsOf(AuthRequestKeys())},
       {"error_page", "`error_pages: STATUS:`",
        "A page of the route is taken before one of the listener, that before one of the file. With "
        "Cache-Control: no-store. "

@@ -284,7 +284,16 @@ std::span<const Key<RouteDraft>> RouteKeys() {
        [](Reader& reader, const ConfigNode& value, T& out) {
          out.settings.basic_auth = reader.ReadBasicAuth(value);
        }},
-      Later<T>("auth_request", "A subrequest that decides."),
+      {"auth_request", "keys", "none",
+       "Another server is asked about each request first: with the request's method line and headers, "
+       "without its body. "
+       "If it answers 2xx the request goes on; any other answer goes to the client in its place, and without "
+       "an answer "
+       "the client gets 502, 503 or 504. Asked after allow, deny and basic_auth.",
+       Reference("auth_request"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         if (reader.Map(value, AuthRequestKeys(), out.auth_request)) out.auth_request.place = value.place;
+       }},
       {"error_pages", "keys", "the listener's", kErrorPagesSentence, ErrorPagesSchema(),
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.ReadErrorPages(value, out.settings.error_pages);
@@ -375,6 +384,7 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
   };
   look(route.location);
   look(route.request.path);
+  look(draft.auth_request.path);
   for (const HeaderChanges::Line& line : route.request.headers.added) look(line.value);
   for (const HeaderChanges::Line& line : route.response.added) look(line.value);
   route.captures = groups || remainder;
@@ -383,6 +393,7 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
   if (remainder && draft.match.path_prefixes.empty())
     Error(node.place, "${remainder} wants a path_prefix in match");
   route.where = problems_.Where(node.place);
+  FinishAuthRequest(draft);
   FinishSplit(draft);
 }
 

@@ -75,6 +75,7 @@ struct AccessSettings {
 };
 
 struct SplitSettings;
+struct AuthRequestSettings;
 
 // What is said instead of Weir's own words, for errors that Weir answers itself.
 struct ErrorPage {
@@ -125,10 +126,11 @@ struct RouteSettings {
   bool response_variables = false;  // else it is written for each request
   std::string error_fields;         // those without variables that our own errors have too
   AccessSettings access;
-  MirrorSettings mirror;                        // kUpstream
-  std::shared_ptr<const BasicAuth> basic_auth;  // null: nobody is asked for a name
-  std::string unauthorized_fields;              // error_fields, and what is wanted
-  bool captures = false;                        // a template wants them
+  MirrorSettings mirror;                                    // kUpstream
+  std::shared_ptr<const BasicAuth> basic_auth;              // null: nobody is asked for a name
+  std::string unauthorized_fields;                          // error_fields, and what is wanted
+  std::shared_ptr<const AuthRequestSettings> auth_request;  // null: no other server is asked
+  bool captures = false;                                    // a template wants them
   std::string set_cookie;  // of a side: the line for a client that came without its cookie
   std::string where;       // "weir.yaml:12:7"
 };
@@ -140,6 +142,17 @@ struct SplitSettings {
   std::vector<RouteSettings> sides;  // for each of `split`'s
   uint32_t max_age_s = 0;            // of the cookie; 0: until the browser ends
   bool secure = false;               // the cookie is
+};
+
+// Who is asked about each request of a route before anything else is done with it.
+struct AuthRequestSettings {
+  static constexpr size_t kMaxCopyBytes = 4096;
+
+  Template path;                  // the target there
+  std::vector<std::string> copy;  // fields of a consenting answer that the request is given
+  // How the asking goes, and its refusal: the upstream, its times and retries; what of the route holds for
+  // every answer.
+  RouteSettings leg;
 };
 
 // `routes: NAME:` of the file.

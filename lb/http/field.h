@@ -83,6 +83,7 @@ struct Field {
     kDrop = 1,      // not forwarded: hop-by-hop, named by Connection, regenerated, or a forgery of ours
     kVerbatim = 2,  // the bytes received are exactly "name: value\r\n"
     kOddName = 4,   // the name has characters beyond letters, digits and '-'
+    kHidden = 8,    // as kDrop, but only for now (FieldList::Hide)
   };
 
   const char* name_data = nullptr;
@@ -94,7 +95,7 @@ struct Field {
 
   std::string_view name() const { return {name_data, name_size}; }
   std::string_view value() const { return {value_data, value_size}; }  // without surrounding whitespace
-  bool dropped() const { return (flags & kDrop) != 0; }
+  bool dropped() const { return (flags & (kDrop | kHidden)) != 0; }
 };
 static_assert(sizeof(Field) == 24);
 

@@ -28,7 +28,12 @@ class FieldList {
   const Limits& limits() const { return limits_; }
   // Fields of this name are not forwarded: whatever their letters' case, nor those that a CGI-like origin
   // would take for it (X_Name for X-Name).
-  void Drop(std::string_view name);
+  void Drop(std::string_view name) { Mark(name, Field::kDrop); }
+  // As Drop, until Unhide: for another message that is made of the same fields.
+  void Hide(std::string_view name) { Mark(name, Field::kHidden); }
+  void Unhide() {
+    for (Field& field : mutable_fields()) field.flags &= static_cast<uint8_t>(~Field::kHidden);
+  }
 
  protected:
   explicit FieldList(const Limits& limits)
@@ -48,16 +53,17 @@ class FieldList {
   uint32_t field_count_ = 0;
 
  private:
+  void Mark(std::string_view name, Field::Flag flag);
   static constexpr uint64_t Bit(FieldId id) { return uint64_t{1} << static_cast<unsigned>(id); }
   static_assert(static_cast<unsigned>(FieldId::kCount) <= 64);
 
   uint64_t seen_ = 0;  // a bit for each FieldId
 };
 
-inline void FieldList::Drop(std::string_view name) {
+inline void FieldList::Mark(std::string_view name, Field::Flag flag) {
   for (Field& field : mutable_fields()) {
     const bool twin = (field.flags & Field::kOddName) != 0 && IsTwin(field.name(), name);
-    if (twin || EqualsIgnoreCase(field.name(), name)) field.flags |= Field::kDrop;
+    if (twin || EqualsIgnoreCase(field.name(), name)) field.flags |= flag;
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "lb/http/local_response.h"
+#include "lb/l7/auth_leg.h"
 #include "lb/proxy.h"
 
 // The frame of an exchange: its turn, its endings, its clock, its log line. The request's way up stands in
@@ -30,6 +31,7 @@ Exchange::Exchange(Proxy& proxy, ClientConnection& client, const SnapshotHold& h
 
 Exchange::~Exchange() {
   WEIR_CHECK(upstream_ == nullptr);
+  if (leg_ != nullptr) EndAuthLeg();
   proxy_.LetGo(snapshot_);
 }
 
@@ -132,9 +134,15 @@ Buffer* Exchange::TakeChunk(size_t bytes) { return shard_.buffers().TakeChunk(by
 void Exchange::Respond(uint16_t status, std::string_view reason, const char* end, uint32_t retry_after_s) {
   if (upstream_ != nullptr) DropUpstream(true);
   if (asking_ != nullptr) proxy_.passwords().Forget(std::exchange(asking_, nullptr));
+  if (leg_ != nullptr && !deciding_) EndAuthLeg();
   if (head_sent_down_) {
     Truncate(end);
     return;
+  }
+  if (deciding_ && status >= 500) {
+    proxy_.counters().auth_failures.Add();
+    reason = "who decides about this request could not be asked";
+    end = "auth_failed";
   }
   keep_ = keep_ && phase_ != Phase::kHead && request_body_.done() && !proxy_.Closing(client_);
   Slice answer = ErrorAnswer(status, reason, retry_after_s);
@@ -432,7 +440,8 @@ void Exchange::Log() {
   record.minor = request_.minor;
   record.client = address_;
   // What was asked stands in the head we serialised: "METHOD target HTTP/1.1\r\nHost: host\r\n…".
-  std::string_view head{head_.data(), head_bytes_};
+  const bool aside = deciding_;  // head_ is the subrequest
+  std::string_view head{aside ? leg_->head.data() : head_.data(), aside ? leg_->head_bytes : head_bytes_};
   if (const size_t method_end = head.find(' '); method_end != std::string_view::npos) {
     record.method = head.substr(0, method_end);
     const size_t line_end = head.find(" HTTP/1.1\r\n");

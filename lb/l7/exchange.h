@@ -30,6 +30,7 @@
 namespace weir::lb {
 
 class Proxy;
+struct AuthLeg;
 
 enum class Verdict : uint8_t {
   kKeepAlive,  // the connection takes another request
@@ -71,8 +72,17 @@ class Exchange {
   bool Unauthorized();
   void AwaitAuthority();
   void StepAuthorize();
+  void Admit();
+  void GoOn();
   void RespondByRoute(const TemplateValues& values);
+  bool WriteAuthRequest(const TemplateValues& values, http::RequestContext& context);
+  void AskFirst();
+  void OnConsent(Slice rest);
+  bool CopyFromConsent();
+  void OnRefusal();
+  void EndAuthLeg();
   std::string_view RequestId(http::RequestContext& context);
+  void CompleteContext(http::RequestContext& context);
   bool SerializeHead(http::RequestContext& context, const Slice& rest, const http::BodyPiece& piece,
                      bool last);
   bool IsKeptWhole(size_t head_bytes) const;
@@ -158,6 +168,7 @@ class Exchange {
   Slice first_body_;  // framed body that came with the head and did not fit behind it; sent with it
   Slice answer_;      // our own answer
   PasswordDesk::Asking* asking_ = nullptr;  // the request goes nowhere before its answer
+  AuthLeg* leg_ = nullptr;                  // who asks first, another server
   Slice kept_;                              // of the response's head, for the log
   http::RequestFacts request_;
   http::ResponseFacts response_;
@@ -194,6 +205,7 @@ class Exchange {
   bool answered_ : 1 = false;  // our own answer was queued
   bool tunnel_ : 1 = false;
   bool new_cookie_ : 1 = false;  // the client gets its side's
+  bool deciding_ : 1 = false;    // what goes up and comes down is the subrequest's
   bool whole_ : 1 = false;       // head_ has, or shall have, the whole body
 };
 

@@ -124,6 +124,8 @@ void Exchange::OnHead(Slice rest) {
   client_.stream.PutBack(std::move(rest));
   if (asking_ != nullptr) {
     AwaitAuthority();
+  } else if (leg_ != nullptr) {
+    AskFirst();
   } else if (forward && serialized) {
     GoUp();
   }
@@ -141,25 +143,36 @@ std::string_view Exchange::RequestId(http::RequestContext& context) {
   return context.request_id;
 }
 
-bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, const http::BodyPiece& piece,
-                             bool last) {
+// With what the head alone does not say. To be called while its authority is the client's, or received_host
+// says that one.
+void Exchange::CompleteContext(http::RequestContext& context) {
   const http::RequestHead& head = proxy_.request_head();
-  char ip[SocketAddress::kMaxIpText + 1];
+  RouteScratch& scratch = proxy_.route_scratch();
   context.body = request_.body;
-  if (context.client_ip.empty()) context.client_ip = {ip, client_.peer.WriteIp(ip)};
+  if (context.client_ip.empty()) {
+    context.client_ip = {scratch.client_ip, client_.peer.WriteIp(scratch.client_ip)};
+  }
   RequestId(context);
   context.via_name = proxy_.via_name();
   context.default_host = proxy_.HostOf(client_);
   if (listener_.forwarded != ForwardedForm::kXForwarded) {
-    AddForwarded(listener_.forwarded, client_.peer, head.authority, proxy_.via_name(), proxy_.route_scratch(),
-                 context);
+    AddForwarded(listener_.forwarded, client_.peer, head.authority, proxy_.via_name(), scratch, context);
   }
+}
+
+bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, const http::BodyPiece& piece,
+                             bool last) {
+  const http::RequestHead& head = proxy_.request_head();
+  if (context.via_name.empty()) CompleteContext(context);  // else it was for the subrequest
   // For a line in the log alone nothing is answered otherwise.
   const bool only_for_log = phase_ != Phase::kConnect;
   const std::string_view lines = route_->response_variables && !only_for_log
                                      ? std::string_view(proxy_.route_scratch().response_lines)
                                      : std::string_view();
-  const size_t most = http::MaxSerializedBytes(head, context) + lines.size();
+  // What the asked server adds comes later.
+  const size_t room =
+      leg_ != nullptr && !route_->auth_request->copy.empty() ? AuthRequestSettings::kMaxCopyBytes : 0;
+  const size_t most = http::MaxSerializedBytes(head, context) + lines.size() + room;
   whole_ = IsKeptWhole(most);
   const bool copy = whole_ || (piece.size <= kCopyBytes &&
                                most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk);
@@ -342,7 +355,7 @@ void Exchange::StepUpload() {
       first_body_.Clear();
       replayable_ = false;
     }
-    if (request_body_.done()) {
+    if (deciding_ || request_body_.done()) {
       upload_done_ = true;
       progress_ = true;
       if (side_ != Side::kHead && response_body_.done()) SettleUpstream();
@@ -405,6 +418,9 @@ void Exchange::StepUploadTrailers() {
   }
   if (!result.done()) return;
   route_->request.headers.Drop(trailers);
+  if (route_->auth_request != nullptr) {
+    for (const std::string& name : route_->auth_request->copy) trailers.Drop(name);
+  }
   in.RemovePrefix(from_client_.ConsumedOfLast(result.consumed));
   const size_t most = http::MaxSerializedBytes(trailers);
   Buffer* chunk = most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;
@@ -461,7 +477,7 @@ bool Exchange::MayRetry() const {
   if (!replayable_ || answer_begun_ || attempts_.count() > route_->retries) return false;
   const Stream& up = upstream_->stream;
   const bool nothing_reached = !up.sending() && up.sent_bytes() == upstream_sent_before_;
-  return nothing_reached || http::IsIdempotent(request_.method);
+  return nothing_reached || deciding_ || http::IsIdempotent(request_.method);
 }
 
 // The upstream ended before a byte of its answer came.

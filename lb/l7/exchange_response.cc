@@ -118,6 +118,11 @@ void Exchange::OnInterim(Slice rest) {
     BadResponse("upstream_bad_response");
     return;
   }
+  if (deciding_) {  // of no use to the client, whose request is not there yet
+    from_upstream_.Clear();
+    upstream_->stream.PutBack(std::move(rest));
+    return;
+  }
   if (head.facts.status == 100) saw_continue_ = true;
   const bool forward = request_.minor >= 1;  // HTTP/1.0 knows no interim responses
   if (forward) {
@@ -145,7 +150,7 @@ void Exchange::OnSwitch(Slice rest) {
   http::ResponseHead& head = proxy_.response_head();
   route_->response.Drop(head);
   // The whole request must be on its way; that the kernel has taken it may be told only after this answer.
-  if (!request_body_.done() || upload_failed_) {
+  if (deciding_ || !request_body_.done() || upload_failed_) {
     BadResponse("upstream_bad_response");
     return;
   }
@@ -204,6 +209,10 @@ void Exchange::OnFinal(Slice rest) {
     from_upstream_.Clear();
     UpstreamFailed("upstream_closed");
     return;
+  }
+  if (deciding_) {
+    if (response_.status / 100 == 2) return OnConsent(std::move(rest));
+    OnRefusal();
   }
   status_ = response_.status;
   response_ns_ = shard_.now_ns();

@@ -46,11 +46,13 @@ bool Exchange::Route(http::RequestContext& context) {
   if (route_->split != nullptr) TakeSide(routed.asked);
   const bool forward = route_->action == RouteSettings::Action::kUpstream;
   if (forward) pool_ = &proxy_.PoolOf(*snapshot_, route_->upstream);
-  if (forward && route_->request.empty() && !route_->response_variables) return true;
+  const bool asks = route_->auth_request != nullptr;
+  if (forward && route_->request.empty() && !route_->response_variables && !asks) return true;
   char ip[SocketAddress::kMaxIpText + 1];
   TemplateValues values = ValuesFor(route_->captures, *list.table, routed, context.proto,
                                     {ip, address_.WriteIp(ip)}, RequestId(context));
   values.Set(Variable::kEndpoint, forward ? kEndpointMark : kNoEndpoint);
+  if (asks && !WriteAuthRequest(values, context)) return false;
   RouteScratch& scratch = proxy_.route_scratch();
   // Nothing is written that no head could take.
   const size_t response_bytes = route_->response_variables ? route_->response.Bytes(values) : 0;
@@ -152,8 +154,25 @@ void Exchange::StepAuthorize() {
   progress_ = true;
   if (!right) {
     Unauthorized();
-  } else if (answer_.holds_buffer()) {
+  } else {
+    Admit();
+  }
+}
+
+// Nobody here has anything against the request.
+void Exchange::Admit() {
+  if (leg_ != nullptr) {
+    AskFirst();
+  } else {
+    GoOn();
+  }
+}
+
+// Nobody at all.
+void Exchange::GoOn() {
+  if (answer_.holds_buffer()) {
     phase_ = Phase::kRespond;
+    progress_ = true;
   } else {
     GoUp();
   }

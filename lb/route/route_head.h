@@ -33,7 +33,9 @@ struct RouteScratch {
   std::string forwarded_elements;  // and as Forwarded
   std::string response_lines;      // what a route adds to the response, with marks (changes.h)
   std::string filled_lines;        // and without
+  std::string target_there;        // of a subrequest
   char request_id[32];
+  char client_ip[SocketAddress::kMaxIpText + 1];
 };
 
 struct RoutedHead {

@@ -38,6 +38,7 @@ enum class Variable : uint8_t {
 struct TemplateValues {
   std::string_view values[static_cast<size_t>(Variable::kCount)];
 
+  std::string_view Of(Variable variable) const { return values[static_cast<size_t>(variable)]; }
   void Set(Variable variable, std::string_view value) { values[static_cast<size_t>(variable)] = value; }
 };
 

@@ -37,6 +37,7 @@ routes:
     - {match: {path: /mine}, upstream: api, basic_auth: {realm: ours, users: {alice: "$2b$04$WUHhXETkX0fnYkrqZU3ta.zwoU3NOuzYB7by401ZrGRFKs239bMTy"}}}
     - {match: {path: /small}, upstream: api, client_max_body: 1KiB, max_header_bytes: 512, buffer: 1KiB,
        error_pages: {413: {body: big}}}
+    - {match: {path: /asked}, upstream: api, auth_request: {upstream: web, path: "/check${path}", copy: X-User}}
 )yaml";
 
 class Explain : public testing::Test {
@@ -174,6 +175,16 @@ TEST_F(Explain, WhoIsAskedForAName) {
   const std::string let_in = Answer({"http://b/mine", "-H", "Authorization: Basic YWxpY2U6b3BlbiBzZXNhbWU="});
   EXPECT_THAT(let_in, HasSubstr("user       alice\nupstream   api"));
   EXPECT_THAT(let_in, Not(HasSubstr("Authorization")));
+}
+
+TEST_F(Explain, WhoIsAskedFirst) {
+  const std::string story = Answer({"http://b/asked?x=1", "-H", "X-User: root"});
+  EXPECT_THAT(
+      story,
+      HasSubstr("asks       GET /check/asked of web: this is what becomes of the request if it answers "
+                "2xx\n           which says the request's X-User\nupstream   api"));
+  EXPECT_THAT(story, Not(HasSubstr("root")));
+  EXPECT_THAT(Answer({"HEAD", "http://b/asked"}), HasSubstr("asks       HEAD /check/asked of web"));
 }
 
 TEST_F(Explain, WhichListener) {

@@ -769,6 +769,57 @@ TEST_F(File, Mirrors) {
                   HasSubstr("only a request that goes to an upstream can be mirrored")));
 }
 
+TEST_F(File, AuthRequests) {
+  const std::string head = kSmallest.substr(0, kSmallest.find("listeners")) +
+                           "listeners: [{address: 0.0.0.0:1, routes: r}]\n"
+                           "upstreams:\n  web: {endpoints: [10.0.0.1:80]}\n"
+                           "  sso: {endpoints: [10.0.0.2:80], timeouts: {response: 3s}, retries: 1}\n";
+  const std::string text =
+      head +
+      "routes:\n  r:\n    - upstream: web\n      timeouts: {request: 9s}\n"
+      "      auth_request: {upstream: sso, path: \"/auth?from=${client}\", copy: [X-User, X-Groups]}\n"
+      "      response_headers: {set: {X-Frame-Options: DENY, Cache-Control: no-store, X-Id: "
+      "\"${request_id}\"}}\n"
+      "    - match: {path: /s}\n      split: [{upstream: web}, {upstream: sso}]\n"
+      "      auth_request: {upstream: sso, path: \"${uri}\"}\n";
+  const Settings settings = Good(text);
+  const AuthRequestSettings& auth = *settings.routes[0].routes[0].auth_request;
+  EXPECT_EQ(auth.path.text(), "/auth?from=${client}");
+  EXPECT_THAT(auth.copy, ElementsAre("X-User", "X-Groups"));
+  EXPECT_EQ(auth.leg.upstream, 1u);
+  EXPECT_EQ(auth.leg.retries, 1u);
+  EXPECT_EQ(auth.leg.timeouts.response_ms, 3'000u);
+  EXPECT_EQ(auth.leg.timeouts.request_ms, 9'000u) << "the whole request's time is the route's";
+  EXPECT_EQ(auth.leg.response_fields, "X-Frame-Options: DENY\r\n");
+  EXPECT_THAT(auth.leg.response.dropped, ElementsAre("X-Frame-Options"));
+  EXPECT_EQ(settings.routes[0].routes[1].split->sides[1].auth_request->path.text(), "${uri}");
+  const std::string said = Check(text, {"check"}).out;
+  EXPECT_THAT(said,
+              HasSubstr("      auth_request: {upstream: sso, path: \"/auth?from=${client}\", copy: [X-User, "
+                        "X-Groups]}\n"));
+  EXPECT_EQ(Good(said).routes[0].routes[0].auth_request->leg.timeouts.request_ms, 9'000u);
+  EXPECT_THAT(
+      Bad(head +
+          "routes:\n  r:\n    - {upstream: web, auth_request: {upstream: ssl, path: auth}}\n"
+          "    - {match: {path: /a}, upstream: web, auth_request: {copy: [Host, X-A]}}\n"
+          "    - {match: {path: /b}, respond: {}, auth_request: {upstream: sso, path: /, copy: X-A}}\n"
+          "    - match: {path: /c}\n      upstream: web\n"
+          "      request_headers: {set: {x-user: a}}\n"
+          "      auth_request: {upstream: sso, path: \"/${1}\", copy: X-User}\n"
+          "    - {match: {path: /d}, upstream: web, auth_request: {upstream: sso, path: \"/${x}\"}}\n"),
+      ElementsAre(
+          HasSubstr(
+              "[0].auth_request.upstream: \"ssl\": expected the name of an upstream; did you mean sso?"),
+          HasSubstr("[0].auth_request.path: \"auth\": expected a path that begins with /"),
+          HasSubstr("[1].auth_request: the key upstream is missing"),
+          HasSubstr("[1].auth_request: the key path is missing"),
+          HasSubstr("[1].auth_request.copy: \"Host\": Weir writes this header itself"),
+          HasSubstr("[2]: auth_request.copy: only a request that goes to an upstream can be changed"),
+          HasSubstr("[3]: ${0} to ${9} want a path_regex in match"),
+          HasSubstr("[3]: auth_request.copy: X-User is also set by request_headers: only one can say it"),
+          HasSubstr("[4].auth_request.path: \"${x}\": expected one of")));
+}
+
 TEST_F(File, HeadersThatRoutesAddAreCounted) {
   const auto with = [](int count) {
     std::string headers;

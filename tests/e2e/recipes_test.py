@@ -41,6 +41,14 @@ class Recipes(WeirTest):
         while (request := connection.request()) is not None:
             with origin.lock:
                 origin.requests.append(request)
+            if request.target == "/oauth2/auth":
+                known = request.header("Cookie") == "known=1"
+                connection.send(
+                    ok(b"", b"X-Auth-Request-User: ada\r\n")
+                    if known
+                    else b"HTTP/1.1 302 Found\r\nLocation: /oauth2/start\r\nContent-Length: 0\r\n\r\n"
+                )
+                continue
             connection.send(ok(request.target.encode(), b"Access-Control-Allow-Origin: *\r\n"))
 
     def ask(self, host, path, *more, method="GET", listener=0, source=None):
@@ -62,7 +70,7 @@ class Recipes(WeirTest):
                 done = run([weir_harness.binary(), "check", f"--config={path}"])
                 with self.subTest(heading):
                     self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertEqual(found, 8)
+        self.assertEqual(found, 9)
 
     def test_everything_to_https(self):
         self.start("Everything to https, and it stays there")
@@ -199,6 +207,16 @@ class Recipes(WeirTest):
                 self.assertEqual(done.stdout, status, done.stderr)
         self.api.close()
         self.assertEqual(self.ask("a", "/").body, b"<h1>soon</h1>\n")
+
+    def test_another_server_says_who_may_come(self):
+        self.start("Another server says who may come")
+        refused = self.ask("a", "/x", "X-Auth-Request-User: root")
+        self.assertEqual((refused.status, refused.header("Location")), (302, "/oauth2/start"))
+        self.assertEqual([r.target for r in self.api.requests], ["/oauth2/auth"])
+        self.assertEqual(self.ask("a", "/oauth2/start").status, 200)
+        self.assertEqual(self.ask("a", "/x", "X-Auth-Request-User: root", "Cookie: known=1").status, 200)
+        self.assertEqual(self.api.requests[-1].target, "/x")
+        self.assertEqual(self.api.requests[-1].all("X-Auth-Request-User"), ["ada"])
 
 
 if __name__ == "__main__":
