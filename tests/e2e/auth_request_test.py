@@ -29,7 +29,8 @@ class WithRealServers(WeirTest):
         self.auth = self.nginx("auth", extra=AUTH)
         self.web = self.origin(name="web")
         self.log = os.path.join(scratch("log"), "access.log")
-        self.front = self.weir(None, f"--access_log={self.log}", config=f"""
+        self.front = self.weir(None, config=f"""
+access_log: {{file: {self.log}, request_headers: X-User}}
 listeners: [{{address: LISTEN0, routes: r}}]
 upstreams:
   web: {{endpoints: [{self.web}]}}
@@ -56,6 +57,11 @@ routes:
     def curl(self, path, *more):
         return run(["curl", "-sS", "-i", *self.find, *more, self.base + path]).stdout
 
+    def line(self):
+        wait_for(lambda: os.path.getsize(self.log) > 0, "the log has the line")
+        with open(self.log, encoding="utf-8") as file:
+            return json.loads(file.readline())
+
     def test_who_is_known_goes_on(self):
         said = self.curl("/x?q=1", "-b", "session=good", "-H", "X-User: root", "-H", "X_Method: root", "-d", "body")
         self.assertIn("200 OK", said)
@@ -65,6 +71,9 @@ routes:
         self.assertEqual(request.all("X-Method"), ["POST"])
         self.assertEqual(request.all("X_Method"), [])
         self.assertEqual((request.method, request.target, request.body), ("POST", "/x?q=1", b"body"))
+        line = self.line()
+        self.assertEqual(line["request_id"], request.header("X-Request-ID"))
+        self.assertEqual(line["request_headers"], {"X-User": "ada"})
         metrics = self.front.metrics()
         self.assertEqual(weir_harness.pick(metrics, "weir_auth_requests_total"), 1)
         self.assertEqual(weir_harness.pick(metrics, "weir_auth_denied_total"), 0)
@@ -77,9 +86,7 @@ routes:
         self.assertIn("X-Frame-Options: DENY", said)
         self.assertEqual(self.web.requests, [])
         self.assertEqual(self.front.metric("weir_auth_denied_total"), 1)
-        wait_for(lambda: os.path.getsize(self.log) > 0, "the log has the line")
-        with open(self.log, encoding="utf-8") as file:
-            line = json.loads(file.readline())
+        line = self.line()
         self.assertEqual((line["method"], line["status"], line["end"]), ("POST", 302, "auth_denied"))
         self.assertEqual(line["path"] if "path" in line else line["target"], "/x?q=1")
 
@@ -156,6 +163,10 @@ routes:
     - match: {{path_prefix: /named}}
       upstream: web
       basic_auth: {{users: {{ada: "$2y$05$abcdefghijklmnopqrstuuqIkJXfF6bnRTDpAPCxvDZdCZdqUXfsG"}}}}
+      auth_request: {{upstream: auth, path: /v1}}
+    - match: {{path: /few}}
+      upstream: web
+      client_max_body: 10
       auth_request: {{upstream: auth, path: /v1}}
 """)
 
@@ -295,6 +306,10 @@ routes:
         for _ in range(6):
             self.assertEqual(client.response().status, 200)
         self.assertEqual([r.target for r in self.web.requests], ["/inner/1", "/inner/2"] * 3)
+
+    def test_a_request_that_is_refused_anyway_asks_nobody(self):
+        self.assertEqual(self.ask("Content-Length: 11\r\n", "POST", "/few").status, 413)
+        self.assertEqual(self.auth.requests, [])
 
     def test_a_wrong_password_asks_nobody(self):
         self.assertEqual(self.ask("Authorization: Basic YWRhOndyb25n\r\n", path="/named").status, 401)
