@@ -4,25 +4,44 @@
 
 namespace weir::lb {
 
-Balancer Balancer::Build(Balance policy, std::span<const uint32_t> weights, uint64_t seed) {
+Balancer Balancer::Build(const Options& options, uint64_t seed) {
+  const std::span<const uint32_t> weights = options.weights;
   WEIR_CHECK(!weights.empty() && weights.size() <= kMaxEndpoints);
   WEIR_CHECK(
       std::all_of(weights.begin(), weights.end(), [](uint32_t w) { return w >= 1 && w <= kMaxWeight; }));
-  switch (policy) {
-    case Balance::kRoundRobin:
-      return Balancer(Policy(std::in_place_type<RoundRobin>, weights, seed));
-    case Balance::kLeastConn:
-      return Balancer(Policy(std::in_place_type<LeastConnections>, weights, seed));
+  switch (options.method) {
+    case Method::kRoundRobin:
+      return Balancer(RoundRobin(weights, seed));
+    case Method::kRandom:
+      return Balancer(RandomChoice(weights, seed));
+    case Method::kLeastConn:
+      return Balancer(LeastConnections(weights, seed));
+    case Method::kP2c:
+      return Balancer(PowerOfTwo(weights, seed));
+    case Method::kEwma:
+      return Balancer(Ewma(weights, seed, options.decay_ns));
+    case Method::kMaglev:
+      return Balancer(
+          Consistent(HashTable::Maglev(options.names, weights, options.slots), options.load_percent));
+    case Method::kRingHash:
+      return Balancer(Consistent(HashTable::Ring(options.names, weights), options.load_percent));
+    case Method::kFirst:
+      return Balancer(First(weights, seed, options.most_in_flight));
   }
-  WEIR_CHECK(false && "a policy");
+  WEIR_CHECK(false && "a method");
+}
+
+Balancer Balancer::Build(Balance policy, std::span<const uint32_t> weights, uint64_t seed) {
+  const bool least = policy == Balance::kLeastConn;
+  return Build({.method = least ? Method::kLeastConn : Method::kRoundRobin, .weights = weights}, seed);
 }
 
 void Balancer::Begin(uint64_t seed) noexcept {
-  if (auto* policy = std::get_if<RoundRobin>(&policy_)) policy->Begin(seed);
+  std::visit([&](auto& policy) { policy.Begin(seed); }, policy_);
 }
 
 uint32_t Balancer::Pick(const Context& context) noexcept {
-  return std::visit([&](auto& policy) { return policy.Pick(context.tried); }, policy_);
+  return std::visit([&](auto& policy) { return policy.Pick(context); }, policy_);
 }
 
 void Balancer::Acquire(uint32_t endpoint) noexcept {
@@ -33,8 +52,20 @@ void Balancer::Release(uint32_t endpoint) noexcept {
   std::visit([&](auto& policy) { policy.Release(endpoint); }, policy_);
 }
 
+void Balancer::SetRemote(uint32_t endpoint, uint32_t in_flight) noexcept {
+  std::visit([&](auto& policy) { policy.SetRemote(endpoint, in_flight); }, policy_);
+}
+
+void Balancer::Observe(uint32_t endpoint, int64_t latency_ns, int64_t now_ns) noexcept {
+  std::visit([&](auto& policy) { policy.Observe(endpoint, latency_ns, now_ns); }, policy_);
+}
+
 void Balancer::SetUsable(uint32_t endpoint, bool usable) noexcept {
   std::visit([&](auto& policy) { policy.SetUsable(endpoint, usable); }, policy_);
+}
+
+void Balancer::SetWeightFactor(uint32_t endpoint, uint32_t factor) noexcept {
+  std::visit([&](auto& policy) { policy.SetWeightFactor(endpoint, factor); }, policy_);
 }
 
 }  // namespace weir::lb

@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "core/check.h"
-#include "lb/balance/usable_list.h"
 
 namespace weir::lb {
 namespace {
@@ -39,20 +38,28 @@ LeastConnections::LeastConnections(std::span<const uint32_t> weights, uint64_t s
   uint32_t divisor = 0;
   for (const uint32_t weight : weights) divisor = std::gcd(divisor, weight);
   WEIR_CHECK(divisor > 0);
-  for (size_t i = 0; i < weights.size(); ++i) nodes_[i].weight = weights[i] / divisor;
+  for (size_t i = 0; i < weights.size(); ++i) nodes_[i].weight = static_cast<uint16_t>(weights[i] / divisor);
   std::vector<uint32_t> reduced;
   for (const Node& node : nodes_) reduced.push_back(node.weight);
   scale_ = ScaleFor(reduced);
-  const auto start = static_cast<uint32_t>(seed % weights.size());
-  for (uint32_t i = 0; i < weights.size(); ++i) {
-    PushBack(static_cast<uint32_t>((start + i) % weights.size()));
+  for (uint32_t i = 0; i < weights.size(); ++i) PushBack(i);
+  Begin(seed);
+}
+
+void LeastConnections::Begin(uint64_t seed) noexcept {
+  // To the tail, one after another: whoever stands at `seed` is then the first.
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    const auto endpoint = static_cast<uint32_t>((seed + i) % nodes_.size());
+    if (!nodes_[endpoint].usable) continue;
+    Unlink(endpoint);
+    PushBack(endpoint);
   }
 }
 
-uint32_t LeastConnections::Pick(std::span<const uint32_t> tried) noexcept {
+uint32_t LeastConnections::Pick(const PickContext& context) noexcept {
   for (uint32_t level = occupied_.Next(0); level != BitSet::kNone; level = occupied_.Next(level + 1)) {
     for (uint32_t i = lists_[level].first; i != kNone; i = nodes_[i].next) {
-      if (Contains(tried, i)) continue;
+      if (Contains(context.tried, i)) continue;
       // To the tail: chosen endpoints take turns, even those whose requests end before the next begins.
       Unlink(i);
       PushBack(i);
@@ -63,13 +70,23 @@ uint32_t LeastConnections::Pick(std::span<const uint32_t> tried) noexcept {
 }
 
 void LeastConnections::Acquire(uint32_t endpoint) noexcept {
-  ++nodes_[endpoint].in_flight;
+  ++nodes_[endpoint].in_flight.own;
   Move(endpoint);
 }
 
 void LeastConnections::Release(uint32_t endpoint) noexcept {
-  WEIR_CHECK(nodes_[endpoint].in_flight > 0);
-  --nodes_[endpoint].in_flight;
+  WEIR_CHECK(nodes_[endpoint].in_flight.own > 0);
+  --nodes_[endpoint].in_flight.own;
+  Move(endpoint);
+}
+
+void LeastConnections::SetRemote(uint32_t endpoint, uint32_t in_flight) noexcept {
+  nodes_[endpoint].in_flight.remote = in_flight;
+  Move(endpoint);
+}
+
+void LeastConnections::SetWeightFactor(uint32_t endpoint, uint32_t factor) noexcept {
+  nodes_[endpoint].factor = ClampFactor(factor);
   Move(endpoint);
 }
 
@@ -85,7 +102,8 @@ void LeastConnections::SetUsable(uint32_t endpoint, bool usable) noexcept {
 }
 
 uint16_t LeastConnections::LevelOf(const Node& node) const {
-  const uint64_t score = (uint64_t{node.in_flight} + 1) * scale_ / node.weight;
+  uint64_t score = (uint64_t{node.in_flight.all()} + 1) * scale_ / node.weight;
+  if (node.factor != kFullFactor) score = score * kFullFactor / node.factor;
   return static_cast<uint16_t>(std::min<uint32_t>(Level(score), kLevels - 1));
 }
 

@@ -7,11 +7,9 @@
 #include <span>
 #include <vector>
 
-namespace weir::lb {
+#include "lb/balance/pick.h"
 
-inline bool Contains(std::span<const uint32_t> set, uint32_t endpoint) {
-  return std::find(set.begin(), set.end(), endpoint) != set.end();
-}
+namespace weir::lb {
 
 class UsableList {
  public:
@@ -21,6 +19,7 @@ class UsableList {
 
   bool Has(uint32_t endpoint) const { return place_[endpoint] != kAbsent; }
   uint32_t size() const { return static_cast<uint32_t>(list_.size()); }
+  std::span<const uint32_t> all() const { return list_; }
 
   void Add(uint32_t endpoint) {
     place_[endpoint] = size();

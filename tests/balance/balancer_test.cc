@@ -162,6 +162,56 @@ TEST(LeastConn, RequestsOfAnEndpointSetAsideAreStillCounted) {
   EXPECT_EQ(Letters(balancer, 2), "aa");
 }
 
+TEST(LeastConn, RequestsOfOtherShardsCount) {
+  Balancer balancer = Balancer::Build(Balance::kLeastConn, Weights{1, 1, 1}, 0);
+  balancer.SetRemote(0, 2);
+  balancer.SetRemote(1, 1);
+  EXPECT_EQ(Letters(balancer, 3), "ccc");
+  balancer.Acquire(2);
+  EXPECT_EQ(Letters(balancer, 4), "bcbc");
+  balancer.SetRemote(0, 0);
+  EXPECT_EQ(Letters(balancer, 2), "aa");
+  // Set aside, it hears of them all the same.
+  balancer.SetUsable(1, false);
+  balancer.SetRemote(1, 0);
+  balancer.SetUsable(1, true);
+  EXPECT_EQ(Letters(balancer, 4), "abab");
+}
+
+TEST(LeastConn, HoweverMuchIsInFlightSomebodyIsChosen) {
+  Balancer balancer = Balancer::Build(Balance::kLeastConn, Weights{1'000, 999, 1}, 0);
+  for (uint32_t i = 0; i < 3; ++i) {
+    balancer.SetRemote(i, 4'000'000'000);
+    balancer.SetWeightFactor(i, 0);
+  }
+  for (int i = 0; i < 10; ++i) EXPECT_NE(balancer.Pick({}), Balancer::kNone);
+}
+
+TEST(LeastConn, WhoeverStartsHasItsPartInFlight) {
+  Balancer balancer = Balancer::Build(Balance::kLeastConn, Weights{4, 4, 4}, 0);
+  balancer.SetWeightFactor(1, kFullFactor / 4);
+  std::vector<double> in_flight(3);
+  for (int i = 0; i < 900; ++i) {
+    const uint32_t endpoint = balancer.Pick({});
+    balancer.Acquire(endpoint);
+    ++in_flight[endpoint];
+  }
+  EXPECT_NEAR(in_flight[0], 400, 4);
+  EXPECT_NEAR(in_flight[1], 100, 4);
+  EXPECT_NEAR(in_flight[2], 400, 4);
+}
+
+TEST(RoundRobin, WhoeverStartsHasAPartOfItsTurns) {
+  Balancer balancer = Balancer::Build(Balance::kRoundRobin, Weights{2, 1, 1}, 0);
+  balancer.SetWeightFactor(0, kFullFactor / 2);
+  const std::string text = Letters(balancer, 300);
+  EXPECT_EQ(std::count(text.begin(), text.end(), 'a'), 100);
+  EXPECT_EQ(text.find("aa"), std::string::npos);  // evenly
+  balancer.SetWeightFactor(0, kFullFactor);
+  const std::string after = Letters(balancer, 400);
+  EXPECT_EQ(std::count(after.begin(), after.end(), 'a'), 200);
+}
+
 TEST(Balancer, OneEndpoint) {
   for (const Balance policy : kBoth) {
     Balancer balancer = Balancer::Build(policy, Weights{3}, 12'345);

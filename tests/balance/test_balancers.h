@@ -1,0 +1,59 @@
+// Every policy by a name, as the tests of what all have in common make them.
+#pragma once
+
+#include <cstdint>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/random.h"
+#include "lb/balance/balancer.h"
+
+namespace weir::lb {
+
+struct TestPolicy {
+  const char* name;
+  Balancer::Method method;
+  uint32_t load_percent = 0;
+  uint32_t most_in_flight = 0;
+};
+inline std::ostream& operator<<(std::ostream& out, const TestPolicy& policy) { return out << policy.name; }
+
+inline constexpr TestPolicy kTestPolicies[] = {
+    {"round_robin", Balancer::Method::kRoundRobin},
+    {"random", Balancer::Method::kRandom},
+    {"least_conn", Balancer::Method::kLeastConn},
+    {"p2c", Balancer::Method::kP2c},
+    {"ewma", Balancer::Method::kEwma},
+    {"maglev", Balancer::Method::kMaglev},
+    {"maglev_bounded", Balancer::Method::kMaglev, 125},
+    {"ring_hash", Balancer::Method::kRingHash},
+    {"ring_hash_bounded", Balancer::Method::kRingHash, 110},
+    {"first", Balancer::Method::kFirst},
+    {"first_limited", Balancer::Method::kFirst, 0, 3},
+};
+
+inline std::vector<std::string> TestNames(uint32_t endpoints) {
+  std::vector<std::string> names;
+  for (uint32_t i = 0; i < endpoints; ++i) {
+    names.push_back("10.0." + std::to_string(i / 200) + "." + std::to_string(i % 200) + ":80");
+  }
+  return names;
+}
+
+// `names`: by default TestNames.
+inline Balancer MakeTestBalancer(const TestPolicy& policy, const std::vector<uint32_t>& weights,
+                                 uint64_t seed, std::vector<std::string> names = {}) {
+  if (names.empty()) names = TestNames(static_cast<uint32_t>(weights.size()));
+  const std::vector<std::string_view> views(names.begin(), names.end());
+  return Balancer::Build({.method = policy.method,
+                          .weights = weights,
+                          .names = views,
+                          .slots = 4'099,
+                          .load_percent = policy.load_percent,
+                          .most_in_flight = policy.most_in_flight},
+                         seed);
+}
+
+}  // namespace weir::lb
