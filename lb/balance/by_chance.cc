@@ -10,21 +10,21 @@ namespace {
 // So much of the difference does a request move the mean of all.
 constexpr double kMeanGain = 1.0 / 64;
 
-// Two that were drawn: `costs` are compared in proportion to `shares`. Equal ones leave it to chance.
+// Of two that were drawn, the one with less cost / share. Without a jump: nobody could foretell it.
 template <class Number>
-bool Cheaper(Number cost_a, uint32_t share_a, Number cost_b, uint32_t share_b) {
-  return cost_a * static_cast<Number>(share_b) <= cost_b * static_cast<Number>(share_a);
+uint32_t Cheaper(WeightedDraw::Two drawn, const WeightedDraw& draw, Number cost_one, Number cost_two) {
+  const bool second = cost_two * static_cast<Number>(draw.share(drawn.one)) <
+                      cost_one * static_cast<Number>(draw.share(drawn.two));
+  return drawn.one ^ ((drawn.one ^ drawn.two) & (second ? UINT32_MAX : 0));
 }
 
 }  // namespace
 
 uint32_t PowerOfTwo::Pick(const PickContext& context) noexcept {
-  const uint32_t one = draw_.Draw(context.tried);
-  if (one == kNobody || draw_.usable() == 1) return one;
-  const uint32_t two = draw_.Draw(context.tried, one);
+  const auto [one, two] = draw_.DrawTwo(context.tried);
   if (two == kNobody) return one;
   const auto cost = [&](uint32_t endpoint) { return uint64_t{in_flight_[endpoint].all()} + 1; };
-  return Cheaper(cost(one), draw_.share(one), cost(two), draw_.share(two)) ? one : two;
+  return Cheaper({one, two}, draw_, cost(one), cost(two));
 }
 
 void PowerOfTwo::Release(uint32_t endpoint) noexcept {
@@ -38,14 +38,12 @@ Ewma::Ewma(std::span<const uint32_t> weights, uint64_t seed, int64_t decay_ns)
 }
 
 uint32_t Ewma::Pick(const PickContext& context) noexcept {
-  const uint32_t one = draw_.Draw(context.tried);
-  if (one == kNobody || draw_.usable() == 1) return one;
-  const uint32_t two = draw_.Draw(context.tried, one);
+  const auto [one, two] = draw_.DrawTwo(context.tried);
   if (two == kNobody) return one;
   const auto cost = [&](uint32_t endpoint) {
     return LatencyNs(endpoint, context.now_ns) * (peers_[endpoint].in_flight.all() + 1.0);
   };
-  return Cheaper(cost(one), draw_.share(one), cost(two), draw_.share(two)) ? one : two;
+  return Cheaper({one, two}, draw_, cost(one), cost(two));
 }
 
 void Ewma::Release(uint32_t endpoint) noexcept {

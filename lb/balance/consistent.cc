@@ -22,7 +22,12 @@ uint64_t NegativeLog2(uint64_t hash) {
 }  // namespace
 
 Consistent::Consistent(std::shared_ptr<const HashTable> table, uint32_t load_percent)
-    : table_(std::move(table)), nodes_(table_->size()), usable_(table_->size()), load_percent_(load_percent) {
+    : table_(std::move(table)),
+      takes_(table_->size(), kFullFactor),
+      factors_(table_->size(), kFullFactor),
+      in_flight_(table_->size()),
+      usable_(table_->size()),
+      load_percent_(load_percent) {
   WEIR_CHECK(load_percent == 0 || (load_percent > 100 && load_percent <= 100'000));
   for (uint32_t i = 0; i < table_->size(); ++i) shares_ += Share(i);
 }
@@ -36,7 +41,7 @@ uint32_t Consistent::Pick(const PickContext& context) noexcept {
   uint32_t place = table.First(key);
   for (uint32_t probe = 0; probe < kMaxProbes; ++probe, place = table.Next(place)) {
     const uint32_t endpoint = table.endpoint(place);
-    const uint32_t takes = nodes_[endpoint].takes;
+    const uint32_t takes = takes_[endpoint];
     if (takes == 0 || Contains(context.tried, endpoint)) continue;
     if (load_percent_ != 0 && !HasRoom(endpoint, context.loads)) continue;
     if (takes == kFullFactor || HashPair(key, table.name_hash(endpoint)) % kFullFactor < takes)
@@ -77,7 +82,7 @@ uint32_t Consistent::LookAtAll(uint64_t key, const PickContext& context) const {
 }
 
 uint32_t Consistent::Load(uint32_t endpoint, const Loads* loads) const {
-  return loads != nullptr ? loads->At(endpoint) : nodes_[endpoint].in_flight.all();
+  return loads != nullptr ? loads->At(endpoint) : in_flight_[endpoint].all();
 }
 
 bool Consistent::HasRoom(uint32_t endpoint, const Loads* loads) const {
@@ -88,44 +93,41 @@ bool Consistent::HasRoom(uint32_t endpoint, const Loads* loads) const {
 }
 
 void Consistent::Acquire(uint32_t endpoint) noexcept {
-  ++nodes_[endpoint].in_flight.own;
-  total_ += nodes_[endpoint].takes != 0;
+  ++in_flight_[endpoint].own;
+  total_ += takes_[endpoint] != 0;
 }
 
 void Consistent::Release(uint32_t endpoint) noexcept {
-  WEIR_CHECK(nodes_[endpoint].in_flight.own > 0);
-  --nodes_[endpoint].in_flight.own;
-  total_ -= nodes_[endpoint].takes != 0;
+  WEIR_CHECK(in_flight_[endpoint].own > 0);
+  --in_flight_[endpoint].own;
+  total_ -= takes_[endpoint] != 0;
 }
 
 void Consistent::SetRemote(uint32_t endpoint, uint32_t in_flight) noexcept {
-  Node& node = nodes_[endpoint];
-  if (node.takes != 0) total_ += uint64_t{in_flight} - node.in_flight.remote;
-  node.in_flight.remote = in_flight;
+  if (takes_[endpoint] != 0) total_ += uint64_t{in_flight} - in_flight_[endpoint].remote;
+  in_flight_[endpoint].remote = in_flight;
 }
 
 void Consistent::SetUsable(uint32_t endpoint, bool usable) noexcept {
   if (usable == usable_.Has(endpoint)) return;
-  Node& node = nodes_[endpoint];
   if (usable) {
     usable_.Add(endpoint);
-    node.takes = node.factor;
+    takes_[endpoint] = factors_[endpoint];
     shares_ += Share(endpoint);
-    total_ += node.in_flight.all();
+    total_ += in_flight_[endpoint].all();
   } else {
     usable_.Remove(endpoint);
     shares_ -= Share(endpoint);
-    total_ -= node.in_flight.all();
-    node.takes = 0;
+    total_ -= in_flight_[endpoint].all();
+    takes_[endpoint] = 0;
   }
 }
 
 void Consistent::SetWeightFactor(uint32_t endpoint, uint32_t factor) noexcept {
-  Node& node = nodes_[endpoint];
-  node.factor = ClampFactor(factor);
-  if (node.takes == 0) return;
+  factors_[endpoint] = ClampFactor(factor);
+  if (takes_[endpoint] == 0) return;
   shares_ -= Share(endpoint);
-  node.takes = node.factor;
+  takes_[endpoint] = factors_[endpoint];
   shares_ += Share(endpoint);
 }
 

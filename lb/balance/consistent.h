@@ -39,21 +39,15 @@ class Consistent : public IgnoresLatency {
   void SetWeightFactor(uint32_t endpoint, uint32_t factor) noexcept;
 
  private:
-  struct Node {
-    InFlight in_flight;
-    uint16_t factor = kFullFactor;
-    uint16_t takes = kFullFactor;  // the factor, or 0 while it is not usable
-  };
-
-  uint64_t Share(uint32_t endpoint) const {
-    return uint64_t{nodes_[endpoint].takes} * table_->weight(endpoint);
-  }
+  uint64_t Share(uint32_t endpoint) const { return uint64_t{takes_[endpoint]} * table_->weight(endpoint); }
   bool HasRoom(uint32_t endpoint, const Loads* loads) const;
   uint32_t Load(uint32_t endpoint, const Loads* loads) const;
   uint32_t LookAtAll(uint64_t key, const PickContext& context) const;
 
   std::shared_ptr<const HashTable> table_;
-  std::vector<Node> nodes_;
+  std::vector<uint16_t> takes_;  // the factor, or 0 while it is not usable; all that most picks look at
+  std::vector<uint16_t> factors_;
+  std::vector<InFlight> in_flight_;
   UsableList usable_;
   uint64_t shares_ = 0;  // sum of the usable ones'
   uint64_t total_ = 0;   // in flight at the usable ones

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <functional>
 #include <numeric>
 
 #include "core/check.h"
@@ -19,6 +20,7 @@ WeightedDraw::WeightedDraw(std::span<const uint32_t> weights, uint64_t seed)
       nodes_(weights.size()),
       sums_(weights.size() + 1),
       usable_(static_cast<uint32_t>(weights.size())),
+      equal_(std::adjacent_find(weights.begin(), weights.end(), std::not_equal_to<>()) == weights.end()),
       random_(seed) {
   for (uint32_t i = 0; i < weights.size(); ++i) AddToSums(i, share(i));
 }
@@ -53,14 +55,31 @@ uint32_t WeightedDraw::Draw(std::span<const uint32_t> tried, uint32_t other) noe
   const std::vector<Side>& sides = *sides_;
   for (uint32_t draw = 0; draw < kMaxDraws; ++draw) {
     const uint64_t random = random_.Next();
-    auto endpoint = static_cast<uint32_t>(((random >> 32) * sides.size()) >> 32);
-    // A full side's alias is itself.
-    if (static_cast<uint32_t>(random) >= sides[endpoint].threshold) endpoint = sides[endpoint].alias;
+    const auto place = static_cast<uint32_t>(((random >> 32) * sides.size()) >> 32);
+    const Side side = sides[place];
+    // A full side's alias is itself. Without a jump, as nobody could foretell it.
+    const uint32_t leaves = static_cast<uint32_t>(random) >= side.threshold ? UINT32_MAX : 0;
+    const uint32_t endpoint = place ^ ((place ^ side.alias) & leaves);
     const uint32_t takes = nodes_[endpoint].takes;
     if (takes == 0 || endpoint == other || Contains(tried, endpoint)) continue;
     if (takes == kFullFactor || random_.Below(kFullFactor) < takes) return endpoint;
   }
   return FromSums(tried, other);
+}
+
+WeightedDraw::Two WeightedDraw::DrawTwo(std::span<const uint32_t> tried) noexcept {
+  const auto count = static_cast<uint32_t>(nodes_.size());
+  if (equal_ && starting_ == 0 && usable_ == count && tried.empty() && count > 1) {
+    // Nobody is refused, so that one random number does: the second is so many places behind the first.
+    const uint64_t random = random_.Next();
+    const auto one = static_cast<uint32_t>(((random >> 32) * count) >> 32);
+    uint32_t two =
+        one + 1 + static_cast<uint32_t>((uint64_t{static_cast<uint32_t>(random)} * (count - 1)) >> 32);
+    two -= two >= count ? count : 0;
+    return {one, two};
+  }
+  const uint32_t one = Draw(tried);
+  return {one, one == kNobody || usable_ == 1 ? kNobody : Draw(tried, one)};
 }
 
 uint32_t WeightedDraw::FromSums(std::span<const uint32_t> tried, uint32_t other) noexcept {
@@ -116,7 +135,9 @@ void WeightedDraw::SetUsable(uint32_t endpoint, bool usable) noexcept {
 
 void WeightedDraw::SetWeightFactor(uint32_t endpoint, uint32_t factor) noexcept {
   Node& node = nodes_[endpoint];
+  starting_ -= node.factor != kFullFactor;
   node.factor = ClampFactor(factor);
+  starting_ += node.factor != kFullFactor;
   if (node.usable) SetTakes(endpoint, node.factor);
 }
 

@@ -22,10 +22,15 @@ class WeightedDraw {
   void Begin(uint64_t seed) noexcept { random_ = Random(seed); }
   // Usable, not in `tried` and not `other`; kNobody where there is none.
   uint32_t Draw(std::span<const uint32_t> tried, uint32_t other = kNobody) noexcept;
+  // Two different ones, as if drawn one after the other; kNobody for what there is none of.
+  struct Two {
+    uint32_t one;
+    uint32_t two;
+  };
+  Two DrawTwo(std::span<const uint32_t> tried) noexcept;
   void SetUsable(uint32_t endpoint, bool usable) noexcept;
   void SetWeightFactor(uint32_t endpoint, uint32_t factor) noexcept;
 
-  uint32_t usable() const { return usable_; }
   // Weight times factor. REQUIRES: usable.
   uint32_t share(uint32_t endpoint) const { return (*sides_)[endpoint].weight * nodes_[endpoint].takes; }
 
@@ -52,6 +57,8 @@ class WeightedDraw {
   std::vector<uint64_t> sums_;
   uint64_t sum_ = 0;
   uint32_t usable_;
+  uint32_t starting_ = 0;  // with less than all of their weight, usable or not
+  bool equal_;             // all weights are
   Random random_;
 };
 

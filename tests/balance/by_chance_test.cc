@@ -83,6 +83,42 @@ TEST(WeightedDraw, WhenAllHaveJustBegunTheirSharesAreTheWeights) {
   EXPECT_LT(ChiSquare(Draws(draw, 4, 100'000), {3, 1, 1, 7}), 4);
 }
 
+TEST(WeightedDraw, TwoAreDifferentAndEachPairIsAsLikelyAsItShouldBe) {
+  // The first by its share, the second by its share of the others.
+  for (const Weights& weights :
+       {Weights{1, 1, 1, 1}, Weights{4, 4, 4}, Weights{1, 2, 3, 4}, Weights{1, 9, 9}}) {
+    const size_t size = weights.size();
+    WeightedDraw draw(weights, 6);
+    const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+    std::vector<double> seen(size * size), shares(size * size);
+    for (size_t i = 0; i < size; ++i) {
+      for (size_t j = 0; j < size; ++j) {
+        if (i != j) shares[i * size + j] = weights[i] / sum * weights[j] / (sum - weights[i]);
+      }
+    }
+    for (int i = 0; i < 100'000; ++i) {
+      const auto [one, two] = draw.DrawTwo({});
+      ++seen.at(one * size + two);
+    }
+    EXPECT_LT(ChiSquare(seen, shares), 4) << size;
+  }
+  // Equal, but not all there, or not all of it.
+  WeightedDraw draw(Weights{1, 1, 1}, 6);
+  draw.SetUsable(1, false);
+  for (int i = 0; i < 1'000; ++i) {
+    const auto [one, two] = draw.DrawTwo({});
+    ASSERT_TRUE(one != 1 && two != 1 && one != two);
+  }
+  draw.SetUsable(1, true);
+  draw.SetWeightFactor(1, 1);
+  double begins = 0;
+  for (int i = 0; i < 10'000; ++i) begins += draw.DrawTwo({}).one == 1;
+  EXPECT_LT(begins, 30);
+  const uint32_t tried[] = {0, 1};
+  EXPECT_EQ(draw.DrawTwo(tried).one, 2u);
+  EXPECT_EQ(draw.DrawTwo(tried).two, kNobody);
+}
+
 TEST(P2c, TakesTheLessLoadedOfTwo) {
   Balancer balancer = Balancer::Build({.method = Balancer::Method::kP2c, .weights = Weights{1, 1}}, 3);
   balancer.Acquire(0);
