@@ -40,7 +40,7 @@ TEST_P(Contract, OneEndpoint) {
 // Whatever the state: each usable endpoint is met once, nobody else, and then nobody.
 TEST_P(Contract, RetriesVisitEveryUsableEndpointOnce) {
   Random random(12);
-  for (int round = 0; round < (ByHash() ? 60 : 300); ++round) {
+  for (int round = 0; round < (ByHash() ? 40 : 300); ++round) {
     Weights weights(1 + random.Below(30));
     for (uint32_t& weight : weights) weight = random.OneIn(3) ? 1 + random.Below(1'000) : 1;
     Balancer balancer = Make(weights, random.Next());
