@@ -1,4 +1,5 @@
-// What does finding a request's rule cost: its path, the table at 10 to 10,000 hosts, a client's network?
+// What does finding a request's rule cost: its path, the table at 10 to 10,000 hosts, a client's network, its
+// side of a split?
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "lb/route/host.h"
 #include "lb/route/network_set.h"
 #include "lb/route/path.h"
+#include "lb/route/split.h"
 #include "lb/route/table.h"
 
 namespace weir::lb {
@@ -173,6 +175,19 @@ void FindNetwork(benchmark::State& state, bool ipv6) {
 }
 BENCHMARK_CAPTURE(FindNetwork, v4, false)->Arg(100'000);
 BENCHMARK_CAPTURE(FindNetwork, v6, true)->Arg(100'000);
+
+void SideByHash(benchmark::State& state) {
+  Split split;
+  for (int64_t i = 0; i < state.range(0); ++i) split.Add("side-" + std::to_string(i), 10);
+  split.sticky = Split::Sticky::kHash;
+  RouteRequest request = {.client = *SocketAddress::Parse("203.0.113.1:80")};
+  bench::Count count(state);
+  for (auto _ : state) {
+    ++request.client.bytes[3];
+    benchmark::DoNotOptimize(ChooseSide(split, request, 0));
+  }
+}
+BENCHMARK(SideByHash)->Arg(2)->Arg(20);
 
 void Build(benchmark::State& state) {
   const std::vector<RouteMatch> rules = Rules(static_cast<uint32_t>(state.range(0)));

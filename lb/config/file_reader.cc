@@ -478,8 +478,8 @@ std::vector<SectionDoc> DescribeSections() {
       {"side", "`split:`, each of the list", "", DocsOf(SideKeys())},
       {"mirror", "`mirror:`", "", DocsOf(MirrorKeys())},
       {"sticky", "`sticky:`",
-       "One of cookie and hash_on. The sides lie on a line in the order of the list, each as long as its "
-       "weight, and a hash is a point on it, always the same: on every shard and after every restart.",
+       "One of cookie and hash_on. A hash meets a side for its upstream's name and its weight, always the "
+       "same: on every shard and after every restart.",
        DocsOf(StickyKeys())},
       {"redirect", "`redirect:`", "", DocsOf(RedirectKeys())},
       {"rewrite", "`rewrite:`", "", DocsOf(RewriteKeys())},

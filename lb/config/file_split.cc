@@ -64,10 +64,9 @@ std::span<const Key<StickyDraft>> StickyKeys() {
          reader.Error(value.place, absl::StrCat("\"", out.cookie, "\": expected a cookie's name"));
        }},
       {"hash_on", "client_ip \\| header:NAME \\| cookie:NAME \\| path \\| query:NAME", "",
-       "The same value meets the same side as long as the weights stay; when they change, of two sides as "
-       "few "
-       "as possible change (of more, also some between sides that did not). A request without it is left to "
-       "chance.",
+       "The same value meets the same side as long as the weights stay. When they change, or sides come or "
+       "go, no more move than must: to the sides that gain, from those that lose; the order of the list does "
+       "not matter. A request without it is left to chance.",
        kTextSchema,
        [](Reader& reader, const ConfigNode& value, T& out) {
          std::string text;
@@ -145,7 +144,7 @@ void Reader::FinishSplit(RouteDraft& draft) {
   for (const SideDraft& from : draft.split) {
     if (from.upstream >= sections_.upstreams.size()) return;  // there are none, which was told
     const UpstreamSettings& upstream = sections_.upstreams[from.upstream].settings;
-    split.sides.push_back({from.weight, SideId(upstream.name)});
+    split.Add(upstream.name, from.weight);
     RouteSettings& side = settings->sides.emplace_back(draft.settings);
     side.upstream = from.upstream;
     side.timeouts = upstream.timeouts;

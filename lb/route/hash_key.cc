@@ -22,13 +22,6 @@ constexpr Named kKinds[] = {{"client_ip", HashKey::Of::kClientIp},
                             {"path", HashKey::Of::kPath},
                             {"query:", HashKey::Of::kQuery}};
 
-// The finaliser of splitmix64: a bijection in which every bit depends on every bit.
-uint64_t Mix(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
 // IPv4-mapped IPv6 as IPv4.
 std::string_view AddressBytes(const SocketAddress& address) {
   static constexpr char kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '\xff', '\xff'};
@@ -68,18 +61,24 @@ std::optional<uint64_t> HashOfParameter(std::string_view query, std::string_view
 
 }  // namespace
 
+uint64_t MixBits(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
 uint64_t StableHash(std::string_view bytes) {
   static_assert(std::endian::native == std::endian::little, "words are read as they lie");
   constexpr uint64_t kOdd = 0x9e3779b97f4a7c15u;
-  uint64_t hash = Mix(bytes.size() + kOdd);
+  uint64_t hash = MixBits(bytes.size() + kOdd);
   uint64_t word = 0;
   for (; bytes.size() >= sizeof(word); bytes.remove_prefix(sizeof(word))) {
     std::memcpy(&word, bytes.data(), sizeof(word));
-    hash = Mix((hash ^ word) + kOdd);
+    hash = MixBits((hash ^ word) + kOdd);
   }
   word = 0;
   if (!bytes.empty()) std::memcpy(&word, bytes.data(), bytes.size());
-  return Mix((hash ^ word) + kOdd);
+  return MixBits((hash ^ word) + kOdd);
 }
 
 bool HashKey::Parse(std::string_view text, HashKey* out, std::string* error) {

@@ -28,5 +28,7 @@ struct HashKey {
 };
 
 uint64_t StableHash(std::string_view bytes);
+// The finaliser of splitmix64: a bijection in which every bit depends on every bit.
+uint64_t MixBits(uint64_t z);
 
 }  // namespace weir::lb

@@ -2,14 +2,14 @@
 // whatever a HashKey names) meets the same side. Plain values, made by the configuration; choosing allocates
 // nothing.
 //
-// Sides lie one after another on a line from 0 to the sum of weights, in the order in which they stand, and a
-// hash is a point on it: when weights change, only what lay between an old and a new border meets another
-// side. A cookie holds a client whatever the weights become, as long as the side is there: also one of weight
-// 0, which gets nobody else.
+// By hash a side is met for its name and its weight, not for its place (rendezvous.h): when weights change,
+// and when sides come or go, only those move that must. A cookie holds a client whatever the weights become,
+// as long as the side is there: also one of weight 0, which gets nobody else.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lb/route/hash_key.h"
@@ -21,12 +21,16 @@ struct Split {
   enum class Sticky : uint8_t { kNo, kCookie, kHash };
   struct Side {
     uint32_t weight = 1;
-    std::string id;  // the cookie's value: SideId of its name
+    std::string id;          // the cookie's value: SideId of its name
+    uint64_t name_hash = 0;  // what draws its lots
   };
   static constexpr size_t kMaxSides = 32;
   static constexpr uint32_t kMaxWeight = 1'000'000;
 
-  std::vector<Side> sides;
+  void Add(std::string_view name, uint32_t weight);
+
+  std::vector<Side> sides;    // by Add
+  uint64_t total_weight = 0;  // likewise
   Sticky sticky = Sticky::kNo;
   std::string cookie;  // kCookie: its name
   HashKey key;         // kHash

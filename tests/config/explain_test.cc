@@ -135,7 +135,7 @@ TEST_F(Explain, WhichSide) {
   EXPECT_THAT(Answer({"http://a/hash", "--client=10.0.0.1"}),
               HasSubstr(split + "side       web, by the hash of client_ip\nupstream   web, round_robin"));
   EXPECT_THAT(
-      Answer({"http://a/hash", "--client=10.0.0.19"}),
+      Answer({"http://a/hash", "--client=10.0.0.14"}),
       HasSubstr(split + "side       api, by the hash of client_ip\nupstream   api, least_conn among "
                         "10.0.1.1:80\ntimes      connect 3000 ms, response none, body 30000 ms, request "
                         "none; 1 retry\n"));

@@ -134,7 +134,7 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
   ASSERT_TRUE(Template::Parse("${request_id} ${endpoint} ${path}", &routes.routes[0].response.added[0].value,
                               &error, Template::Use::kResponse));
   const auto split = std::make_shared<SplitSettings>();
-  split->split.sides = {{1, SideId("origin")}};
+  split->split.Add("origin", 1);
   split->split.sticky = Split::Sticky::kCookie;
   split->split.cookie = "side";
   split->sides = {routes.routes[0]};

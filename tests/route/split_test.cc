@@ -1,13 +1,16 @@
-// Which side a request goes to: the hash that never changes, borders that move with the weights, cookies.
+// Which side a request goes to: the hash that never changes, who moves when sides do, cookies.
 #include "lb/route/split.h"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <memory>
 
 #include "core/random.h"
 #include "gtest/gtest.h"
 #include "lb/http/request.h"
 #include "lb/route/cookies.h"
+#include "lb/route/rendezvous.h"
 
 namespace weir::lb {
 namespace {
@@ -45,9 +48,72 @@ HashKey KeyOf(std::string_view text) {
 
 Split Of(std::vector<uint32_t> weights) {
   Split split;
-  for (const uint32_t weight : weights)
-    split.sides.push_back({weight, SideId(std::to_string(split.sides.size()))});
+  for (const uint32_t weight : weights) split.Add(std::to_string(split.sides.size()), weight);
   return split;
+}
+
+// Sides by their names, in the order of a list.
+using Sides = std::vector<std::pair<std::string, uint32_t>>;
+
+constexpr uint32_t kUsers = 100'000;
+
+// Whom each of kUsers meets by the hash of who it is.
+std::vector<std::string> Met(const Sides& sides) {
+  Split split;
+  for (const auto& [name, weight] : sides) split.Add(name, weight);
+  split.sticky = Split::Sticky::kHash;
+  split.key = KeyOf("query:user");
+  std::vector<std::string> met;
+  for (uint32_t user = 0; user < kUsers; ++user) {
+    const std::string query = "user=" + std::to_string(user);
+    const SplitChoice choice = ChooseSide(split, {.query = query}, uint64_t{user} << 40);
+    EXPECT_EQ(choice.why, SplitChoice::Why::kHash);
+    met.push_back(sides[choice.side].first);
+  }
+  return met;
+}
+
+std::map<std::string, double> SharesOf(const std::vector<std::string>& met) {
+  std::map<std::string, double> shares;
+  for (const std::string& side : met) shares[side] += 1.0 / kUsers;
+  return shares;
+}
+
+double TotalOf(const Sides& sides) {
+  double total = 0;
+  for (const auto& [name, weight] : sides) total += weight;
+  return total;
+}
+
+uint32_t WeightIn(const Sides& sides, const std::string& name) {
+  for (const auto& [other, weight] : sides) {
+    if (other == name) return weight;
+  }
+  return 0;
+}
+
+// Of how many the shares say that they must move: of what sides lose, and others gain.
+double NeededMoves(const Sides& before, const Sides& after) {
+  double gained = 0;
+  for (const auto& [name, weight] : after)
+    gained += std::max(0.0, weight / TotalOf(after) - WeightIn(before, name) / TotalOf(before));
+  return gained;
+}
+
+// Checks who moves when the one becomes the other, and returns how many do.
+double Moves(const Sides& before, const Sides& after) {
+  const std::vector<std::string> was = Met(before);
+  const std::vector<std::string> is = Met(after);
+  double moved = 0;
+  for (uint32_t user = 0; user < kUsers; ++user) {
+    if (was[user] == is[user]) continue;
+    moved += 1.0 / kUsers;
+    // Nobody moves to a side that did not gain, beside the one that is left.
+    EXPECT_GT(uint64_t{WeightIn(before, was[user])} * WeightIn(after, is[user]),
+              uint64_t{WeightIn(before, is[user])} * WeightIn(after, was[user]))
+        << was[user] << " to " << is[user];
+  }
+  return moved;
 }
 
 // Clients would meet another side after an update if these changed.
@@ -139,34 +205,128 @@ TEST(Split, TheEndsOfTheLine) {
   EXPECT_EQ(ChooseSide(most, asked.request, UINT64_MAX).side, Split::kMaxSides - 1);
 }
 
-TEST(Split, AHashMeetsTheSameSideAndFewMoveWithTheWeights) {
-  constexpr int kUsers = 20'000;
-  const auto sides = [](std::vector<uint32_t> weights) {
-    Split split = Of(std::move(weights));
-    split.sticky = Split::Sticky::kHash;
-    split.key = KeyOf("query:user");
-    std::vector<uint32_t> found;
-    for (int user = 0; user < kUsers; ++user) {
-      const std::string query = "user=" + std::to_string(user);
-      const RouteRequest request = {.query = query};
-      const SplitChoice choice = ChooseSide(split, request, static_cast<uint64_t>(user) << 40);
-      EXPECT_EQ(choice.why, SplitChoice::Why::kHash);
-      found.push_back(choice.side);
+TEST(Lot, IsTheLogarithm) {
+  EXPECT_GT(LotOf(0, 0), uint64_t{60} << kLotBits) << "the hash of 0 is 0, and its logarithm is finite";
+  Random random(7);
+  double sum = 0;
+  constexpr int kLots = 200'000;
+  for (int i = 0; i < kLots; ++i) {
+    const uint64_t key = random.Next();
+    const uint64_t name = random.Next();
+    const double lot = std::ldexp(static_cast<double>(LotOf(key, name)), -kLotBits);
+    const long double exact = 64 - std::log2(static_cast<long double>(MixBits(key ^ name) | 1));
+    ASSERT_NEAR(lot, static_cast<double>(exact), std::ldexp(1, -40)) << key << " " << name;
+    sum += lot;
+  }
+  EXPECT_NEAR(sum / kLots, 1 / std::log(2), 0.01);
+}
+
+// The inverse of MixBits, so that the hash can be chosen.
+uint64_t Unmixed(uint64_t z) {
+  const auto unshifted = [](uint64_t x, int bits) {
+    for (uint64_t y = x;;) {
+      const uint64_t next = x ^ (y >> bits);
+      if (next == y) return y;
+      y = next;
     }
-    return found;
   };
-  const auto moved = [](const std::vector<uint32_t>& a, const std::vector<uint32_t>& b) {
-    int count = 0;
-    for (int i = 0; i < kUsers; ++i) count += a[static_cast<size_t>(i)] != b[static_cast<size_t>(i)];
-    return 100.0 * count / kUsers;
+  const auto inverse = [](uint64_t odd) {
+    uint64_t x = odd;
+    for (int i = 0; i < 6; ++i) x *= 2 - odd * x;
+    return x;
   };
-  const std::vector<uint32_t> before = sides({95, 5});
-  EXPECT_EQ(before, sides({95, 5}));
-  EXPECT_EQ(before, sides({950, 50})) << "shares, not sums";
-  EXPECT_NEAR(moved(before, sides({90, 10})), 5, 0.7);
-  EXPECT_NEAR(moved(before, sides({100, 0})), 5, 0.7);
-  EXPECT_NEAR(moved(before, sides({0, 100})), 95, 0.7);
-  EXPECT_NEAR(moved(sides({50, 25, 25}), sides({50, 50})), 25, 1.2);
+  z = unshifted(z, 31) * inverse(0x94d049bb133111ebu);
+  z = unshifted(z, 27) * inverse(0xbf58476d1ce4e5b9u);
+  return unshifted(z, 30);
+}
+
+TEST(Lot, AtTheEndsOfEachStep) {
+  constexpr uint64_t kOne = uint64_t{1} << kLotBits;
+  ASSERT_EQ(MixBits(Unmixed(12345)), 12345u);
+  EXPECT_EQ(LotOf(Unmixed(1), 0), 64 * kOne);
+  EXPECT_EQ(LotOf(Unmixed(uint64_t{1} << 63 | 1), 0), kOne) << "half";
+  EXPECT_LT(LotOf(Unmixed(UINT64_MAX), 0), uint64_t{1} << 17) << "all but nothing, and not below it";
+  for (uint64_t step = 64; step < 128; ++step) {
+    for (const uint64_t hash : {step << 57 | 1, (step << 57) - 1}) {
+      const double exact = static_cast<double>(64 - std::log2(static_cast<long double>(hash)));
+      EXPECT_NEAR(std::ldexp(static_cast<double>(LotOf(Unmixed(hash), 0)), -kLotBits), exact,
+                  std::ldexp(1, -40))
+          << hash;
+    }
+  }
+}
+
+// Clients would meet another side after an update if these changed.
+TEST(Lot, NeverChanges) {
+  EXPECT_EQ(LotOf(StableHash("ann"), StableHash("web")), 120214531805618614u);
+  EXPECT_EQ(LotOf(StableHash("ann"), StableHash("canary")), 119962026595484927u);
+  EXPECT_EQ(LotOf(StableHash("bob"), StableHash("web")), 161571121603539266u);
+}
+
+TEST(Split, ByHashEachSideHasItsShare) {
+  for (const Sides& sides : {Sides{{"web", 95}, {"canary", 5}}, Sides{{"a", 1}, {"b", 1}, {"c", 1}},
+                             Sides{{"a", 1}, {"b", 10}, {"c", 100}, {"d", 1000}},
+                             Sides{{"web", 1'000'000}, {"off", 0}, {"canary", 10'000}}}) {
+    std::map<std::string, double> shares = SharesOf(Met(sides));
+    for (const auto& [name, weight] : sides)
+      EXPECT_NEAR(shares[name], weight / TotalOf(sides), 0.005) << name;
+    EXPECT_FALSE(shares.contains("off") && shares["off"] > 0);
+  }
+  Sides many;
+  for (uint32_t i = 0; i < Split::kMaxSides; ++i) many.emplace_back("side" + std::to_string(i), 1 + i % 4);
+  std::map<std::string, double> shares = SharesOf(Met(many));
+  for (const auto& [name, weight] : many) EXPECT_NEAR(shares[name], weight / TotalOf(many), 0.003) << name;
+}
+
+TEST(Split, ByHashNoMoreMoveThanMust) {
+  const Sides three = {{"a", 50}, {"b", 30}, {"c", 20}};
+  const auto check = [](const Sides& before, const Sides& after) {
+    EXPECT_NEAR(Moves(before, after), NeededMoves(before, after), 0.004)
+        << testing::PrintToString(before) << " to " << testing::PrintToString(after);
+  };
+  check({{"web", 95}, {"canary", 5}}, {{"web", 90}, {"canary", 10}});
+  check({{"web", 95}, {"canary", 5}}, {{"web", 100}, {"canary", 0}});
+  check(three, {{"a", 60}, {"b", 30}, {"c", 20}});
+  check(three, {{"a", 50}, {"b", 10}, {"c", 20}});
+  check(three, {{"a", 50}, {"b", 0}, {"c", 20}});
+  check(three, {{"a", 50}, {"c", 20}});
+  check(three, {{"b", 30}, {"c", 20}});
+  check(three, {{"a", 50}, {"new", 25}, {"b", 30}, {"c", 20}});
+  check(three, {{"new", 100}, {"c", 20}, {"b", 30}, {"a", 50}});
+  Sides many;
+  for (uint32_t i = 0; i < 20; ++i) many.emplace_back("side" + std::to_string(i), 1 + i % 3);
+  Sides fewer = many;
+  fewer.erase(fewer.begin() + 7);
+  check(many, fewer);
+  check(fewer, many);
+  Sides heavier = many;
+  heavier[11].second *= 5;
+  check(many, heavier);
+}
+
+TEST(Split, ByHashOrderAndSumDoNotMatter) {
+  EXPECT_EQ(Met({{"web", 95}, {"canary", 5}}), Met({{"canary", 50}, {"web", 950}}));
+  EXPECT_EQ(Met({{"a", 5}, {"b", 3}, {"off", 0}, {"c", 2}}),
+            Met({{"c", 200'000}, {"b", 300'000}, {"a", 500'000}}));
+}
+
+TEST(Split, AHashThatMeetsTwoSidesAsEarlyDoesNotAskForTheOrder) {
+  Split split;
+  split.Add("x", 1);
+  split.Add("y", 1);
+  split.sticky = Split::Sticky::kHash;
+  split.key = KeyOf("path");
+  // The same lots: names that are not the same, but hash as if they were, to all but the last bit of the lot.
+  const uint64_t lot = Unmixed(uint64_t{1} << 40);
+  const uint64_t other = Unmixed(uint64_t{1} << 40 | 1);
+  const uint64_t key = StableHash("/");
+  split.sides[0].name_hash = key ^ lot;
+  split.sides[1].name_hash = key ^ other;
+  ASSERT_EQ(LotOf(key, key ^ lot), LotOf(key, key ^ other));
+  const RouteRequest request = {.path = "/"};
+  const uint32_t side = ChooseSide(split, request, 0).side;
+  std::swap(split.sides[0], split.sides[1]);
+  EXPECT_EQ(ChooseSide(split, request, 0).side, 1 - side);
 }
 
 TEST(Split, WithoutAKeyChanceDecides) {
