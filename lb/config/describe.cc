@@ -321,6 +321,7 @@ class FileForm {
       for (const Network& network : match.clients) clients.push_back(network.ToString());
       part("client", YamlList(clients));
     }
+    if (!match.scheme.empty()) part("scheme", match.scheme);
     absl::StrAppend(&out_, "}  # ", route.where, "\n");
     if (!route.request.path.empty() || !route.request.host.empty()) {
       std::string changes;

@@ -21,6 +21,7 @@ namespace {
 constexpr std::string_view kMadeForEach = "(made for each request)";
 
 struct Url {
+  bool https = false;
   std::string authority;
   std::string port;
   std::string target;
@@ -36,6 +37,7 @@ bool SplitUrl(std::string_view url, Url* out) {
   if (scheme == std::string_view::npos) return false;
   const std::string_view name = url.substr(0, scheme);
   if (name != "http" && name != "https") return false;
+  out->https = name == "https";
   url.remove_prefix(scheme + 3);
   const size_t end = std::min(url.find_first_of("/?"), url.size());
   out->authority = url.substr(0, end);
@@ -74,6 +76,8 @@ std::string ElementText(const RouteMatch& match, RoutePart part, uint32_t elemen
       return condition(match.query);
     case RoutePart::kPathRegex:
       return element < match.path_regexes.size() ? match.path_regexes[element] : "";
+    case RoutePart::kScheme:
+      return match.scheme;
     default:
       return "";
   }
@@ -383,6 +387,8 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   SocketAddress address = *client;
   char ip_text[SocketAddress::kMaxIpText + 1];
   if (listener->trusted.list != nullptr) {
+    // By https it comes through a proxy that says so, if not in a header of the question then all the same.
+    if (url.https) context.proto = "https";
     const std::optional<SocketAddress> found =
         FindClient(*listener->trusted.list, listener->forwarded, *client, head, scratch, context);
     if (!found) {
@@ -391,6 +397,15 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     }
     address = *found;
     absl::StrAppend(text, "client     ", Absl({ip_text, address.WriteIp(ip_text)}), "\n");
+  }
+  if (context.proto == "https") {
+    *text += "scheme     https\n";
+  } else if (url.https) {
+    absl::StrAppend(text, "scheme     http: ",
+                    listener->trusted.list != nullptr
+                        ? "the trusted proxy says so"
+                        : "the listener has no trusted_proxies that could say https",
+                    "\n");
   }
   const std::string_view ip{ip_text, address.WriteIp(ip_text)};
   if (!listener->access.Allows(address)) {
@@ -409,8 +424,8 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
 
   const RouteList& list = settings.routes[listener->routes];
   std::vector<RouteStep> steps;
-  const RoutedHead routed =
-      RouteHead(*list.table, settings.paths, head, listener->address.ToString(), address, scratch, &steps);
+  const RoutedHead routed = RouteHead(*list.table, settings.paths, head, listener->address.ToString(),
+                                      address, context.proto, scratch, &steps);
   if (!routed.target.ok()) {
     absl::StrAppend(text, "answer     400: ", routed.target.error, "\n");
     return true;
@@ -452,7 +467,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   const RouteSettings& route =
       met.split == nullptr ? met : TakeSide(settings, *met.split, routed.asked, &new_cookie, text);
   const std::string_view request_id = head.request_id.empty() ? kMadeForEach : head.request_id;
-  TemplateValues values = ValuesFor(route.captures, *list.table, routed, context.proto, ip, request_id);
+  TemplateValues values = ValuesFor(route.captures, *list.table, routed, ip, request_id);
   const bool forward = route.action == RouteSettings::Action::kUpstream;
   values.Set(Variable::kEndpoint, forward ? "(the endpoint that answers)" : kNoEndpoint);
   if (route.auth_request != nullptr) {

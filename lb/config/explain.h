@@ -14,7 +14,9 @@ namespace weir::lb {
 
 struct ExplainQuestion {
   std::string method = "GET";
-  std::string url;                   // http://host[:port]/path?query, or /path with a Host among the headers
+  // http://host[:port]/path?query, or /path with a Host among the headers. https://: as a trusted proxy in
+  // front would tell of it, where the listener has any.
+  std::string url;
   std::vector<std::string> headers;  // "Name: value"
   std::string client = "127.0.0.1";
   bool tells_secrets = true;  // false: not what routes write into headers, nor who has a password

@@ -137,7 +137,7 @@ class Reader {
   struct RouteDraft {
     RouteSettings settings;
     RouteMatch match;
-    std::vector<Place> places[9];  // by RoutePart
+    std::vector<Place> places[10];  // by RoutePart
     uint32_t actions = 0;
     const ConfigNode* timeouts = nullptr;
     const ConfigNode* retries = nullptr;

@@ -19,8 +19,19 @@ void ReadTexts(Reader& reader, const ConfigNode& value, RouteDraft& out) {
 
 std::string_view KeyOf(RoutePart part) {
   static constexpr std::string_view kNames[] = {"",       "host",    "path",  "path_prefix", "path_regex",
-                                                "method", "headers", "query", "client"};
+                                                "method", "headers", "query", "client",      "scheme"};
   return kNames[static_cast<size_t>(part)];
+}
+
+struct SchemeName {
+  static constexpr const char* kPlaceholder = "http \\| https";
+  std::string value;
+};
+bool AbslParseFlag(absl::string_view text, SchemeName* flag, std::string* error) {
+  flag->value = std::string(text);
+  if (text == "http" || text == "https") return true;
+  *error = "expected http or https";
+  return false;
 }
 
 }  // namespace
@@ -69,6 +80,14 @@ std::span<const Key<RouteDraft>> MatchKeys() {
        }},
       {"client", "text or list", "any", "Networks or addresses, one of which has the client's.", kTexts,
        [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadClients(value, out); }},
+      {"scheme", SchemeName::kPlaceholder, "either",
+       "What the client came by: http, unless one of the listener's trusted_proxies says https in "
+       "X-Forwarded-Proto or Forwarded. What others say there does not count.",
+       SchemaOf<SchemeName>(),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.places[static_cast<size_t>(RoutePart::kScheme)].push_back(value.place);
+         reader.Scalar<SchemeName>(value, out.match.scheme);
+       }},
   };
   return kKeys;
 }

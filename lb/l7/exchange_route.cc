@@ -25,8 +25,9 @@ bool Exchange::Route(http::RequestContext& context) {
   }
   const Settings& settings = snapshot_->settings();
   const RouteList& list = settings.routes[listener_.routes];
-  const RoutedHead routed = RouteHead(*list.table, settings.paths, proxy_.request_head(),
-                                      proxy_.HostOf(client_), address_, proxy_.route_scratch());
+  const RoutedHead routed =
+      RouteHead(*list.table, settings.paths, proxy_.request_head(), proxy_.HostOf(client_), address_,
+                context.proto, proxy_.route_scratch());
   if (!routed.target.ok()) {
     proxy_.counters().bad_requests.Add();
     Respond(400, routed.target.error, "bad_request");
@@ -49,8 +50,8 @@ bool Exchange::Route(http::RequestContext& context) {
   const bool asks = route_->auth_request != nullptr;
   if (forward && route_->request.empty() && !route_->response_variables && !asks) return true;
   char ip[SocketAddress::kMaxIpText + 1];
-  TemplateValues values = ValuesFor(route_->captures, *list.table, routed, context.proto,
-                                    {ip, address_.WriteIp(ip)}, RequestId(context));
+  TemplateValues values =
+      ValuesFor(route_->captures, *list.table, routed, {ip, address_.WriteIp(ip)}, RequestId(context));
   values.Set(Variable::kEndpoint, forward ? kEndpointMark : kNoEndpoint);
   if (asks && !WriteAuthRequest(values, context)) return false;
   RouteScratch& scratch = proxy_.route_scratch();

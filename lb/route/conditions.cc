@@ -127,12 +127,17 @@ RouteConditions RouteConditions::Compile(const RouteMatch& rule, uint32_t index,
   }
   conditions.clients_ = NetworkSet::Build(networks);
   conditions.has_clients_ = !rule.clients.empty();
+  conditions.scheme_ = rule.scheme;
+  if (!rule.scheme.empty() && rule.scheme != "http" && rule.scheme != "https") {
+    problems.push_back({.rule = index, .part = RoutePart::kScheme, .text = "expected http or https"});
+  }
   return conditions;
 }
 
 RouteConditions::Failure RouteConditions::Check(const Input& input) const {
   if (!methods_.empty() && std::ranges::find(methods_, input.method) == methods_.end())
     return {.part = RoutePart::kMethod};
+  if (!scheme_.empty() && scheme_ != input.scheme) return {.part = RoutePart::kScheme};
   if (has_clients_ && (input.client == nullptr || clients_.Find(*input.client) == NetworkSet::kNone))
     return {.part = RoutePart::kClient};
   for (uint32_t i = 0; i < headers_.size(); ++i) {

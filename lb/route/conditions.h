@@ -26,6 +26,7 @@ class RouteConditions {
     std::string_view query = {};
     const http::FieldList* fields = nullptr;
     const SocketAddress* client = nullptr;
+    std::string_view scheme = {};
   };
   // Which one does not hold; kNone: all do.
   struct Failure {
@@ -33,7 +34,8 @@ class RouteConditions {
     uint32_t element = 0;
   };
 
-  static bool HasAny(const RouteMatch& rule) {
+  static bool HasAny(const RouteMatch& rule) { return !rule.scheme.empty() || HasAnyButScheme(rule); }
+  static bool HasAnyButScheme(const RouteMatch& rule) {
     return !rule.methods.empty() || !rule.headers.empty() || !rule.query.empty() || !rule.clients.empty();
   }
   // Appends what is wrong to `problems`; usable if there was no error.
@@ -54,6 +56,7 @@ class RouteConditions {
   std::vector<Value> query_;
   NetworkSet clients_;
   bool has_clients_ = false;
+  std::string scheme_;
 };
 
 }  // namespace weir::lb

@@ -2,6 +2,7 @@
 // of. Inside only.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -16,11 +17,31 @@
 
 namespace weir::lb {
 
-// Candidates in order, up to the first that takes whatever comes to it.
+// Which rules take whatever comes to them: those that ask for nothing further, of each scheme.
+struct Takers {
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  uint32_t of_http = kNone;
+  uint32_t of_https = kNone;
+
+  // The one because of which no request that `scheme` has (of a rule; empty: either) is left, or kNone.
+  uint32_t LeavesNothingOf(std::string_view scheme) const {
+    if (scheme == "http") return of_http;
+    if (scheme == "https") return of_https;
+    if (of_http == kNone || of_https == kNone) return kNone;
+    return std::max(of_http, of_https);  // the later: without it some would be
+  }
+  void Add(std::string_view scheme, uint32_t rule) {
+    if (scheme != "https") of_http = std::min(of_http, rule);
+    if (scheme != "http") of_https = std::min(of_https, rule);
+  }
+};
+
+// Candidates in order, up to those that take whatever comes to them.
 struct Candidates {
   std::vector<uint32_t> items;
+  Takers takers;
 
-  bool closed() const { return !items.empty() && (items.back() & kConditional) == 0; }
   uint32_t last_rule() const { return items.back() & kRuleMask; }
 };
 
@@ -41,7 +62,7 @@ struct HostDraft {
     uint32_t candidate;
   };
   std::vector<Regex> regexes;
-  std::unordered_map<std::string, uint32_t> closed_regexes;  // pattern → the rule that takes all it matches
+  std::unordered_map<std::string, Takers> regex_takers;  // by pattern
 };
 
 // Puts the hosts into the table's memory. The rest of the table is the builder's.

@@ -23,8 +23,8 @@ std::string_view WithPortOf(std::string_view authority, std::string_view host, R
 }  // namespace
 
 RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::RequestHead& head,
-                     std::string_view default_authority, const SocketAddress& client, RouteScratch& scratch,
-                     std::vector<RouteStep>* steps) {
+                     std::string_view default_authority, const SocketAddress& client, std::string_view scheme,
+                     RouteScratch& scratch, std::vector<RouteStep>* steps) {
   RoutedHead routed;
   routed.target = NormaliseTarget(head.target, options, scratch.target.get());
   if (!routed.target.ok()) return routed;
@@ -51,18 +51,19 @@ RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::
   asked.method = head.method;
   asked.fields = &head;
   asked.client = client;
+  asked.scheme = scheme;
   routed.hit = steps == nullptr ? table.Match(asked) : table.Explain(asked, *steps);
   return routed;
 }
 
 TemplateValues ValuesFor(bool captures_wanted, const RouteTable& table, const RoutedHead& routed,
-                         std::string_view scheme, std::string_view client_ip, std::string_view request_id) {
+                         std::string_view client_ip, std::string_view request_id) {
   TemplateValues values;
   values.Set(Variable::kHost, routed.asked.host);
   values.Set(Variable::kPath, routed.asked.path);
   values.Set(Variable::kQuery, routed.target.text.substr(routed.target.path_bytes));
   values.Set(Variable::kUri, routed.target.text);
-  values.Set(Variable::kScheme, scheme);
+  values.Set(Variable::kScheme, routed.asked.scheme);
   values.Set(Variable::kMethod, routed.asked.method);
   values.Set(Variable::kClient, client_ip);
   values.Set(Variable::kRequestId, request_id);

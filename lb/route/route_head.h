@@ -45,14 +45,14 @@ struct RoutedHead {
 };
 
 // `head` is given the new spelling, which lives as long as the scratch and `head`'s own bytes.
-// `default_authority`: for an HTTP/1.0 request that names none. `steps`: if not null, gets what was
-// considered.
+// `default_authority`: for an HTTP/1.0 request that names none. `client`, `scheme`: as decided, by the
+// connection or a trusted proxy. `steps`: if not null, gets what was considered.
 RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::RequestHead& head,
-                     std::string_view default_authority, const SocketAddress& client, RouteScratch& scratch,
-                     std::vector<RouteStep>* steps = nullptr);
+                     std::string_view default_authority, const SocketAddress& client, std::string_view scheme,
+                     RouteScratch& scratch, std::vector<RouteStep>* steps = nullptr);
 
 // What templates want of the request; the captures only if `captures`. The texts and `routed` are viewed.
 TemplateValues ValuesFor(bool captures, const RouteTable& table, const RoutedHead& routed,
-                         std::string_view scheme, std::string_view client_ip, std::string_view request_id);
+                         std::string_view client_ip, std::string_view request_id);
 
 }  // namespace weir::lb

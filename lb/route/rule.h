@@ -2,8 +2,8 @@
 // checks them and says what is wrong with which.
 //
 // A rule matches if every condition holds that it has: one of its hosts (if it has any), one of its paths,
-// prefixes and regexes (if it has any of those), one of its methods and one of its clients (likewise), and
-// all of its headers and query parameters.
+// prefixes and regexes (if it has any of those), one of its methods and one of its clients (likewise), its
+// scheme, and all of its headers and query parameters.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +42,7 @@ struct RouteMatch {
   std::vector<FieldCondition> headers = {};
   std::vector<QueryCondition> query = {};
   std::vector<Network> clients = {};
+  std::string scheme = {};  // http or https; empty: either
 };
 
 // Which list of a RouteMatch.
@@ -55,6 +56,7 @@ enum class RoutePart : uint8_t {
   kHeader,
   kQuery,
   kClient,
+  kScheme,
 };
 const char* Name(RoutePart part);  // "host", "path prefix"
 

@@ -124,7 +124,8 @@ class RouteTable::Walk {
       const RouteConditions::Failure failure = conditions.Check({.method = request_.method,
                                                                  .query = request_.query,
                                                                  .fields = request_.fields,
-                                                                 .client = &request_.client});
+                                                                 .client = &request_.client,
+                                                                 .scheme = request_.scheme});
       if (failure.part != RoutePart::kNone) {
         Fail(candidate, failure);
         return false;

@@ -44,6 +44,7 @@ struct RouteRequest {
   std::string_view method = {};  // as text
   const http::FieldList* fields = nullptr;
   SocketAddress client = {};
+  std::string_view scheme = "http";  // or "https": what was decided, not what anybody may have said
 };
 
 // What of a rule decided its place, best first.
@@ -88,7 +89,7 @@ class RouteTable {
 
   // Appends what is wrong to `problems`; null if anything of it is an error. Warnings are paths that are not
   // written as they are matched, and rules that can never match because one with the same host and path, and
-  // no further condition, comes first.
+  // no further condition but perhaps the scheme, comes first.
   static std::unique_ptr<const RouteTable> Build(std::span<const RouteMatch> rules,
                                                  const RouteOptions& options,
                                                  std::vector<RouteProblem>& problems);

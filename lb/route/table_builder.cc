@@ -230,21 +230,26 @@ class RouteTableBuilder {
     keys.push_back(std::move(key));
   }
 
-  // Returns the earlier rule that takes all that would come to this candidate, else UINT32_MAX.
+  // Returns the earlier rule that takes all that would come to this candidate, else Takers::kNone.
   uint32_t Enter(HostDraft& host, const PathKey& key, uint32_t candidate) {
     const uint32_t rule = candidate & kRuleMask;
+    const RouteMatch& match = rules_[rule];
+    const bool takes_all = !RouteConditions::HasAnyButScheme(match);
     if (key.part == RoutePart::kPathRegex) {
-      const auto closed = host.closed_regexes.find(key.text);
-      if (closed != host.closed_regexes.end()) return closed->second == rule ? UINT32_MAX : closed->second;
+      Takers& takers = host.regex_takers[key.text];
+      const uint32_t taker = takers.LeavesNothingOf(match.scheme);
+      if (taker != Takers::kNone) return taker == rule ? Takers::kNone : taker;
       host.regexes.push_back({key.regex, key.element, candidate});
-      if ((candidate & kConditional) == 0) host.closed_regexes.emplace(key.text, rule);
-      return UINT32_MAX;
+      if (takes_all) takers.Add(match.scheme, rule);
+      return Takers::kNone;
     }
     Candidates& list = key.part == RoutePart::kNone ? host.any_path : ListOf(host, key);
-    if (!list.items.empty() && list.last_rule() == rule) return UINT32_MAX;  // given twice
-    if (list.closed()) return list.last_rule();
+    if (!list.items.empty() && list.last_rule() == rule) return Takers::kNone;  // given twice
+    const uint32_t taker = list.takers.LeavesNothingOf(match.scheme);
+    if (taker != Takers::kNone) return taker;
     list.items.push_back(candidate);
-    return UINT32_MAX;
+    if (takes_all) list.takers.Add(match.scheme, rule);
+    return Takers::kNone;
   }
 
   Candidates& ListOf(HostDraft& host, const PathKey& key) {
@@ -302,6 +307,8 @@ const char* Name(RoutePart part) {
       return "query parameter";
     case RoutePart::kClient:
       return "client";
+    case RoutePart::kScheme:
+      return "scheme";
   }
   return "";
 }

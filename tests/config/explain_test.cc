@@ -122,7 +122,7 @@ TEST_F(Explain, WhatChangesOnTheWayDown) {
 TEST_F(Explain, WhatTheUpstreamIsToldOfWhoAsked) {
   EXPECT_THAT(
       Answer({"http://a.example:83/", "--client=10.0.0.9", "-H", "Forwarded: for=1.2.3.4;proto=https"}),
-      HasSubstr("client     1.2.3.4\nupstream   web"));
+      HasSubstr("client     1.2.3.4\nscheme     https\nupstream   web"));
   EXPECT_THAT(
       Answer({"http://a.example:83/", "--client=10.0.0.9", "-H", "Forwarded: for=1.2.3.4;proto=https"}),
       HasSubstr("    X-Forwarded-For: 1.2.3.4, 10.0.0.9\n    X-Forwarded-Proto: https\n"
@@ -154,6 +154,19 @@ TEST_F(Explain, WhichSide) {
                                     "; Path=/; HttpOnly; SameSite=Lax\n")));
   EXPECT_THAT(Answer({"http://a/chance"}),
               HasSubstr("side       api, for example: chance decides of each request\n"));
+}
+
+TEST_F(Explain, WhatItCameBy) {
+  EXPECT_THAT(Answer({"https://a.example:83/"}),
+              testing::AllOf(HasSubstr("scheme     https\n"), HasSubstr("X-Forwarded-Proto: https\n")));
+  EXPECT_THAT(Answer({"https://a.example:83/", "--client=10.0.0.9", "-H", "X-Forwarded-Proto: http"}),
+              testing::AllOf(HasSubstr("scheme     http: the trusted proxy says so\n"),
+                             HasSubstr("X-Forwarded-Proto: http\n")));
+  EXPECT_THAT(
+      Answer({"https://a.example/api", "-H", "X-Forwarded-Proto: https"}),
+      testing::AllOf(HasSubstr("scheme     http: the listener has no trusted_proxies that could say https\n"),
+                     HasSubstr("X-Forwarded-Proto: http\n")));
+  EXPECT_THAT(Answer({"http://a.example:83/"}), Not(HasSubstr("scheme")));
 }
 
 TEST_F(Explain, HowMuchItMayBring) {

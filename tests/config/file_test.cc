@@ -560,7 +560,7 @@ routes:
   r:
     - match: {host: ["a.example", "*.b.example"], path: /x, path_prefix: [/api/], path_regex: "/v([0-9]+)/.*",
               method: [GET, POST], headers: {X-A: "1", X-B: {present: false}}, query: {q: {regex: "[0-9]+"}},
-              client: [10.0.0.0/8, "2001:db8::/32"]}
+              client: [10.0.0.0/8, "2001:db8::/32"], scheme: https}
       redirect: {to: "https://${host}/${1}${query}", status: 307}
     - {match: {path: /web}, upstream: web}
     - respond: {status: 503, body: "back soon\n", content_type: text/x-note}
@@ -576,6 +576,7 @@ routes:
   EXPECT_EQ(match.headers[1].test, ValueCondition::Test::kAbsent);
   EXPECT_EQ(match.query[0].test, ValueCondition::Test::kRegex);
   EXPECT_EQ(match.clients.size(), 2u);
+  EXPECT_EQ(match.scheme, "https");
   const RouteSettings& redirect = settings.routes[0].routes[0];
   EXPECT_EQ(redirect.action, RouteSettings::Action::kRedirect);
   EXPECT_EQ(redirect.status, 307);
@@ -1039,6 +1040,26 @@ routes:
   EXPECT_EQ(hash.sides[0].retries, 4u);
   EXPECT_EQ(hash.sides[0].set_cookie, "");
   EXPECT_EQ(routes[2].split->split.sticky, Split::Sticky::kNo);
+}
+
+TEST_F(File, SchemesAreOneOfTwo) {
+  const std::string file =
+      "listeners: [{address: 0.0.0.0:1, routes: r}]\nupstreams: {web: {endpoints: [10.0.0.1:80]}}\n"
+      "routes:\n  r:\n    - {match: {scheme: SCHEME}, upstream: web}\n";
+  const auto with = [&file](const std::string& scheme) {
+    std::string text = file;
+    return text.replace(text.find("SCHEME"), 6, scheme);
+  };
+  for (const char* scheme : {"http", "https"}) {
+    const CommandLine check = Check(with(scheme), {"check"});
+    EXPECT_EQ(Good(check.out).routes[0].matches[0].scheme, scheme);
+    EXPECT_THAT(check.out, HasSubstr(absl::StrCat("- match: {scheme: ", scheme, "}  # f.yaml:5:7\n")));
+  }
+  EXPECT_THAT(Bad(with("HTTPS")),
+              ElementsAre("f.yaml:5:24: routes.r[0].match.scheme: \"HTTPS\": expected http or https"));
+  EXPECT_THAT(
+      Bad(with("[http, https]")),
+      ElementsAre(HasSubstr("f.yaml:5:24: routes.r[0].match.scheme: found a list: expected http or https")));
 }
 
 TEST_F(File, SplitsThatCouldNotWork) {

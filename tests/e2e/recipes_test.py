@@ -88,9 +88,28 @@ class Recipes(WeirTest):
 
     def test_one_address_for_both(self):
         self.start("Everything to https, and it stays there", 1)
-        response = self.ask("shop.example", "/x", "X-Forwarded-Proto: http")
-        self.assertEqual((response.status, response.header("Location")), (308, "https://shop.example/x"))
-        self.assertEqual(self.ask("shop.example", "/x", "X-Forwarded-Proto: https").status, 200)
+        hsts = "Strict-Transport-Security"
+        for told in (("X-Forwarded-Proto: http",), ("Forwarded: proto=http",), (), ("X-Forwarded-Proto: gopher",)):
+            response = self.ask("shop.example", "/x", *told)
+            self.assertEqual((response.status, response.header("Location"), response.header(hsts)),
+                             (308, "https://shop.example/x", None), told)
+        for told in ("X-Forwarded-Proto: https", "Forwarded: for=203.0.113.7;proto=https"):
+            response = self.ask("shop.example", "/x", told)
+            self.assertEqual((response.status, response.header(hsts)), (200, "max-age=31536000"), told)
+
+    def test_whoever_else_says_https(self):
+        """Not one of the trusted proxies: its word does not count."""
+        text = recipes()["Everything to https, and it stays there"][1]
+        text = text.replace('"127.0.0.1:8080"', "LISTEN0").replace("127.0.0.0/8", "127.0.0.2").replace("10.0.0.1:80", "127.0.0.1:9")
+        self.front = self.weir(None, config=text)
+        for told in ("X-Forwarded-Proto: https", "Forwarded: for=203.0.113.7;proto=https"):
+            response = self.ask("shop.example", "/x", told, source="127.0.0.3")
+            self.assertEqual((response.status, response.header("Location")), (308, "https://shop.example/x"), told)
+        self.assertEqual(self.ask("shop.example", "/x", "X-Forwarded-Proto: https", source="127.0.0.2").status, 502)
+        for client, outcome in (("127.0.0.2", "upstream   web"), ("127.0.0.3", "answer     308, Location: https://shop.example/x")):
+            done = run([weir_harness.binary(), "explain", f"--config={self.front.config}", "http://shop.example/x",
+                        "-H", "X-Forwarded-Proto: https", f"--client={client}"])
+            self.assertIn(outcome, done.stdout)
 
     def test_www(self):
         self.start("www to the bare domain")

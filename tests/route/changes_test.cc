@@ -141,15 +141,14 @@ TEST(Rewriting, Paths) {
     ASSERT_TRUE(http::ParseRequest(wire, head).done());
     RouteScratch scratch(limits.target_bytes);
     const RoutedHead routed =
-        RouteHead(*table, {}, head, "", *SocketAddress::Parse("203.0.113.9:1"), scratch);
+        RouteHead(*table, {}, head, "", *SocketAddress::Parse("203.0.113.9:1"), "http", scratch);
     ASSERT_TRUE(routed.target.ok()) << routed.target.error;
     ASSERT_TRUE(routed.hit.found());
     RequestChanges changes;
     changes.path = Parsed(rewrite.path, Template::Use::kRequest);
     http::RequestContext context;
-    const char* refused =
-        ChangeRequest(changes, {}, ValuesFor(true, *table, routed, "http", "203.0.113.9", "the-id"), head,
-                      scratch, context);
+    const char* refused = ChangeRequest(changes, {}, ValuesFor(true, *table, routed, "203.0.113.9", "the-id"),
+                                        head, scratch, context);
     EXPECT_EQ(refused == nullptr ? std::string(head.target) : "!" + std::string(refused), rewrite.expected);
   }
 }
@@ -163,13 +162,12 @@ TEST(Rewriting, TheHost) {
   const std::string wire = "GET / HTTP/1.1\r\nHost: A.Example.:81\r\n\r\n";
   ASSERT_TRUE(http::ParseRequest(wire, head).done());
   RouteScratch scratch(limits.target_bytes);
-  const RoutedHead routed = RouteHead(*table, {}, head, "", {}, scratch);
+  const RoutedHead routed = RouteHead(*table, {}, head, "", {}, "http", scratch);
   RequestChanges changes;
   changes.host = "internal:8080";
   http::RequestContext context;
-  ASSERT_EQ(
-      ChangeRequest(changes, {}, ValuesFor(false, *table, routed, "http", "", ""), head, scratch, context),
-      nullptr);
+  ASSERT_EQ(ChangeRequest(changes, {}, ValuesFor(false, *table, routed, "", ""), head, scratch, context),
+            nullptr);
   std::string out(http::MaxSerializedBytes(head, context), '\0');
   out.resize(http::SerializeRequest(head, context, out.data()));
   EXPECT_EQ(out,

@@ -108,6 +108,7 @@ bool Fits(const ValueCondition& condition, const std::string& name, const Pairs&
 }
 
 bool ConditionsHold(const RouteMatch& rule, const Asked& asked) {
+  if (!rule.scheme.empty() && rule.scheme != asked.scheme) return false;
   if (!rule.methods.empty() && std::count(rule.methods.begin(), rule.methods.end(), asked.method) == 0)
     return false;
   const SocketAddress client = ClientOf(asked);
@@ -135,7 +136,8 @@ const RouteRequest& RequestMaker::Make(const Asked& asked) {
               .query = asked.query,
               .method = asked.method,
               .fields = &head_,
-              .client = ClientOf(asked)};
+              .client = ClientOf(asked),
+              .scheme = asked.scheme};
   return request_;
 }
 

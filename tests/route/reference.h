@@ -20,6 +20,7 @@ struct Asked {
   std::string method = "GET";
   std::vector<std::string> fields = {};
   std::string client = "192.0.2.1";
+  std::string scheme = "http";
 };
 
 // Owns the parsed head of one request at a time. REQUIRES: fields that lb/http accepts.

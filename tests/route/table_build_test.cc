@@ -154,5 +154,32 @@ TEST(Warnings, NotForWhatIsGivenTwiceInOneRule) {
   EXPECT_EQ(Problems({{.hosts = {"a", "A"}, .paths = {"/1", "/1"}, .path_regexes = {"/2", "/2"}}}), Texts{});
 }
 
+TEST(Warnings, OfRulesThatASchemeLeavesNothing) {
+  const auto by = [](uint32_t last, uint32_t taker) {
+    return Texts{std::to_string(last) + " rule 0: " + kNever + std::to_string(taker)};
+  };
+  for (const std::vector<std::string>& regexes : {std::vector<std::string>{}, {"/x.*"}}) {
+    const RouteMatch any = {.path_regexes = regexes};
+    const RouteMatch http = {.path_regexes = regexes, .scheme = "http"};
+    const RouteMatch https = {.path_regexes = regexes, .scheme = "https"};
+    const RouteMatch get = {.path_regexes = regexes, .methods = {"GET"}, .scheme = "http"};
+    EXPECT_EQ(Problems({http, any}), Texts{});
+    EXPECT_EQ(Problems({http, https}), Texts{});
+    EXPECT_EQ(Problems({get, http, https}), Texts{});
+    EXPECT_EQ(Problems({https, get, any}), Texts{});
+    EXPECT_EQ(Problems({any, https}), by(1, 0));
+    EXPECT_EQ(Problems({https, https}), by(1, 0));
+    EXPECT_EQ(Problems({http, get}), by(1, 0));
+    EXPECT_EQ(Problems({http, https, any}), by(2, 1));
+    EXPECT_EQ(Problems({https, any, http}), by(2, 1));
+    EXPECT_EQ(Problems({https, any, https}), by(2, 0));
+  }
+}
+
+TEST(Errors, Schemes) {
+  EXPECT_EQ(Problems({{.scheme = "https"}, {.scheme = "ftp"}}),
+            Texts{"! 1 scheme 0: expected http or https"});
+}
+
 }  // namespace
 }  // namespace weir::lb

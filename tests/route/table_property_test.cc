@@ -48,6 +48,7 @@ class Words {
     for (uint32_t i = OneIn(2) ? Below(3) : 0; i > 0; --i) rule.path_prefixes.push_back(Path());
     for (uint32_t i = OneIn(4) ? Below(3) : 0; i > 0; --i) rule.path_regexes.push_back(Path() + ".*");
     if (OneIn(3)) rule.methods = {Of(kMethods), Of(kMethods)};
+    if (OneIn(3)) rule.scheme = Of(kSchemes);
     for (uint32_t i = OneIn(3) ? Below(3) : 0; i > 0; --i) rule.headers.push_back(Condition());
     for (uint32_t i = OneIn(3) ? Below(3) : 0; i > 0; --i) rule.query.push_back(Condition());
     if (OneIn(5)) {
@@ -65,6 +66,7 @@ class Words {
     asked.path = OneIn(20) ? "*" : Path();
     for (uint32_t i = Below(4); i > 0; --i) asked.query += (asked.query.empty() ? "" : "&") + Pair();
     asked.method = Of(kMethods);
+    asked.scheme = Of(kSchemes);
     for (uint32_t i = Below(4); i > 0; --i) asked.fields.push_back(Of(kFieldNames) + ": " + Of(kValues));
     asked.client = Of(kClients);
     return asked;
@@ -76,6 +78,7 @@ class Words {
   static constexpr const char* kSegments[] = {
       "a", "b", "ab", "api", "a-segment-of-more-than-eight", "a-segment-of-more-than-nine"};
   static constexpr const char* kMethods[] = {"GET", "POST", "get"};
+  static constexpr const char* kSchemes[] = {"http", "https"};
   static constexpr const char* kNames[] = {"x-a", "x b", "x-c"};
   static constexpr const char* kFieldNames[] = {"x-a", "X-A", "x-c"};
   static constexpr const char* kValues[] = {"1", "12", "a b", "%"};
@@ -88,7 +91,7 @@ class Words {
 };
 
 std::string Told(const Asked& asked) {
-  return asked.method + " " + asked.host + asked.path + "?" + asked.query;
+  return asked.method + " " + asked.scheme + "://" + asked.host + asked.path + "?" + asked.query;
 }
 
 TEST(TableProperty, FindsWhatGoingThroughAllRulesFinds) {

@@ -1,7 +1,7 @@
 // Rules and requests from any bytes: the table never reads what it should not (sanitizers), finds what a
 // matcher that goes through all rules finds, and explains the same. Lines: `h` host, `p` path, `P` prefix,
-// `x` literal beginning of a path as a regex, `m` method, `q` a query parameter, `-` next rule, `?` host path
-// query.
+// `x` literal beginning of a path as a regex, `m` method, `s` scheme https, `q` a query parameter, `-` next
+// rule, `?` host path query.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -47,6 +47,7 @@ void AddLine(std::string_view line, RouteMatch& rule) {
   if (kind == 'x' && text.find_first_not_of("abcdefghijklmnopqrstuvwxyz/") == std::string_view::npos)
     rule.path_regexes.push_back(std::string(text) + ".*");
   if (kind == 'm') rule.methods.emplace_back(text);
+  if (kind == 's') rule.scheme = "https";
   if (kind == 'q') rule.query.push_back({.name = std::string(text), .test = ValueCondition::Test::kPresent});
 }
 
@@ -65,6 +66,7 @@ void CheckInput(std::string_view input) {
       Asked& asked = questions.emplace_back();
       asked.host = NormalHost(Word(&line));
       asked.path = NormalPath(Word(&line));
+      if (line.starts_with('s')) asked.scheme = "https";
       asked.query = std::string(line.substr(0, 200));  // fewer parameters than are looked at
     } else {
       AddLine(line, rules.back());
