@@ -16,12 +16,14 @@ constexpr size_t kCqeBytes = 16;
 // response's behind that; or to the response's.
 size_t RouteHeadBytes(const Settings& settings) {
   size_t most = 0;
+  const auto count = [&](const RouteSettings& route) {
+    const size_t target_bytes = settings.limits.target_bytes;
+    most = std::max(most, route.request.headers.MostBytes(target_bytes) +
+                              route.response.MostBytes(target_bytes) + route.buffer_bytes);
+  };
+  for (const ListenerSettings& listener : settings.listeners) count(listener.direct);
   for (const RouteList& list : settings.routes) {
-    for (const RouteSettings& route : list.routes) {
-      const size_t target_bytes = settings.limits.target_bytes;
-      most = std::max(most, route.request.headers.MostBytes(target_bytes) +
-                                route.response.MostBytes(target_bytes) + route.buffer_bytes);
-    }
+    for (const RouteSettings& route : list.routes) count(route);
   }
   return most;
 }

@@ -208,6 +208,8 @@ class FileForm {
       }
       Access(4, listener.access);
       Pages(4, listener.direct.error_pages);
+      Changes(4, "request_headers", listener.direct.request.headers);
+      Changes(4, "response_headers", listener.direct.response);
       if (!listener.trusted.allow.empty()) {
         absl::StrAppend(&out_, "    trusted_proxies: ", YamlList(listener.trusted.allow), "\n");
       }
@@ -244,6 +246,7 @@ class FileForm {
   void Routes() {
     if (!settings_.routes.empty()) out_ += "routes:\n";
     for (const RouteList& list : settings_.routes) {
+      if (list.of_listener) continue;
       absl::StrAppend(&out_, "  ", Yaml(list.name), ":\n");
       for (size_t i = 0; i < list.routes.size(); ++i) {
         Route(list.matches[i], list.routes[i], absl::StrCat("routes.", list.name, "[", i, "]."));
@@ -282,7 +285,7 @@ class FileForm {
     }
   }
   // What is set is both dropped and added.
-  void Changes(const char* key, const HeaderChanges& changes) {
+  void Changes(size_t indent, const char* key, const HeaderChanges& changes) {
     if (changes.empty()) return;
     std::string set;
     std::string append;
@@ -300,7 +303,7 @@ class FileForm {
     if (!set.empty()) part("set", "{" + set + "}");
     if (!append.empty()) part("append", "{" + append + "}");
     if (!removed.empty()) part("remove", YamlList(removed));
-    absl::StrAppend(&out_, "      ", key, ": {", text, "}\n");
+    absl::StrAppend(&out_, std::string(indent, ' '), key, ": {", text, "}\n");
   }
   void Route(const RouteMatch& match, const RouteSettings& route, const std::string& key) {
     absl::StrAppend(&out_, "    - match: {");
@@ -349,8 +352,8 @@ class FileForm {
           auth.copy.empty() ? "" : ", copy: ", auth.copy.empty() ? "" : YamlList(auth.copy), "}\n");
     }
     Pages(6, route.error_pages);
-    Changes("request_headers", route.request.headers);
-    Changes("response_headers", route.response);
+    Changes(6, "request_headers", route.request.headers);
+    Changes(6, "response_headers", route.response);
     if (route.mirror.upstream != MirrorSettings::kNone)
       absl::StrAppend(&out_,
                       "      mirror: {upstream: ", Yaml(settings_.upstreams[route.mirror.upstream].name),

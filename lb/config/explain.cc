@@ -126,17 +126,19 @@ std::string Times(const Timeouts& timeouts, uint32_t retries) {
                       "; ", retries, retries == 1 ? " retry" : " retries");
 }
 
-// The page that an error is answered with, if there is one.
+// What an error is answered with beside our words: its page, if there is one, and headers.
 std::string PageOf(uint16_t status, const Settings& settings, const ListenerSettings& listener,
                    const RouteSettings& route) {
+  const std::string fields =
+      route.error_fields.empty() ? "" : absl::StrCat("response\n", Indented(route.error_fields));
   for (const ErrorPages* pages : {&route.error_pages, &listener.direct.error_pages, &settings.error_pages}) {
     for (const ErrorPage& page : *pages) {
       if (!page.IsFor(status)) continue;
       return absl::StrCat("page       ", page.body.size(), " bytes of ", page.content_type,
-                          page.body_file.empty() ? "" : " from ", page.body_file, "\n");
+                          page.body_file.empty() ? "" : " from ", page.body_file, "\n", fields);
     }
   }
-  return "";
+  return fields;
 }
 
 // How the request came.
@@ -418,7 +420,9 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     return true;
   }
   if (listener->routes == ListenerSettings::kNone) {
-    *text += Forwarded(settings, listener->direct, head, context, hop);
+    const RouteSettings& direct = listener->direct;
+    ChangeRequest(direct.request, settings.paths, {}, head, scratch, context);
+    *text += Forwarded(settings, direct, head, context, hop) + Response(direct, {}, false);
     return true;
   }
 

@@ -13,7 +13,6 @@ namespace weir::lb::file {
 namespace {
 
 constexpr size_t kMaxHeaderValue = 1024;
-constexpr size_t kMaxHeaderLines = 64;
 
 struct RedirectStatus {
   static constexpr const char* kPlaceholder = "301 \\| 302 \\| 303 \\| 307 \\| 308";

@@ -59,6 +59,7 @@ std::string SchemaOf() {
 }
 
 class Reader;
+struct ListenerDraft;
 
 // One of the sides of a route's split, and what holds clients to theirs.
 struct SideDraft {
@@ -173,6 +174,9 @@ class Reader {
   AccessSettings Access(NetworkDraft allow, NetworkDraft deny);
   bool IsChangeable(const std::string& name, const Place& place);
   void ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& changes);
+  // A route's `response_headers:`. False if the node is no map.
+  bool ReadResponseHeaders(const ConfigNode& node, RouteSettings& route);
+  void FinishListenerHeaders(const ListenerDraft& draft, ListenerSettings& listener);
 
   void ReadAccessLog(const ConfigNode& node);
 
@@ -193,6 +197,8 @@ class Reader {
 };
 
 const char* KindName(const ConfigNode& node);
+// What of a route's response headers is ready before any request. False: there is too much of it.
+bool PrepareResponseHeaders(RouteSettings& route);
 // Where somebody wrote [..] or {..} for a text.
 std::string QuoteHint(const ConfigNode& node);
 
@@ -337,6 +343,8 @@ struct ListenerDraft {
   Reader::NetworkDraft trusted;
   Place forwarded;
   Place error_pages;
+  Place request_headers;
+  Place response_headers;
   const ConfigNode* address = nullptr;
   const ConfigNode* upstream = nullptr;
   const ConfigNode* routes = nullptr;

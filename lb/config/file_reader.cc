@@ -4,6 +4,7 @@
 
 #include "core/unix_path.h"
 #include "lb/config/file_keys.h"
+#include "lb/http/chars.h"
 
 namespace weir::lb::file {
 namespace {
@@ -241,6 +242,37 @@ std::span<const Key<ListenerDraft>> ListenerKeys() {
          out.error_pages = value.place;
          reader.ReadErrorPages(value, out.settings.direct.error_pages);
        }},
+      {"request_headers", "keys", "none",
+       "What changes in every request that goes up from here; a route's own request_headers come after these "
+       "and may set or remove them again. Values with variables as at a route (but not what it matched), "
+       "where "
+       "there are routes.",
+       Reference("headers"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.request_headers = value.place;
+         reader.Map(value, HeaderKeys(), out.settings.direct.request.headers);
+       }},
+      {"response_headers", "keys", "none",
+       "Likewise in every response: of upstreams, of routes (redirect, respond), and, what has no variables "
+       "and "
+       "does not speak of a body or of caching, in every error that Weir answers itself: with no route, or "
+       "before one is known, too.",
+       Reference("headers"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.response_headers = value.place;
+         if (!reader.ReadResponseHeaders(value, out.settings.direct)) return;
+         const HeaderChanges& changes = out.settings.direct.response;
+         for (const char* of_one : {"Content-Type", "Location"}) {
+           const auto same = [of_one](const std::string& name) {
+             return http::EqualsIgnoreCase(name, of_one);
+           };
+           const bool added = std::any_of(changes.added.begin(), changes.added.end(),
+                                          [&](const HeaderChanges::Line& line) { return same(line.name); });
+           if (added || std::any_of(changes.dropped.begin(), changes.dropped.end(), same)) {
+             reader.Error(value.place, absl::StrCat(of_one, " is each answer's own: expected at a route"));
+           }
+         }
+       }},
       Later<T>("proxy_protocol", "The PROXY protocol's header comes first."),
   };
   return kKeys;
@@ -376,6 +408,7 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
           Error(draft.error_pages, "error_pages: a tcp connection is answered nothing");
         }
         settings.trusted = Access(std::move(draft.trusted), {});
+        FinishListenerHeaders(draft, settings);
         listener.settings = std::move(settings);
       });
     }

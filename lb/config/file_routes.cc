@@ -239,27 +239,7 @@ std::span<const Key<RouteDraft>> RouteKeys() {
        "for this route, if it does not say something of a body or of caching.",
        Reference("headers"),
        [](Reader& reader, const ConfigNode& value, T& out) {
-         reader.set_in_response(true);
-         const bool is_map = reader.Map(value, HeaderKeys(), out.settings.response);
-         reader.set_in_response(false);
-         if (!is_map) return;
-         const std::vector<HeaderChanges::Line>& added = out.settings.response.added;
-         out.settings.response_variables =
-             std::any_of(added.begin(), added.end(),
-                         [](const HeaderChanges::Line& line) { return line.value.HasVariables(); });
-         if (!out.settings.response_variables) {
-           out.settings.response.WriteLines({}, &out.settings.response_fields);
-         }
-         HeaderChanges of_errors;
-         for (const HeaderChanges::Line& line : added) {
-           if (!line.value.HasVariables() && IsOfEveryAnswer(line.name)) of_errors.added.push_back(line);
-         }
-         of_errors.WriteLines({}, &out.settings.error_fields);
-         if (std::max(out.settings.response_fields.size(), out.settings.error_fields.size()) >
-             kMaxResponseFieldsBytes) {
-           reader.Error(value.place,
-                        absl::StrCat("more than ", kMaxResponseFieldsBytes, " bytes of headers"));
-         }
+         reader.ReadResponseHeaders(value, out.settings);
        }},
       {"mirror", "keys", "none", "A copy of the request goes to another upstream, and its answer nowhere.",
        Reference("mirror"),
@@ -392,9 +372,7 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
   if (draft.rewrites.line > 0 && route.action != RouteSettings::Action::kUpstream) {
     Error(draft.rewrites, "only a request that goes to an upstream can be changed");
   }
-  if (route.basic_auth != nullptr) {
-    route.unauthorized_fields = route.error_fields + route.basic_auth->Challenge();
-  }
+  PrepareResponseHeaders(route);
   bool groups = false;
   bool remainder = false;
   const auto look = [&](const Template& text) {

@@ -93,6 +93,7 @@ using ErrorPages = std::vector<ErrorPage>;
 inline constexpr size_t kMaxLocalBodyBytes = 24 * 1024;
 inline constexpr size_t kMaxContentTypeBytes = 128;
 inline constexpr size_t kMaxResponseFieldsBytes = 7 * 1024;
+inline constexpr size_t kMaxHeaderLines = 64;  // that a route sets or appends, in each direction
 
 // A copy of the request goes there too.
 struct MirrorSettings {
@@ -161,6 +162,7 @@ struct RouteList {
   std::vector<RouteMatch> matches;
   std::vector<RouteSettings> routes;        // for each of `matches`
   std::shared_ptr<const RouteTable> table;  // of `matches`
+  bool of_listener = false;  // not what the file has, but that with the headers of the listener that has it
 };
 
 struct ListenerSettings {
@@ -170,6 +172,8 @@ struct ListenerSettings {
   SocketAddress address;
   std::string text;         // as written
   uint32_t routes = kNone;  // index in Settings::routes; kNone: all goes to `direct`
+  // What becomes of requests without a route, and of those that met none: among it the headers that every
+  // route of this listener begins with.
   RouteSettings direct = {};
   AccessSettings access = {};
   AccessSettings trusted = {};  // proxies whose X-Forwarded-* or Forwarded is believed; null: nobody's

@@ -21,6 +21,11 @@ constexpr uint32_t kAuthorizeMs = 10'000;
 bool Exchange::Route(http::RequestContext& context) {
   if (listener_.routes == ListenerSettings::kNone) {
     pool_ = &proxy_.PoolOf(*snapshot_, route_->upstream);
+    // Without variables: nobody looked at the request's target.
+    if (!route_->request.headers.empty()) [[unlikely]] {
+      ChangeRequest(route_->request, snapshot_->settings().paths, {}, proxy_.request_head(),
+                    proxy_.route_scratch(), context);
+    }
     return true;
   }
   const Settings& settings = snapshot_->settings();

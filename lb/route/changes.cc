@@ -28,6 +28,24 @@ void HeaderChanges::WriteLines(const TemplateValues& values, std::string* out) c
   }
 }
 
+HeaderChanges Chained(const HeaderChanges& first, const HeaderChanges& then) {
+  const auto names = [](const std::vector<std::string>& dropped, std::string_view name) {
+    return std::any_of(dropped.begin(), dropped.end(),
+                       [name](std::string_view other) { return http::EqualsIgnoreCase(name, other); });
+  };
+  HeaderChanges both;
+  // In the letters of `then`, where both have a name.
+  for (const std::string& name : first.dropped) {
+    if (!names(then.dropped, name)) both.dropped.push_back(name);
+  }
+  both.dropped.insert(both.dropped.end(), then.dropped.begin(), then.dropped.end());
+  for (const HeaderChanges::Line& line : first.added) {
+    if (!names(then.dropped, line.name)) both.added.push_back(line);
+  }
+  both.added.insert(both.added.end(), then.added.begin(), then.added.end());
+  return both;
+}
+
 void FillEndpoint(std::string_view lines, std::string_view endpoint, std::string* out) {
   while (!lines.empty()) {
     const size_t mark = std::min(lines.find(kEndpointMark), lines.size());

@@ -27,13 +27,15 @@ struct HeaderChanges {
   void Drop(http::FieldList& fields) const {
     for (const std::string& name : dropped) fields.Drop(name);
   }
-  // What WriteLines appends at most.
-  // Of the lines that WriteLines would append.
+  // Of the lines that WriteLines would append, and of those that it appends at most.
   size_t Bytes(const TemplateValues& values) const;
   size_t MostBytes(size_t target_bytes) const;
   // Appends `added` as field lines.
   void WriteLines(const TemplateValues& values, std::string* out) const;
 };
+
+// `first`, and `then` with what that made: what `then` sets or removes, `first` need not add.
+HeaderChanges Chained(const HeaderChanges& first, const HeaderChanges& then);
 
 // What stands for ${endpoint} in the lines that a response will get: they are written while the request is at
 // hand, before anybody knows who answers. No other value can have it (template.h).

@@ -1042,6 +1042,75 @@ routes:
   EXPECT_EQ(routes[2].split->split.sticky, Split::Sticky::kNo);
 }
 
+TEST_F(File, HeadersOfAListener) {
+  const std::string text = R"(
+listeners:
+  - {address: 0.0.0.0:1, routes: r, response_headers: {set: {X-All: "1"}, append: {Cache-Control: no-store}}}
+  - {address: 0.0.0.0:2, routes: r}
+  - {address: 0.0.0.0:3, upstream: web, request_headers: {set: {X-Edge: a}, remove: X-B}, response_headers: {remove: Server}}
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes:
+  r:
+    - {match: {path: /a}, upstream: web, response_headers: {set: {X-Own: "2"}}}
+    - {match: {path: /b}, upstream: web, response_headers: {remove: X-All},
+       basic_auth: {realm: x, users: {a: "$2b$04$WUHhXETkX0fnYkrqZU3ta.zwoU3NOuzYB7by401ZrGRFKs239bMTy"}}}
+    - {respond: {status: 200}}
+)";
+  const Settings settings = Good(text);
+  ASSERT_EQ(settings.routes.size(), 2u);
+  EXPECT_EQ(settings.listeners[1].routes, 0u) << "the others have the routes as they are";
+  const ListenerSettings& listener = settings.listeners[0];
+  ASSERT_EQ(listener.routes, 1u);
+  EXPECT_EQ(listener.direct.error_fields, "X-All: 1\r\n");
+  const RouteList& list = settings.routes[1];
+  EXPECT_TRUE(list.of_listener);
+  EXPECT_EQ(list.table, settings.routes[0].table);
+  EXPECT_EQ(list.routes[0].response_fields, "X-All: 1\r\nCache-Control: no-store\r\nX-Own: 2\r\n");
+  EXPECT_EQ(list.routes[0].error_fields, "X-All: 1\r\nX-Own: 2\r\n");
+  EXPECT_THAT(list.routes[0].response.dropped, ElementsAre("X-All", "X-Own"));
+  EXPECT_EQ(list.routes[1].response_fields, "Cache-Control: no-store\r\n");
+  EXPECT_THAT(list.routes[1].unauthorized_fields, testing::StartsWith("WWW-Authenticate: "));
+  EXPECT_THAT(list.routes[2].response_fields, "X-All: 1\r\nCache-Control: no-store\r\n");
+  EXPECT_EQ(settings.routes[0].routes[0].response_fields, "X-Own: 2\r\n");
+  EXPECT_THAT(settings.listeners[2].direct.request.headers.dropped, ElementsAre("X-Edge", "X-B"));
+  EXPECT_THAT(settings.listeners[2].direct.response.dropped, ElementsAre("Server"));
+  // What check prints reads back, with the listener's beside the listener alone.
+  const std::string said = Check(text, {"check"}).out;
+  EXPECT_THAT(said,
+              HasSubstr("    response_headers: {set: {X-All: 1}, append: {Cache-Control: no-store}}\n"));
+  EXPECT_THAT(said, HasSubstr("      response_headers: {set: {X-Own: 2}}\n"));
+  EXPECT_THAT(said, HasSubstr("    request_headers: {set: {X-Edge: a}, remove: X-B}\n"));
+  const Settings again = Good(said);
+  EXPECT_EQ(again.routes.size(), 2u);
+  EXPECT_EQ(again.routes[1].routes[0].response_fields, list.routes[0].response_fields);
+}
+
+TEST_F(File, HeadersThatNoListenerCanHave) {
+  const auto bad = [this](const std::string& listener, const std::string& route = "upstream: web") {
+    return Bad("listeners: [{address: 0.0.0.0:1, " + listener +
+               "}]\nupstreams: {web: {endpoints: [10.0.0.1:80]}}\nroutes: {r: [{" + route + "}]}\n");
+  };
+  EXPECT_THAT(bad("upstream: web, protocol: tcp, response_headers: {set: {X-A: b}}"),
+              testing::Contains(HasSubstr("response_headers: a tcp connection has no headers")));
+  EXPECT_THAT(bad("upstream: web, response_headers: {set: {X-A: \"${host}\"}}"),
+              testing::Contains(HasSubstr("X-A: only with routes can a value have variables")));
+  EXPECT_THAT(bad("routes: r, request_headers: {set: {X-A: \"${1}\"}}"),
+              ElementsAre(HasSubstr("X-A: ${0} to ${9} and ${remainder} are what a route matched")));
+  EXPECT_THAT(bad("routes: r, response_headers: {set: {content-type: a}}"),
+              ElementsAre(HasSubstr("Content-Type is each answer's own: expected at a route")));
+  EXPECT_THAT(bad("routes: r, response_headers: {set: {Via: a}}"),
+              ElementsAre(HasSubstr("\"Via\": Weir writes this header itself")));
+  std::string ours;
+  std::string theirs;
+  for (int i = 0; i < 40; ++i) {
+    absl::StrAppend(&ours, i > 0 ? ", " : "", "X-A", i, ": b");
+    absl::StrAppend(&theirs, i > 0 ? ", " : "", "X-B", i, ": b");
+  }
+  EXPECT_THAT(bad("routes: r, response_headers: {set: {" + ours + "}}",
+                  "upstream: web, response_headers: {set: {" + theirs + "}}"),
+              ElementsAre(HasSubstr("with those of the route at f.yaml:3:14: more than 64 headers")));
+}
+
 TEST_F(File, SchemesAreOneOfTwo) {
   const std::string file =
       "listeners: [{address: 0.0.0.0:1, routes: r}]\nupstreams: {web: {endpoints: [10.0.0.1:80]}}\n"

@@ -589,6 +589,60 @@ routes:
             self.assertIn(f"side       {self.ask(f'/user?u={i}').body.decode()}, by the hash of query:u\n", done.stdout)
 
 
+class HeadersOfAListener(WeirTest):
+    def setUp(self):
+        super().setUp()
+
+        def handle(connection, origin):
+            while (request := connection.request()) is not None:
+                edge = ",".join(request.all("X-Edge")).encode()
+                connection.send(ok(b"edge=" + edge, b"Server: origin\r\nX-All: origin\r\n"))
+
+        self.web = self.origin(handle)
+        self.front = self.weir(None, config=f"""
+listeners:
+  - {{address: LISTEN0, upstream: web, request_headers: {{set: {{X-Edge: here}}}}, response_headers: {{set: {{X-All: "1"}}, remove: Server}}}}
+  - {{address: LISTEN1, routes: r, request_headers: {{set: {{X-Edge: "${{path}}"}}}}, response_headers: {{set: {{X-All: "1"}}, append: {{X-By: "${{endpoint}}"}}}}}}
+  - {{address: LISTEN2, routes: r}}
+upstreams:
+  web: {{endpoints: [{self.web}]}}
+  gone: {{endpoints: [127.0.0.1:9]}}
+routes:
+  r:
+    - {{match: {{path: /web}}, upstream: web}}
+    - {{match: {{path: /own}}, upstream: web, request_headers: {{set: {{X-Edge: own}}}}, response_headers: {{remove: X-By, set: {{X-All: own}}}}}}
+    - {{match: {{path: /to}}, redirect: {{to: /}}}}
+    - {{match: {{path: /gone}}, upstream: gone}}
+""", listen=("http",) * 3)
+
+    def ask(self, listener, path):
+        client = self.client(self.front, listener)
+        client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\nX-Edge: theirs\r\nConnection: close\r\n\r\n".encode())
+        response = client.response()
+        return response.status, response.all("X-All"), response.all("X-By"), response.body
+
+    def test_without_routes(self):
+        client = self.client(self.front, 0)
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Edge: theirs\r\n\r\n")
+        response = client.response()
+        self.assertEqual((response.body, response.all("X-All"), response.all("Server")), (b"edge=here", ["1"], []))
+        client.send(b"nonsense\r\n\r\n")
+        response = client.response()
+        self.assertEqual((response.status, response.all("X-All")), (400, ["1"]))
+
+    def test_with_routes(self):
+        self.assertEqual(self.ask(1, "/web"), (200, ["1"], [str(self.web)], b"edge=/web"))
+        self.assertEqual(self.ask(1, "/own"), (200, ["own"], [], b"edge=own"))
+        self.assertEqual(self.ask(1, "/to")[:3], (302, ["1"], ["-"]))
+        self.assertEqual(self.ask(1, "/gone")[:2], (502, ["1"]))
+        self.assertEqual(self.ask(1, "/nowhere")[:2], (404, ["1"]))
+
+    def test_another_listener_has_the_routes_as_they_are(self):
+        self.assertEqual(self.ask(2, "/web"), (200, ["origin"], [], b"edge=theirs"))
+        self.assertEqual(self.ask(2, "/own"), (200, ["own"], [], b"edge=own"))
+        self.assertEqual(self.ask(2, "/nowhere")[:2], (404, []))
+
+
 class TimesOfTheirOwn(WeirTest):
     def test_a_route_without_a_limit(self):
         release = weir_harness.threading.Event()

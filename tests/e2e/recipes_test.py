@@ -77,14 +77,18 @@ class Recipes(WeirTest):
         response = self.ask("shop.example", "/a//b?c")
         self.assertEqual((response.status, response.header("Location")), (308, "https://shop.example/a/b?c"))
         self.assertIsNone(response.header("Strict-Transport-Security"))
-        for path in ("/", "/static/x"):
-            response = self.ask("shop.example", path, listener=1)
-            self.assertEqual((response.status, response.body), (200, path.encode()))
-            self.assertEqual(response.header("Strict-Transport-Security"), "max-age=31536000; includeSubDomains")
+        hsts = "max-age=31536000; includeSubDomains"
+        for host, path, status in (("shop.example", "/", 200), ("shop.example", "/old", 302), ("other.example", "/", 404),
+                                   ("shop.example", "/%zz", 400)):
+            response = self.ask(host, path, listener=1)
+            self.assertEqual((response.status, response.all("Strict-Transport-Security")), (status, [hsts]), (host, path))
+        client = self.client(self.front, 1)
+        client.send(b"no request\r\n\r\n")
+        response = client.response()
+        self.assertEqual((response.status, response.header("Strict-Transport-Security")), (400, hsts))
         self.api.close()
         response = self.ask("shop.example", "/", listener=1)
-        self.assertEqual((response.status, response.header("Strict-Transport-Security")),
-                         (502, "max-age=31536000; includeSubDomains"))
+        self.assertEqual((response.status, response.header("Strict-Transport-Security")), (502, hsts))
 
     def test_one_address_for_both(self):
         self.start("Everything to https, and it stays there", 1)

@@ -192,5 +192,21 @@ TEST(Names, WhichCanBeChanged) {
   for (const char* name : {"", "X A", "X:", "X\r", "\xff"}) EXPECT_NE(WhyNotChangeable(name, true), nullptr);
 }
 
+TEST(Chained, TheSecondHasTheLastWord) {
+  const auto text = [](const HeaderChanges& changes) {
+    std::string out;
+    for (const std::string& name : changes.dropped) out += "-" + name + " ";
+    changes.WriteLines({}, &out);
+    return out;
+  };
+  const HeaderChanges none;
+  const HeaderChanges first = {{"A", "B", "C"}, {{"A", Parsed("1")}, {"B", Parsed("1")}, {"D", Parsed("1")}}};
+  EXPECT_EQ(text(Chained(first, none)), text(first));
+  EXPECT_EQ(text(Chained(none, first)), text(first));
+  EXPECT_EQ(text(Chained(first, {{"a"}, {{"a", Parsed("2")}, {"D", Parsed("2")}, {"C", Parsed("2")}}})),
+            "-B -C -a B: 1\r\nD: 1\r\na: 2\r\nD: 2\r\nC: 2\r\n");
+  EXPECT_EQ(text(Chained(first, {{"A", "d"}, {}})), "-B -C -A -d B: 1\r\n");
+}
+
 }  // namespace
 }  // namespace weir::lb
