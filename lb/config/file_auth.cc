@@ -118,14 +118,7 @@ void Reader::FinishAuthRequest(RouteDraft& draft) {
   leg.timeouts.client_send_ms = route.timeouts.client_send_ms;
   leg.retries = upstream.retries;
   leg.error_pages = route.error_pages;
-  leg.error_fields = leg.response_fields = route.error_fields;
-  for (const HeaderChanges::Line& line : route.response.added) {
-    const auto same = [&](const std::string& name) { return http::EqualsIgnoreCase(name, line.name); };
-    const bool set = std::any_of(route.response.dropped.begin(), route.response.dropped.end(), same);
-    if (set && !line.value.HasVariables() && IsOfEveryAnswer(line.name)) {
-      leg.response.dropped.push_back(line.name);
-    }
-  }
+  PrepareRefusalHeaders(route, leg);
   leg.where = route.where;
   route.auth_request = std::move(auth);
 }

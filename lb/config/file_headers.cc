@@ -19,6 +19,17 @@ bool BeginWith(const RouteSettings& listener, RouteSettings& route) {
   route.response = Chained(listener.response, route.response);
   bool fits = PrepareResponseHeaders(route) && route.response.added.size() <= kMaxHeaderLines &&
               route.request.headers.added.size() <= kMaxHeaderLines;
+  if (route.auth_request != nullptr) {
+    auto auth = std::make_shared<AuthRequestSettings>(*route.auth_request);
+    PrepareRefusalHeaders(route, auth->leg);
+    // What the asked server says of the client, it alone says.
+    std::erase_if(route.request.headers.added, [&auth](const HeaderChanges::Line& line) {
+      return std::any_of(auth->copy.begin(), auth->copy.end(), [&line](const std::string& name) {
+        return http::EqualsIgnoreCase(name, line.name);
+      });
+    });
+    route.auth_request = std::move(auth);
+  }
   if (route.split == nullptr) return fits;
   auto split = std::make_shared<SplitSettings>(*route.split);
   for (RouteSettings& side : split->sides) fits = BeginWith(listener, side) && fits;
@@ -44,6 +55,18 @@ bool PrepareResponseHeaders(RouteSettings& route) {
     route.unauthorized_fields = route.error_fields + route.basic_auth->Challenge();
   }
   return std::max(route.response_fields.size(), route.error_fields.size()) <= kMaxResponseFieldsBytes;
+}
+
+void PrepareRefusalHeaders(const RouteSettings& route, RouteSettings& leg) {
+  leg.error_fields = leg.response_fields = route.error_fields;
+  leg.response.dropped.clear();
+  for (const HeaderChanges::Line& line : route.response.added) {
+    const auto same = [&](const std::string& name) { return http::EqualsIgnoreCase(name, line.name); };
+    const bool set = std::any_of(route.response.dropped.begin(), route.response.dropped.end(), same);
+    if (set && !line.value.HasVariables() && IsOfEveryAnswer(line.name)) {
+      leg.response.dropped.push_back(line.name);
+    }
+  }
 }
 
 bool Reader::ReadResponseHeaders(const ConfigNode& node, RouteSettings& route) {

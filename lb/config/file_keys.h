@@ -199,6 +199,8 @@ class Reader {
 const char* KindName(const ConfigNode& node);
 // What of a route's response headers is ready before any request. False: there is too much of it.
 bool PrepareResponseHeaders(RouteSettings& route);
+// Of these what a refusal of auth_request has too: what holds for every answer.
+void PrepareRefusalHeaders(const RouteSettings& route, RouteSettings& leg);
 // Where somebody wrote [..] or {..} for a text.
 std::string QuoteHint(const ConfigNode& node);
 

@@ -1085,6 +1085,26 @@ routes:
   EXPECT_EQ(again.routes[1].routes[0].response_fields, list.routes[0].response_fields);
 }
 
+TEST_F(File, HeadersOfAListenerBesideAuthRequest) {
+  const Settings settings = Good(R"(
+listeners:
+  - address: 0.0.0.0:1
+    routes: r
+    request_headers: {set: {X-User: nobody, X-Edge: "1"}}
+    response_headers: {set: {X-All: "1"}}
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes:
+  r:
+    - {upstream: web, auth_request: {upstream: web, path: /auth, copy: x-user}}
+)");
+  const RouteSettings& route = settings.routes[1].routes[0];
+  ASSERT_EQ(route.request.headers.added.size(), 1u) << "who it is, the asked server alone says";
+  EXPECT_EQ(route.request.headers.added[0].name, "X-Edge");
+  EXPECT_EQ(route.auth_request->leg.error_fields, "X-All: 1\r\n");
+  EXPECT_EQ(route.auth_request->leg.response_fields, "X-All: 1\r\n");
+  EXPECT_THAT(route.auth_request->leg.response.dropped, ElementsAre("X-All"));
+}
+
 TEST_F(File, HeadersThatNoListenerCanHave) {
   const auto bad = [this](const std::string& listener, const std::string& route = "upstream: web") {
     return Bad("listeners: [{address: 0.0.0.0:1, " + listener +
