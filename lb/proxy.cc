@@ -272,7 +272,7 @@ void Proxy::OnClientClosing(ClientConnection* client) {
 
 void Proxy::Drain(std::function<void()> drained) {
   if (draining_) return;
-  draining_ = true;
+  says_close_ = draining_ = true;
   drained_ = std::move(drained);
   for (auto& listener : listeners_) {
     if (listener->state != Listener::State::kClosed) shard_.Wake(&listener->waiter);

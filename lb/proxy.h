@@ -1,7 +1,9 @@
 // Proxy: a shard's whole product: its listeners, client connections, upstream pool, counters, and what its
 // sessions share (parser scratch, the Date text). Made, used and destroyed on the shard's thread. Draining:
-// Drain stops accepting (handshakes that were begun are still served), then sessions end by themselves: with
-// `Connection: close` on their next response, or at once when they are idle. `drained` then calls back.
+// after SayClose (the lame duck) each answer is its connection's last, as clients should move to other
+// machines; Drain stops accepting (handshakes that were begun are still served), then sessions end by
+// themselves: with `Connection: close` on their next response, or at once when they are idle. `drained` then
+// calls back.
 // Reload: Adopt takes the next generation (generation.h). Listeners that stay keep their sockets, new ones
 // come with theirs, removed ones end as in a drain; a connection that came through a removed one ends with
 // its next response, or when it has been idle for long enough.
@@ -52,6 +54,9 @@ class Proxy {
   // On the control shard: the proxy of next.shard is to adopt `next`, of the generation after its newest.
   // Then its new requests and connections go by that, and the keeper hears of it.
   static void PostAdopt(Shard& control, Snapshot& next);
+  // Weir will drain soon: from now on answers say `Connection: close`, and nothing else changes: who still
+  // comes is served, idle connections stay.
+  void SayClose() { says_close_ = true; }
   // Stops accepting, lets everything end, then calls `drained` once. Idempotent.
   void Drain(std::function<void()> drained);
   // For tests and a last resort: resets every connection.
@@ -80,9 +85,9 @@ class Proxy {
   UpstreamPool& PoolOf(const Snapshot& snapshot, uint32_t upstream) {
     return upstreams_.PoolOf(snapshot.generation->plan(upstream));
   }
-  // No further request of `client` shall begin: Weir drains, or its listener was removed.
+  // The next answer to `client` is its last: Weir drains, or will soon, or its listener was removed.
   bool Closing(const ClientConnection& client) const {
-    return draining_ || listeners_[client.listener]->last != nullptr;
+    return says_close_ || listeners_[client.listener]->last != nullptr;
   }
   // `client` became a tunnel: it needs its listener no more.
   void LeaveListener(ClientConnection* client);
@@ -163,6 +168,7 @@ class Proxy {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<Listener*> current_;  // for each of Settings::listeners
   int reserve_fd_ = -1;  // given up for a moment when descriptors run out, to tell a waiting client
+  bool says_close_ = false;
   bool draining_ = false;
   bool cutting_ = false;
   std::function<void()> drained_;

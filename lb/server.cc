@@ -121,7 +121,7 @@ Server::Server(Settings settings, bool demo, const UringFeatures& features, Load
       switchboard_(shards_ + 1),
       counters_(std::make_unique<ProxyCounters[]>(shards_ + 1)),
       tenants_(shards_, nullptr),
-      orders_(std::make_unique<Order[]>(size_t{shards_} * 3)) {
+      orders_(std::make_unique<Order[]>(shards_ * Order::kKinds)) {
   if (settings_.via_name.empty()) {
     char name[16];
     std::snprintf(name, sizeof(name), "weir-%08x", static_cast<uint32_t>(RandomSeed()));
@@ -473,6 +473,7 @@ void Server::OnSignal(int signal) {
   LogLine("signal %d: draining, %llu connections open", signal,
           static_cast<unsigned long long>(OpenConnections()));
   if (settings().timeouts.lame_duck_ms > 0) {
+    GiveOrder(Order::Kind::kSayClose);
     control_->SetTimer(timer_, settings().timeouts.lame_duck_ms);
   } else {
     timer_.fired = true;  // the loop that called goes on with it
@@ -481,13 +482,16 @@ void Server::OnSignal(int signal) {
 
 void Server::GiveOrder(Order::Kind kind) {
   for (uint32_t i = 0; i < shards_; ++i) {
-    Order& order = orders_[size_t{i} * 3 + static_cast<size_t>(kind)];
+    Order& order = orders_[i * Order::kKinds + static_cast<size_t>(kind)];
     order.kind = kind;
     order.server = this;
     order.deliver = [](Message* message, Shard& shard) {
       const auto* order = static_cast<Order*>(message);
       ShardTenant* tenant = order->server->tenants_[shard.index()];
       switch (order->kind) {
+        case Order::Kind::kSayClose:
+          tenant->proxy().SayClose();
+          break;
         case Order::Kind::kDrain:
           tenant->Drain();
           break;

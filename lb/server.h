@@ -3,9 +3,9 @@
 // three origins. Life: Start (sockets are bound here, every error before any thread runs) -> Run (until a
 // signal) -> exit code.
 //  SIGHUP: the configuration is read anew (reloader.h); what is wrong with it changes nothing.
-//  first SIGTERM or SIGINT: /healthz says 503 for lame_duck_ms; then nobody accepts any more, requests in
-//  flight are finished, idle connections closed; exit 0. What is left after drain_ms is cut, logged, and the
-//  exit code is 2. second signal: exit at once (2 if anything was open, else 0).
+//  first SIGTERM or SIGINT: /healthz says 503 and answers say close for lame_duck_ms; then nobody accepts
+//  any more, requests in flight are finished, idle connections closed; exit 0. What is left after drain_ms is
+//  cut, logged, and the exit code is 2. second signal: exit at once (2 if anything was open, else 0).
 //  SIGUSR1, also then: the access log's file is opened again.
 #pragma once
 
@@ -49,7 +49,8 @@ class Server {
 
   // A message to every shard; one of each kind is enough.
   struct Order : Message {
-    enum class Kind { kDrain, kCut, kStop } kind = Kind::kDrain;
+    enum class Kind { kSayClose, kDrain, kCut, kStop } kind = Kind::kDrain;
+    static constexpr size_t kKinds = 4;
     Server* server = nullptr;
   };
   enum class State { kServing, kLameDuck, kDraining, kCutting, kStopping, kStopped };
@@ -92,7 +93,7 @@ class Server {
   std::vector<std::unique_ptr<MiniServer>> origins_;
   std::unique_ptr<Fleet> fleet_;
   std::vector<ShardTenant*> tenants_;
-  std::unique_ptr<Order[]> orders_;  // three kinds for each shard
+  std::unique_ptr<Order[]> orders_;  // of each kind one for each shard
   int signal_fd_ = -1;
   Source signals_;
   Waiter waiter_;

@@ -77,7 +77,7 @@
   FIELD(client_max_body, "limits.client_max_body", kLimits, BodySize, client_max_body_bytes,                \
         "A request's body; a longer one is 413. 0 is no limit.")                                            \
   FIELD(lame_duck, "timeouts.lame_duck", kStopping, OptionalPatience, timeouts.lame_duck_ms,                \
-        "After SIGTERM, /healthz says 503 for so long before accepting stops.")                             \
+        "After SIGTERM, /healthz says 503 and each answer close for so long before accepting stops.")       \
   FIELD(drain_timeout, "timeouts.drain", kStopping, OptionalPatience, timeouts.drain_ms,                    \
         "What is in flight may take so long to end; what is left is cut, and the exit status is 2.")
 

@@ -2,6 +2,7 @@
 
 import collections
 import hashlib
+import http.client
 import os
 import signal
 import threading
@@ -222,20 +223,59 @@ class Signals(WeirTest):
         client.close()
 
     def test_lame_duck(self):
-        """/healthz says it first, so that those in front stop sending; requests are served meanwhile."""
+        """/healthz says it first, so that those in front stop sending; requests are served meanwhile, and each
+        answer is its connection's last."""
         weir = self.weir(self.origin(), "--lame_duck=4s")
         keep = self.client(weir)
         keep.send(REQUEST)
         self.assertIsNone(keep.response().header("Connection"))
+        quiet = self.client(weir)
+        quiet.send(REQUEST)
+        idle = quiet.response()
         self.assertEqual(weir.page("/healthz", check=False)[0], 200)
         weir.signal(signal.SIGTERM)
         wait_for(lambda: weir.page("/healthz", check=False)[0] == 503, "healthz says so", every=0.005)
-        self.assertEqual(self.get(weir).status, 200)  # a new connection
-        keep.send(REQUEST)
-        self.assertEqual(keep.response().status, 200)
+        new = self.client(weir)
+        for client in (keep, new):
+            client.send(REQUEST)
+            response = client.closing_response()
+            self.assertEqual((response.status, response.header("Connection")), (200, "close"))
         self.assertEqual(weir.stats()["draining"], True)
-        self.assertEqual(keep.ending(), "fin")  # and then it ends
-        keep.close()
+        self.assertIsNone(idle.header("Connection"))
+        self.assertEqual(quiet.ending(), "fin")  # nobody told it; it is closed once accepting stops
+        for client in (keep, new, quiet):
+            client.close()
+        weir.ended(0)
+
+    def test_no_request_is_lost_while_a_lame_duck_says_close(self):
+        """A client that goes by what it is told (http.client) never meets a closed connection, up to the end of the
+        lame duck's time."""
+        weir = self.weir(self.origin(), "--lame_duck=3s")
+        stop = threading.Event()
+        counts, failures = collections.Counter(), []
+
+        def visitor():
+            connection = http.client.HTTPConnection(*weir.address, timeout=10)
+            while not stop.is_set():
+                try:
+                    connection.request("GET", "/")
+                    response = connection.getresponse()
+                    response.read()
+                    counts["closing" if response.will_close else "staying"] += 1
+                except OSError as problem:
+                    failures.append(problem)
+            connection.close()
+
+        visitors = [threading.Thread(target=visitor) for _ in range(4)]
+        for thread in visitors:
+            thread.start()
+        wait_for(lambda: counts["staying"] > 20, "they are served")
+        weir.signal(signal.SIGTERM)
+        wait_for(lambda: counts["closing"] > 50, "they are told")
+        stop.set()
+        for thread in visitors:
+            thread.join()
+        self.assertEqual(failures, [])
         weir.ended(0)
 
     def test_admin_answers_while_draining(self):

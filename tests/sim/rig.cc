@@ -162,6 +162,15 @@ void Rig::Post(Shard& from, uint32_t to, Order& order, std::function<void()> act
   from.Post(to, &order);
 }
 
+void Rig::SayClose() {
+  world_->On(*control_, [&] {
+    for (auto& owned : tenants_) {
+      Tenant* tenant = owned.get();
+      Post(*control_, tenant->shard->index(), tenant->say_close, [tenant] { tenant->proxy->SayClose(); });
+    }
+  });
+}
+
 void Rig::Drain() {
   if (draining()) return;
   drain_ns_ = world_->now_ns();

@@ -55,6 +55,8 @@ class Rig : public Generation::Keeper {
   uint64_t RequestsCounted() const;
   uint64_t RequestsCounted(uint32_t status_class) const;
 
+  // Orders every shard to say close, as the lame duck does.
+  void SayClose();
   // Orders every shard to drain; after settings.timeouts.drain_ms it cuts what is left.
   void Drain();
   bool draining() const { return drain_ns_ != 0; }
@@ -76,6 +78,7 @@ class Rig : public Generation::Keeper {
     ProxyCounters counters;
     std::unique_ptr<AccessLog> log;
     std::unique_ptr<Proxy> proxy;
+    Order say_close;
     Order drain;
     Order cut;
     Order drained;

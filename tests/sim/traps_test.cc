@@ -1324,6 +1324,47 @@ TEST(Drains, AnswerWhatRunsAndCloseWhatIsIdle) {
   });
 }
 
+// The lame duck: who is there and who comes is served, and told with the answer that it was the last. Nobody
+// is closed who was not told.
+TEST(Drains, AreAnnouncedByTheAnswersBefore) {
+  Play([](Stage& stage) {
+    bool hang = true;
+    stage.Origin(0, [&hang](Speaker& origin) {
+      if (!hang || !origin.Heard("/slow")) SayOk(origin);
+    });
+    Speaker& idle = stage.Client(Get("/1"));
+    Speaker& quiet = stage.Client(Get("/2"));
+    Speaker& tunnel = stage.Client("bytes\r\n\r\n", kTcpAddress);
+    stage.Run(50);
+    Speaker& busy = stage.Client(Get("/slow"));
+    stage.Run(50);
+    EXPECT_FALSE(idle.Heard("Connection: close"));
+    stage.rig().SayClose();
+    hang = false;
+    stage.Run(500);
+    EXPECT_FALSE(idle.over() || quiet.over() || busy.over());
+    idle.Say(Get("/3") + Get("/not-read"));
+    Speaker& late = stage.Client(Get("/4"));
+    Speaker& old = stage.Client("GET /5 HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
+    Speaker& refused = stage.Client(Get("/%zz"));
+    for (auto& origin : stage.origins()) {
+      if (origin->Heard("/slow")) origin->Say(kOk);
+    }
+    stage.Run(100);
+    EXPECT_EQ(idle.Count("HTTP/1.1 200 OK"), 2u) << idle.heard;
+    for (Speaker* told : {&idle, &late, &busy, &refused}) {
+      EXPECT_EQ(told->Count("Connection: close"), 1u) << told->heard;
+      EXPECT_TRUE(told->ended()) << told->error();
+    }
+    EXPECT_TRUE(old.Heard("200 OK") && !old.Heard("keep-alive") && old.ended()) << old.heard;
+    EXPECT_FALSE(quiet.over() || tunnel.over());
+    EXPECT_FALSE(quiet.Heard("Connection: close"));
+    stage.rig().Drain();
+    stage.Run(100);
+    EXPECT_TRUE(quiet.ended()) << quiet.error();
+  });
+}
+
 // Accept pauses while descriptors are short; the drain that begins in such a pause is not overlooked.
 TEST(Drains, BeginThoughDescriptorsAreShort) {
   Play([](Stage& stage) {
