@@ -273,6 +273,8 @@ std::vector<UpstreamView> Server::Upstreams() const {
     UpstreamView& upstream_view = upstreams.emplace_back();
     upstream_view.name = plan.settings.name;
     upstream_view.balance = BalanceName(plan.settings.balance);
+    for (uint32_t shard = 0; shard < shards_; ++shard)
+      upstream_view.shards.push_back(&plan.book->page(shard));
     for (uint32_t i = 0; i < plan.books.size(); ++i) {
       EndpointView& endpoint = upstream_view.endpoints.emplace_back();
       endpoint.address = plan.settings.endpoints[i].text;

@@ -49,6 +49,7 @@ struct alignas(64) ProxyCounters {
   Counter mirrors_left_out;  // that were not: too large, too many at one time, no memory, no endpoint
   Counter mirror_failures;   // that got no whole answer
   Counter endpoints_set_aside;
+  Counter retired_pools;   // of upstreams as they were before a reload, now
   Counter none_available;  // 503 because every endpoint is set aside
   // TCP.
   Counter tcp_connections;

@@ -73,6 +73,9 @@ constexpr Row<P> kProxyRows[] = {
     {"mirror_failures", kCounter, &P::mirror_failures, "Copies that got no whole answer."},
     {"endpoints_set_aside", kCounter, &P::endpoints_set_aside,
      "Times a shard stopped using an endpoint for a while."},
+    {"retired_pools", kGauge, &P::retired_pools,
+     "Upstreams as an earlier configuration had them, on each shard, whose last requests, tunnels and TCP "
+     "connections still run."},
     {"none_available", kCounter, &P::none_available, "Requests refused because no endpoint was usable."},
     {"tcp_connections", kCounter, &P::tcp_connections, "TCP connections relayed."},
     {"tcp_failures", kCounter, &P::tcp_failures, "TCP connections closed because no endpoint was reached."},
@@ -115,6 +118,7 @@ constexpr Row<E> kEndpointRows[] = {
 
 constexpr std::string_view kStatusClasses[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
 static_assert(std::size(kStatusClasses) == std::extent_v<decltype(ProxyCounters::requests)>);
+static_assert(std::size(kStatusClasses) == std::extent_v<decltype(UpstreamCounters::responses)>);
 
 uint64_t SumOf(const AdminView& view, Counter ProxyCounters::* counter) {
   uint64_t sum = view.control.proxy == nullptr ? 0 : (view.control.proxy->*counter).Get();
@@ -131,6 +135,12 @@ uint64_t SumOf(const EndpointView& endpoint, Counter EndpointCounters::* counter
 uint64_t RequestsOf(const AdminView& view, size_t status_class) {
   uint64_t sum = 0;
   for (const ShardView& shard : view.shards) sum += shard.proxy->requests[status_class].Get();
+  return sum;
+}
+
+uint64_t ResponsesOf(const UpstreamView& upstream, size_t status_class) {
+  uint64_t sum = 0;
+  for (const UpstreamCounters* shard : upstream.shards) sum += shard->responses[status_class].Get();
   return sum;
 }
 
@@ -249,6 +259,19 @@ void ExposeShards(Exposition& out, const AdminView& view) {
     }
     if (view.control.core == nullptr) continue;
     out.Sample(Label("shard", "control"), (view.control.core->*row.counter).Get());
+  }
+}
+
+void ExposeUpstreams(Exposition& out, const AdminView& view) {
+  if (view.upstreams.empty()) return;
+  out.Metric("upstream_responses", kCounter,
+             "HTTP requests that went to the upstream, by the class of the status sent, Weir's own 502, 503 "
+             "and 504 among them, and of a mirror received; none: there was no answer, or nobody to get it.");
+  for (const UpstreamView& upstream : view.upstreams) {
+    for (size_t i = 0; i < std::size(kStatusClasses); ++i) {
+      out.Sample(Labels({{"upstream", upstream.name}, {"code", kStatusClasses[i]}}),
+                 ResponsesOf(upstream, i));
+    }
   }
 }
 
@@ -371,6 +394,7 @@ std::string MetricsPage(const AdminView& view) {
     out.Sample("", SumOf(view, row.counter));
   }
   ExposeShards(out, view);
+  ExposeUpstreams(out, view);
   ExposeEndpoints(out, view);
   return out.Take();
 }
@@ -417,6 +441,10 @@ std::string StatsPage(const AdminView& view) {
     out.Open("", '{');
     out.String("name", upstream.name);
     out.String("balance", upstream.balance);
+    out.Open("responses", '{');
+    for (size_t i = 0; i < std::size(kStatusClasses); ++i)
+      out.Number(kStatusClasses[i], ResponsesOf(upstream, i));
+    out.Close('}');
     out.Open("endpoints", '[');
     for (const EndpointView& endpoint : upstream.endpoints) {
       out.Open("", '{');

@@ -31,6 +31,7 @@ struct UpstreamView {
   std::string_view name;
   std::string_view balance;
   std::vector<EndpointView> endpoints;
+  std::vector<const UpstreamCounters*> shards;  // one per shard
 };
 
 struct GenerationView {

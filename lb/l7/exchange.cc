@@ -260,6 +260,7 @@ void Exchange::Finish(Verdict verdict) {
   if (counted_) counters.requests_active.Sub();
   const uint32_t status_class = answer_begun_ ? status_ / 100u : 0;
   counters.requests[status_class <= 5 ? status_class : 0].Add();
+  if (went_up_) pool_->counters().responses[status_class <= 5 ? status_class : 0].Add();
   counters.latency_us.Record(ElapsedUs(shard_.now_ns()));
   counters.client_bytes_received.Add(body_received_);
   counters.client_bytes_sent.Add(client_.stream.sent_bytes() - client_sent_before_);

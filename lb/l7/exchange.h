@@ -202,6 +202,7 @@ class Exchange {
   bool connect_timed_out_ : 1 = false;
   bool progress_ : 1 = true;
   bool counted_ : 1 = false;
+  bool went_up_ : 1 = false;   // an endpoint was asked for: what becomes of it counts for the upstream
   bool answered_ : 1 = false;  // our own answer was queued
   bool tunnel_ : 1 = false;
   bool new_cookie_ : 1 = false;  // the client gets its side's

@@ -157,6 +157,8 @@ void Exchange::OnConsent(Slice rest) {
   upload_done_ = true;
   SettleUpstream();
   from_upstream_.Clear();
+  pool_->counters().responses[2].Add();
+  went_up_ = false;  // the request itself has not gone anywhere yet
 
   route_ = leg_->route;
   pool_ = leg_->pool;

@@ -256,7 +256,7 @@ void Exchange::StepBuffer() {
 
 // With `allow_tried` rather an endpoint that was tried than none.
 void Exchange::TryUpstream(bool allow_tried) {
-  progress_ = true;
+  progress_ = went_up_ = true;
   if (attempts_.count() > route_->retries) {
     Respond(connect_timed_out_ ? 504 : 502, "the origin cannot be reached", "upstream_unreachable");
     return;

@@ -158,6 +158,7 @@ bool Mirror::StepHead() {
     End(false);
     return false;
   }
+  status_ = head.facts.status;
   keep_ = head.facts.keep_alive && head.facts.body.kind != http::Framing::kUntilClose;
   body_ = http::BodyReader(head.facts.body);
   state_ = State::kBody;
@@ -197,6 +198,8 @@ bool Mirror::StepBody() {
 
 void Mirror::End(bool answered) {
   if (!answered) proxy_.counters().mirror_failures.Add();
+  const uint32_t status_class = answered ? status_ / 100u : 0;
+  pool_.counters().responses[status_class <= 5 ? status_class : 0].Add();
   // Bytes behind the answer make Release close it.
   if (answered && keep_ && !proxy_.draining()) {
     proxy_.upstreams().Release(upstream_);

@@ -53,6 +53,7 @@ class Mirror : private Runnable {
   uint32_t endpoint_ = UpstreamPool::kNone;
   State state_ = State::kConnecting;
   bool keep_ = false;
+  uint16_t status_ = 0;
   Slice request_;
   http::RequestFacts facts_;
   http::BodyReader body_;

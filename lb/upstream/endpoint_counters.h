@@ -1,4 +1,5 @@
-// What a shard counts for each endpoint; written by the shard, read by the admin pages (core/stats.h).
+// What a shard counts for each upstream and each endpoint; written by the shard, read by the admin pages
+// (core/stats.h).
 #pragma once
 
 #include "core/stats.h"
@@ -12,6 +13,12 @@ struct EndpointCounters {
   Counter failures;   // connects that failed
   Counter idle;       // pooled connections now
   Counter set_aside;  // 1 while it is not tried
+};
+
+struct UpstreamCounters {
+  // Requests that went to it, by the status class of the answer that the client got, one of our own too (502,
+  // 503, 504); of copies (mirror.h) by what came back. [0]: none.
+  Counter responses[6];
 };
 
 }  // namespace weir::lb

@@ -20,7 +20,9 @@ std::vector<uint32_t> WeightsOf(const UpstreamSettings& settings) {
 }
 
 UpstreamPlan::UpstreamPlan(const UpstreamSettings& from, uint32_t shards, const UpstreamPlan* before)
-    : settings(from), seats(shards) {
+    : settings(from),
+      book(before != nullptr ? before->book : std::make_shared<UpstreamBook>(shards)),
+      seats(shards) {
   std::map<std::string, std::shared_ptr<EndpointBook>> known;
   if (before != nullptr) {
     for (const auto& book : before->books) known.emplace(book->address().ToString(), book);

@@ -56,6 +56,7 @@ Endpoint::Endpoint(Upstreams* upstreams, std::shared_ptr<EndpointBook> book, End
 UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> plan)
     : upstreams_(upstreams),
       plan_(std::move(plan)),
+      counters_(plan_->book->page(upstreams.shard().index())),
       balancer_(MakeBalancer(*plan_, upstreams.shard().random().Next())),
       usable_(static_cast<uint32_t>(plan_->books.size())) {
   const bool in_force = plan_->seats[upstreams.shard().index()].last_generation == 0;

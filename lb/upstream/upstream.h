@@ -104,6 +104,7 @@ class UpstreamPool {
   void ConnectWorked(uint32_t endpoint);
 
   const UpstreamSettings& settings() const { return plan_->settings; }
+  UpstreamCounters& counters() { return counters_; }
 
  private:
   friend class Upstreams;
@@ -112,6 +113,7 @@ class UpstreamPool {
 
   Upstreams& upstreams_;
   const std::shared_ptr<UpstreamPlan> plan_;
+  UpstreamCounters& counters_;
   Balancer balancer_;
   std::vector<Endpoint*> endpoints_;
   uint32_t usable_;

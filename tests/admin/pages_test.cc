@@ -25,8 +25,10 @@ class PagesTest : public testing::Test {
         per_endpoint_[&endpoint - endpoint_counters_[i]].push_back(&endpoint);
     }
     view_.control = {&core_[2], &proxy_[2]};
-    upstreams_ = {
-        {"web", "round_robin", {{"10.0.0.1:80", 1, per_endpoint_[0]}, {"[::1]:81", 3, per_endpoint_[1]}}}};
+    upstreams_ = {{"web",
+                   "round_robin",
+                   {{"10.0.0.1:80", 1, per_endpoint_[0]}, {"[::1]:81", 3, per_endpoint_[1]}},
+                   {&upstream_counters_[0], &upstream_counters_[1]}}};
     view_.shards = shards_;
     view_.upstreams = upstreams_;
     view_.version = "0.1.0";
@@ -50,6 +52,7 @@ class PagesTest : public testing::Test {
       core_[i].cq_overflows.Add(2 * i);
       core_[i].buffer_low_water.Add(3 * i);
       for (EndpointCounters& endpoint : endpoint_counters_[i]) endpoint.requests.Add(7);
+      for (uint64_t code = 0; code < 6; ++code) upstream_counters_[i].responses[code].Add(code + 3 * i);
     }
     endpoint_counters_[1][1].set_aside.Set(1);
     core_[2].turns.Add(77);
@@ -60,6 +63,7 @@ class PagesTest : public testing::Test {
   CoreCounters core_[3];
   ProxyCounters proxy_[3];
   EndpointCounters endpoint_counters_[2][2];
+  UpstreamCounters upstream_counters_[2];
   std::vector<const EndpointCounters*> per_endpoint_[2];
   std::vector<ShardView> shards_;
   std::vector<UpstreamView> upstreams_;
@@ -97,6 +101,7 @@ TEST_F(PagesTest, MetricsAreWellFormed) {
     EXPECT_EQ(page.samples.at("weir_cq_overflows_total{shard=\"1\"}"), 2);
     EXPECT_EQ(page.samples.at("weir_endpoint_requests_total{upstream=\"web\",endpoint=\"[::1]:81\"}"), 14);
     EXPECT_EQ(page.samples.at("weir_endpoint_set_aside_shards{upstream=\"web\",endpoint=\"[::1]:81\"}"), 1);
+    EXPECT_EQ(page.samples.at("weir_upstream_responses_total{upstream=\"web\",code=\"5xx\"}"), 13);
     // The writer's losses lie on the control shard.
     EXPECT_EQ(page.samples.at("weir_access_log_lines_dropped_total"), 3);
   }
@@ -143,6 +148,12 @@ TEST_F(PagesTest, NoCounterIsForgotten) {
     const std::string before = MetricsPage(view_);
     words[i].Set(5);
     EXPECT_NE(MetricsPage(view_), before) << "endpoint counter number " << i;
+  }
+  words = reinterpret_cast<Counter*>(&upstream_counters_[0]);
+  for (size_t i = 0; i < sizeof(UpstreamCounters) / sizeof(Counter); ++i) {
+    const std::string before = MetricsPage(view_);
+    words[i].Set(5);
+    EXPECT_NE(MetricsPage(view_), before) << "upstream counter number " << i;
   }
 }
 

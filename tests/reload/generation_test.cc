@@ -74,6 +74,15 @@ TEST(Generation, AnEndpointKeepsItsBookWhileItsUpstreamHasIt) {
   EXPECT_NE(three.plan(0)->books[0], one.plan(0)->books[0]) << "it was gone";
 }
 
+TEST(Generation, AnUpstreamKeepsItsBookWhileThereIsOneOfItsName) {
+  const Generation one(With({}, {{"a", {"10.0.0.1:80"}}, {"b", {"10.0.0.1:80"}}}), nullptr, nullptr);
+  EXPECT_NE(one.plan(0)->book, one.plan(1)->book);
+  const Generation two(With({}, {{"b", {"10.0.0.9:80"}}}), &one, nullptr);
+  EXPECT_EQ(two.plan(0)->book, one.plan(1)->book);
+  const Generation three(With({}, {{"a", {"10.0.0.1:80"}}, {"b", {"10.0.0.9:80"}}}), &two, nullptr);
+  EXPECT_NE(three.plan(0)->book, one.plan(0)->book) << "it was gone";
+}
+
 TEST(Generation, EveryOptionOfAnUpstreamCounts) {
   const Settings settings = With({}, {{"a", {"10.0.0.1:80"}}});
   const Generation one(settings, nullptr, nullptr);

@@ -69,6 +69,9 @@ TEST(AuthRequest, AYesLetsTheWholeRequestThrough) {
       ASSERT_TRUE(stage.Until([&] { return client.Count("\r\n\r\nok") == static_cast<size_t>(i); }, 5'000));
       stage.Run(100);
     }
+    const Generation& generation = *stage.rig().generations().back();
+    for (uint32_t upstream = 0; upstream < 2; ++upstream)
+      EXPECT_EQ(generation.plan(upstream)->book->page(0).responses[2].Get(), 3u) << upstream;
     std::string heard;
     for (auto& origin : stage.origins()) {
       if (origin->Heard("/1 HTTP")) heard = origin->heard;

@@ -170,6 +170,51 @@ TEST(Reload, AnEndpointThatIsSetAsideStaysSo) {
   });
 }
 
+// By the class of what the client got, whoever made it; each request once, however often it was tried, and
+// none that never went there.
+TEST(Reload, ResponsesOfAnUpstreamAreCountedOn) {
+  ForEachSeed([](uint64_t seed) {
+    Stage::Options options;
+    options.settings = Rig::Defaults(1);
+    options.settings.upstreams[0].set_aside_ms = 1'000;
+    options.settings.limits.target_bytes = 100;
+    Stage stage(seed, std::move(options));
+    sim::PeerServer& server = stage.Origin(0, [](Speaker& origin) {
+      if (origin.Heard("/leaves")) return;
+      const bool missing =
+          origin.heard.rfind("/missing") > origin.heard.rfind("/there") && origin.Heard("/missing");
+      origin.Say(missing ? "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n" : kOk);
+    });
+    const auto count = [&stage](uint32_t status_class) {
+      return stage.rig().generations().back()->plan(0)->book->page(0).responses[status_class].Get();
+    };
+    const auto ask = [&stage](std::string_view target) {
+      Speaker& client = stage.Client(Get(target));
+      ASSERT_TRUE(stage.Until([&] { return client.Heard("\r\n\r\n"); }, 1000)) << target;
+    };
+    ask("/there/1");
+    ask("/missing/2");
+    ReloadAndSettle(stage, [](Settings& settings) { Endpoints(settings)[0].weight = 2; });
+    ask("/there/3");
+    ask("/" + std::string(200, 'a'));  // 414: it goes nowhere
+    EXPECT_EQ(count(2), 2u) << "counted on";
+    EXPECT_EQ(count(4), 1u);
+    Speaker& client = stage.Client(Get("/leaves"));
+    ASSERT_TRUE(stage.Until([&] { return stage.counters().requests_active.Get() == 1; }, 1000));
+    stage.Run(50);
+    client.peer.Reset();
+    stage.Run(50);
+    EXPECT_EQ(count(0), 1u);
+    server.Stop();
+    for (auto& origin : stage.origins()) origin->peer.Reset();
+    stage.Run(50);
+    ask("/there/5");  // 502: refused
+    ask("/there/6");  // 503: set aside
+    EXPECT_EQ(count(5), 2u);
+    EXPECT_EQ(count(0) + count(1) + count(2) + count(3) + count(4), 4u);
+  });
+}
+
 TEST(Reload, ATunnelLetsItsGenerationGo) {
   Play(1, [](Stage& stage) {
     stage.Origin(0, [](Speaker& origin) { origin.Say(kSwitching); });
