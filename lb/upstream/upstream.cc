@@ -11,6 +11,9 @@ constexpr uint32_t kMaxDoublings = 4;
 constexpr uint32_t kFarewells = 64;
 // Pools with together so many endpoints end each time, or one larger pool.
 constexpr uint32_t kEndpointsAtOnce = 2048;
+// A retired pool passes by so many endpoints that were set aside since its last choice, then takes its
+// chance.
+constexpr uint32_t kMostLooks = 16;
 
 // Errors of a connect that say nothing about the endpoint: no local port or no memory left.
 bool IsOurs(int error) {
@@ -58,14 +61,13 @@ UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> p
       plan_(std::move(plan)),
       counters_(plan_->book->page(upstreams.shard().index())),
       balancer_(MakeBalancer(*plan_, upstreams.shard().random().Next())),
-      usable_(static_cast<uint32_t>(plan_->books.size())) {
-  const bool in_force = plan_->seats[upstreams.shard().index()].last_generation == 0;
+      retired_(plan_->seats[upstreams.shard().index()].last_generation != 0) {
   endpoints_.reserve(plan_->books.size());
   for (uint32_t i = 0; i < plan_->books.size(); ++i) {
     Endpoint* endpoint = upstreams.Hold(plan_->books[i]);
     endpoints_.push_back(endpoint);
-    if (endpoint->aside) SetUsable(i, false);
-    if (!in_force) continue;
+    if (endpoint->aside) balancer_.SetUsable(i, false);
+    if (retired_) continue;
     endpoint->owner = this;
     endpoint->index = i;
     if (endpoint->idle == 0) continue;
@@ -82,14 +84,28 @@ UpstreamPool::~UpstreamPool() {
   }
 }
 
-void UpstreamPool::SetUsable(uint32_t endpoint, bool usable) {
-  balancer_.SetUsable(endpoint, usable);
-  usable_ += usable ? 1u : -1u;
+uint32_t UpstreamPool::Choose(std::span<const uint32_t> tried) {
+  return retired_ ? ChooseRetired(tried) : balancer_.Pick({.tried = tried});
+}
+
+// Only the last tries of old requests come here. One that came back is looked for where there is no other.
+uint32_t UpstreamPool::ChooseRetired(std::span<const uint32_t> tried) {
+  uint32_t endpoint = kNone;
+  for (uint32_t looks = 0; looks < kMostLooks; ++looks) {
+    endpoint = balancer_.Pick({.tried = tried});
+    if (endpoint == kNone || !endpoints_[endpoint]->aside) break;
+    balancer_.SetUsable(endpoint, false);
+  }
+  if (endpoint != kNone) return endpoint;
+  for (uint32_t i = 0; i < endpoints_.size(); ++i) {
+    if (!endpoints_[i]->aside) balancer_.SetUsable(i, true);
+  }
+  return balancer_.Pick({.tried = tried});
 }
 
 uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, bool allow_tried) {
-  uint32_t endpoint = balancer_.Pick({.tried = tried});
-  if (endpoint == kNone && allow_tried) endpoint = balancer_.Pick({});
+  uint32_t endpoint = Choose(tried);
+  if (endpoint == kNone && allow_tried) endpoint = Choose({});
   if (endpoint == kNone) return kNone;
   balancer_.Acquire(endpoint);
   ++active_;
@@ -177,7 +193,7 @@ void UpstreamPool::ConnectFailed(uint32_t index, int error) {
   endpoint.aside_until_ns = shard.now_ns() + int64_t{delay_ms} * kNsPerMs;
   endpoint.counters.set_aside.Set(1);
   upstreams_.counters_.endpoints_set_aside.Add();
-  if (endpoint.owner != nullptr) endpoint.owner->SetUsable(endpoint.index, false);
+  if (endpoint.owner != nullptr) endpoint.owner->balancer_.SetUsable(endpoint.index, false);
   shard.SetTimer(endpoint.timer, delay_ms);
 }
 
@@ -195,6 +211,7 @@ Upstreams::Upstreams(Shard& shard, uint32_t most, ProxyCounters& counters)
 
 Upstreams::~Upstreams() {
   retired_.clear();
+  counters_.retired_pools.Set(0);
   while (!pools_.empty()) EndPool(pools_.back().get());
 }
 
@@ -202,13 +219,20 @@ UpstreamPool& Upstreams::MakePool(const std::shared_ptr<UpstreamPlan>& plan) {
   pools_.push_back(std::make_unique<UpstreamPool>(*this, plan));
   UpstreamPlan::Seat& seat = plan->seats[shard_.index()];
   seat.pool = pools_.back().get();
-  if (seat.last_generation != 0) retired_.push_back(seat.pool);
+  if (seat.last_generation != 0) AddRetired(seat.pool);
   return *seat.pool;
+}
+
+void Upstreams::AddRetired(UpstreamPool* pool) {
+  pool->retired_ = true;
+  retired_.push_back(pool);
+  counters_.retired_pools.Set(retired_.size());
 }
 
 void Upstreams::EndPool(UpstreamPool* pool) {
   pool->plan_->seats[shard_.index()].pool = nullptr;
   std::erase(retired_, pool);
+  counters_.retired_pools.Set(retired_.size());
   std::erase_if(pools_, [pool](const auto& owned) { return owned.get() == pool; });
 }
 
@@ -216,7 +240,7 @@ void Upstreams::Retire(const std::shared_ptr<UpstreamPlan>& plan, uint64_t last_
   UpstreamPlan::Seat& seat = plan->seats[shard_.index()];
   seat.last_generation = last_generation;
   if (seat.pool == nullptr) return;
-  retired_.push_back(seat.pool);
+  AddRetired(seat.pool);
   for (Endpoint* endpoint : seat.pool->endpoints_) {
     if (endpoint->owner != seat.pool) continue;  // another pool has it already
     endpoint->owner = nullptr;
@@ -264,7 +288,7 @@ void Upstreams::ComeBack(Endpoint& endpoint) {
   shard_.ClearTimer(endpoint.timer);
   endpoint.aside = false;
   endpoint.counters.set_aside.Set(0);
-  if (endpoint.owner != nullptr) endpoint.owner->SetUsable(endpoint.index, true);
+  if (endpoint.owner != nullptr) endpoint.owner->balancer_.SetUsable(endpoint.index, true);
 }
 
 void Upstreams::Release(UpstreamConnection* connection) {

@@ -9,7 +9,8 @@
 // while it goes on failing; it comes back by itself.
 //
 // A reload: a pool whose plan is no longer in force is retired. What was begun with it ends with it; its
-// endpoints belong to the pool of the new plan from the moment there is one. One that no plan in force has
+// endpoints belong to the pool of the new plan from the moment there is one, and it looks at them itself
+// where it chooses one. One that no plan in force has
 // keeps no connection: idle ones are closed, some at a time, the others when their request is over.
 #pragma once
 
@@ -88,8 +89,6 @@ class UpstreamPool {
   void Done(uint32_t endpoint);
   uint32_t endpoint_count() const { return static_cast<uint32_t>(endpoints_.size()); }
   const SocketAddress& address(uint32_t endpoint) const { return endpoints_[endpoint]->book->address(); }
-  // True when no endpoint is usable just now.
-  bool AllSetAside() const { return usable_ == 0; }
   // Seconds until the first one comes back, at least 1.
   uint32_t RetryAfterSeconds() const;
 
@@ -109,14 +108,15 @@ class UpstreamPool {
  private:
   friend class Upstreams;
 
-  void SetUsable(uint32_t endpoint, bool usable);
+  uint32_t Choose(std::span<const uint32_t> tried);
+  uint32_t ChooseRetired(std::span<const uint32_t> tried);
 
   Upstreams& upstreams_;
   const std::shared_ptr<UpstreamPlan> plan_;
   UpstreamCounters& counters_;
   Balancer balancer_;
   std::vector<Endpoint*> endpoints_;
-  uint32_t usable_;
+  bool retired_;         // no news of who is set aside and who comes back: those are the owners'
   uint64_t active_ = 0;  // picked and not done
 };
 
@@ -162,6 +162,7 @@ class Upstreams {
   friend struct UpstreamConnection;
   friend struct Endpoint;
 
+  void AddRetired(UpstreamPool* pool);
   UpstreamPool& MakePool(const std::shared_ptr<UpstreamPlan>& plan);
   void EndPool(UpstreamPool* pool);
   Endpoint* Hold(const std::shared_ptr<EndpointBook>& book);
