@@ -19,14 +19,27 @@ namespace {
 constexpr int kPatience = 25;
 constexpr useconds_t kPauseUs = 20'000;
 
-// 0, or the errno of a bind of a TCP socket that no socket of another process may share. It never listens: a
-// client that came in that moment would be reset.
-int TryToListen(const SocketAddress& address) {
+bool IsWildcard(const SocketAddress& address) {
+  const size_t size = address.family == AF_INET6 ? 16 : 4;
+  return std::all_of(address.bytes, address.bytes + size, [](uint8_t b) { return b == 0; });
+}
+
+// The same port, and one of them for every address of the machine. (IPv6 sockets are for IPv6 alone.)
+bool Overlap(const SocketAddress& a, const SocketAddress& b) {
+  return !a.is_unix() && a.family == b.family && a.port == b.port && a.port != 0 &&
+         (a == b || IsWildcard(a) || IsWildcard(b));
+}
+
+// 0, or the errno of a bind of a TCP socket that no socket of another process may share, and with
+// `beside_ours` none that does not share its port, as ours do. It never listens: a client that came in that
+// moment would be reset.
+int TryToListen(const SocketAddress& address, bool beside_ours) {
   const int fd = socket(address.family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return errno;
   // Connections of an earlier process that are still in TIME_WAIT are no reason to refuse.
   const int one = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+  if (beside_ours) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
   if (address.family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
   sockaddr_storage storage;
   const socklen_t length = address.ToSockaddr(&storage);
@@ -69,15 +82,16 @@ std::string ExplainUnix(int error) {
   }
 }
 
-int Try(const SocketAddress& address) {
-  return address.is_unix() ? ProbeUnixListener(address) : TryToListen(address);
+int Try(const SocketAddress& address, bool beside_ours) {
+  return address.is_unix() ? ProbeUnixListener(address) : TryToListen(address, beside_ours);
 }
 
-absl::Status Check(const char* flag, const std::string& text, const SocketAddress& address) {
-  int error = Try(address);
+absl::Status Check(const char* flag, const std::string& text, const SocketAddress& address,
+                   bool beside_ours = false) {
+  int error = Try(address, beside_ours);
   for (int i = 0; i < kPatience && error == EADDRINUSE; ++i) {
     usleep(kPauseUs);
-    error = Try(address);
+    error = Try(address, beside_ours);
   }
   if (error == 0) return absl::OkStatus();
   return absl::UnavailableError(
@@ -89,12 +103,28 @@ bool Has(const Settings& settings, const SocketAddress& address) {
                      [&address](const ListenerSettings& other) { return other.address == address; });
 }
 
+// From 0.0.0.0:80 to 127.0.0.1:80, or back: the kernel lets sockets of one user that all share their port
+// (SO_REUSEPORT) stand beside each other, and gives a connection to the most specific one.
+bool HasBeside(const Settings& settings, const SocketAddress& address) {
+  return std::any_of(settings.listeners.begin(), settings.listeners.end(),
+                     [&address](const ListenerSettings& other) { return Overlap(other.address, address); });
+}
+
 }  // namespace
 
 absl::Status CheckPortsFree(const Settings& settings, const Settings* running) {
   for (const ListenerSettings& listener : settings.listeners) {
     if (running != nullptr && Has(*running, listener.address)) continue;
-    if (absl::Status status = Check("--listen", listener.text, listener.address); !status.ok()) return status;
+    // The admin listener shares its port with nobody.
+    if (settings.has_admin && Overlap(settings.admin, listener.address)) {
+      return absl::UnavailableError(absl::StrCat("--listen: ", listener.text, ": the port of --admin, ",
+                                                 settings.admin.ToString(),
+                                                 ", is among these: choose another port for one"));
+    }
+    const bool beside_ours = running != nullptr && HasBeside(*running, listener.address);
+    if (absl::Status status = Check("--listen", listener.text, listener.address, beside_ours); !status.ok()) {
+      return status;
+    }
   }
   if (!settings.has_admin || running != nullptr) return absl::OkStatus();
   return Check("--admin", settings.admin.ToString(), settings.admin);

@@ -106,6 +106,50 @@ TEST(Ports, ASecondWeirIsNoticed) {
               HasSubstr("--admin: " + text + ": the port is in use"));
 }
 
+// A reload from one to the other: what runs is in the way of a bind that shares with nobody.
+TEST(Ports, AWildcardBesideWhatRuns) {
+  const Occupied shared(true);
+  SocketAddress any = *SocketAddress::Parse("0.0.0.0:0");
+  any.port = shared.address().port;
+  const Settings running = Listening(shared.address());
+  const std::string text = any.ToString();
+  EXPECT_EQ(CheckPortsFree(Listening(any), &running).message(), "");
+  Settings other_port = running;
+  other_port.listeners[0].address.port ^= 1;
+  const std::string in_use =
+      "--listen: http://" + text + ": the port is in use by another process (ss -ltnp tells which)";
+  EXPECT_EQ(CheckPortsFree(Listening(any), &other_port).message(), in_use) << "that is not ours";
+  EXPECT_EQ(CheckPortsFree(Listening(any)).message(), in_use);
+  // Somebody who does not share.
+  const Occupied alone(false);
+  any.port = alone.address().port;
+  SocketAddress ours = alone.address();
+  ours.bytes[3] = 2;  // 127.0.0.2
+  const Settings beside = Listening(ours);
+  EXPECT_THAT(std::string(CheckPortsFree(Listening(any), &beside).message()),
+              HasSubstr("the port is in use by another process"));
+}
+
+TEST(Ports, AWildcardThatTakesInAdmin) {
+  SocketAddress address;
+  {
+    const Occupied occupied(false);
+    address = occupied.address();
+  }
+  SocketAddress any = *SocketAddress::Parse("0.0.0.0:0");
+  any.port = address.port;
+  Settings settings = Listening(any);
+  settings.has_admin = true;
+  settings.admin = address;
+  EXPECT_EQ(CheckPortsFree(settings).message(), "--listen: http://" + any.ToString() +
+                                                    ": the port of --admin, " + address.ToString() +
+                                                    ", is among these: choose another port for one");
+  const Settings running = Listening(*SocketAddress::Parse("127.0.0.1:1"));
+  EXPECT_FALSE(CheckPortsFree(settings, &running).ok());
+  settings.admin.port ^= 1;
+  EXPECT_EQ(CheckPortsFree(settings, &running).message(), "");
+}
+
 TEST(Ports, AUnixSocketForAdmin) {
   const std::string folder = "/tmp/weir-ports-" + std::to_string(getpid());
   std::filesystem::create_directory(folder);

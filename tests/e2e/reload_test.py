@@ -256,6 +256,40 @@ class Listeners(ReloadTest):
         new.close()
         old.close()
 
+    def test_from_one_address_to_all_and_back(self):
+        """The old and the new sockets stand beside each other for a moment, and nobody is refused."""
+        port = self.front.address[1]
+        every = self.text.replace(address_text(self.front.address), f"0.0.0.0:{port}")
+        other = ("127.0.0.2", port)
+        self.assertTrue(self.refused(other))
+        stop = threading.Event()
+        statuses, failures = [], []
+
+        def visitor():
+            while not stop.is_set():
+                try:
+                    statuses.append(self.get(self.front).status)
+                except OSError as problem:
+                    failures.append(problem)
+
+        visitors = [threading.Thread(target=visitor) for _ in range(2)]
+        for thread in visitors:
+            thread.start()
+        for text, elsewhere in ((every, True), (self.text, False)) * 3:
+            staying = self.client(self.front)
+            self.assertEqual(self.ask(staying).status, 200)
+            self.assertIn("listeners: 1 new, 1 removed", self.reload(text))
+            response = self.ask(staying)
+            self.assertEqual((response.status, response.header("Connection")), (200, "close"))
+            staying.close()
+            wait_for(lambda: self.refused(other) != elsewhere, "only the new one listens")
+            seen = len(statuses)
+            wait_for(lambda: len(statuses) > seen + 5, "they are served again")
+        stop.set()
+        for thread in visitors:
+            thread.join()
+        self.assertEqual((set(statuses), failures), ({200}, []))
+
     def test_a_port_in_use_is_told(self):
         other = self.origin()
         self.write(
