@@ -53,6 +53,10 @@ size_t RequestBytes(const Settings& settings) {
 constexpr size_t kMostRequestBytes =
     kRequestBytes + 2 * kGatherBytes + (kHeadChunks + 1) * Arena::kLargestBytes;
 
+// A copy keeps the head that was sent, and reads another.
+constexpr size_t kMirrorHeads = 2;
+constexpr size_t kMostMirrorBytes = kMirrorBytes + kMirrorHeads * Arena::kLargestBytes;
+
 uint32_t PowerOfTwo(uint64_t at_least, uint32_t least, uint32_t most) {
   return static_cast<uint32_t>(std::bit_ceil(std::clamp<uint64_t>(at_least, least, most)));
 }
@@ -63,8 +67,8 @@ ShardBudget DataShard(const Settings& settings) {
   budget.upstreams = settings.max_connections + kSpareUpstreams;
   budget.buffers = BuffersPerShard(settings.buffer_memory_bytes, settings.shards);
   // Half as much again: sizes of different classes do not share spans.
-  const uint64_t arena = uint64_t{budget.clients} * (kIdleFrameBytes + kMostRequestBytes) * 3 / 2;
-  budget.arena_bytes = arena + 16 * kMiB;
+  const uint64_t requests = uint64_t{budget.clients} * (kIdleFrameBytes + kMostRequestBytes);
+  budget.arena_bytes = (requests + Settings::kMostMirrors * kMostMirrorBytes) * 3 / 2 + 16 * kMiB;
   // Clients and upstreams of twice the even share.
   const uint64_t even = (settings.max_connections + settings.shards - 1) / settings.shards;
   const uint64_t connections = 2 * std::min<uint64_t>(settings.max_connections, 2 * even);
@@ -105,6 +109,14 @@ std::vector<BudgetLine> ReservedFiles(uint32_t shards, size_t listeners) {
        uint64_t{shards} * kOverLimitConnections},
       {"libraries, and connections being closed", 64},
   };
+}
+
+bool HasMirrors(const Settings& settings) {
+  return std::any_of(settings.routes.begin(), settings.routes.end(), [](const RouteList& list) {
+    return std::any_of(list.routes.begin(), list.routes.end(), [](const RouteSettings& route) {
+      return route.mirror.upstream != MirrorSettings::kNone;
+    });
+  });
 }
 
 uint32_t PasswordThreads(const Settings& settings) {
@@ -166,10 +178,21 @@ MemoryBudget ComputeBudget(const Settings& settings) {
     budget.memory.push_back(
         {absl::StrCat("response headers for the access log: ", clients, " x ", kept, " B"), clients * kept});
   }
+  const uint64_t mirrors = HasMirrors(settings) ? settings.mirrors_per_shard : 0;
+  if (mirrors > 0) {
+    budget.memory.push_back(
+        {absl::StrCat("copies to mirrors: ", shards, " x ", mirrors, " x (", kUpstreamConnectionBytes,
+                      " B + ", kMirrorBytes, " B + ", kMirrorHeads, " heads x ", head / 1024, " KiB)"),
+         shards * mirrors * (kUpstreamConnectionBytes + kMirrorBytes + kMirrorHeads * head)});
+  }
   budget.memory_bytes = Sum(budget.memory);
   budget.files = ReservedFiles(settings.shards, settings.listeners.size());
   budget.files.push_back({absl::StrCat("client connections: ", clients), clients});
   budget.files.push_back({absl::StrCat("upstream connections: ", clients), clients});
+  if (mirrors > 0) {
+    budget.files.push_back(
+        {absl::StrCat("connections to mirrors: ", shards, " x ", mirrors), shards * mirrors});
+  }
   budget.file_count = Sum(budget.files);
   return budget;
 }

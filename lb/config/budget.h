@@ -23,6 +23,7 @@ inline constexpr size_t kUpstreamConnectionBytes = 384;  // an upstream connecti
 inline constexpr size_t kIdleFrameBytes = 192;           // the coroutine frame of an idle connection
 inline constexpr size_t kRequestBytes = 3072;            // an exchange (or relay) with its frames
 inline constexpr size_t kGatherBytes = 512;              // a gathered send in flight
+inline constexpr size_t kMirrorBytes = 768;              // a copy of a request (lb/l7/mirror.h)
 inline constexpr size_t kBufferSlotBytes =
     36 * 1024;  // a pool buffer with head- and tailroom, in whole pages
 inline constexpr size_t kPasswordShardBytes =
@@ -89,9 +90,11 @@ struct MemoryBudget {
 
 MemoryBudget ComputeBudget(const Settings& settings);
 
-// Descriptors for everything but client and upstream connections, as lines.
+// Some route has a mirror.
+bool HasMirrors(const Settings& settings);
 // Some route has basic_auth: so many threads check passwords, else 0.
 uint32_t PasswordThreads(const Settings& settings);
+// Descriptors for everything but client, upstream and mirror connections, as lines.
 std::vector<BudgetLine> ReservedFiles(uint32_t shards, size_t listeners);
 uint64_t Sum(const std::vector<BudgetLine>& lines);
 

@@ -509,7 +509,10 @@ std::vector<SectionDoc> DescribeSections() {
       {"condition", "A header or query parameter in `match:`", "A text stands for `exact`.",
        DocsOf(ConditionKeys())},
       {"side", "`split:`, each of the list", "", DocsOf(SideKeys())},
-      {"mirror", "`mirror:`", "", DocsOf(MirrorKeys())},
+      {"mirror", "`mirror:`",
+       "At most 256 copies are on their way on each shard at one time, fewer where the limit of open files "
+       "leaves less (`weir check` shows how many); what comes on top is left out, and counted.",
+       DocsOf(MirrorKeys())},
       {"sticky", "`sticky:`",
        "One of cookie and hash_on. A hash meets a side for its upstream's name and its weight, always the "
        "same: on every shard and after every restart.",
@@ -523,7 +526,8 @@ std::vector<SectionDoc> DescribeSections() {
       {"respond", "`respond:`", "", DocsOf(RespondKeys())},
       {"basic_auth", "`basic_auth:`",
        "Names and hashed passwords: bcrypt, yescrypt or sha-crypt, as `htpasswd -nB NAME` or `openssl passwd "
-       "-6` print them. "
+       "-6` print them. bcrypt does not look at what comes behind 72 bytes: there a longer password is "
+       "wrong. "
        "Without TLS in front, passwords can be read on the way.",
        DocsOf(BasicAuthKeys())},
       {"auth_request", "`auth_request:`",

@@ -52,6 +52,7 @@ class Resolver {
   void Shards();
   void Buffers();
   void Connections();
+  void Mirrors(uint64_t room);
   void Limits();
   void AccessLog();
   void AdminToken();
@@ -330,9 +331,24 @@ void Resolver::Connections() {
           settings_.fd_limit, ": raise it (ulimit -Hn, LimitNOFILE=), or choose ", most, " or less");
   } else if (settings_.max_connections == 0) {
     // Reloads may add listeners.
-    const uint64_t spare = std::min<uint64_t>(uint64_t{settings_.shards} * kListenersToCome, room / 16);
-    settings_.max_connections = std::max(most - static_cast<uint32_t>(spare / 2), 1u);
+    uint64_t spare = std::min<uint64_t>(uint64_t{settings_.shards} * kListenersToCome, room / 16);
+    if (HasMirrors(settings_)) {
+      spare += std::min<uint64_t>(uint64_t{settings_.shards} * Settings::kMostMirrors,
+                                  std::max<uint64_t>(settings_.shards, room / 16));
+    }
+    settings_.max_connections = most > spare / 2 ? most - static_cast<uint32_t>(spare / 2) : 1u;
   }
+  if (most > 0 && settings_.max_connections <= most) Mirrors(room);
+}
+
+// They get what is left of `room`, so that no client goes without.
+void Resolver::Mirrors(uint64_t room) {
+  if (!HasMirrors(settings_)) return;
+  const uint64_t left = (room - 2 * uint64_t{settings_.max_connections}) / settings_.shards;
+  settings_.mirrors_per_shard = static_cast<uint32_t>(std::min<uint64_t>(left, Settings::kMostMirrors));
+  if (settings_.mirrors_per_shard > 0) return;
+  Error("--max_connections", settings_.max_connections, " leaves none of the ", settings_.fd_limit,
+        " open files to mirrors: raise the limit (ulimit -Hn, LimitNOFILE=), or choose less");
 }
 
 void Resolver::Limits() {

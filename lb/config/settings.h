@@ -184,6 +184,8 @@ struct ListenerSettings {
 inline constexpr std::string_view kFlagUpstream = "default";
 
 struct Settings {
+  static constexpr uint32_t kMostMirrors = 256;
+
   std::vector<ListenerSettings> listeners;
   std::vector<UpstreamSettings> upstreams;
   std::vector<RouteList> routes;
@@ -203,7 +205,8 @@ struct Settings {
   std::shared_ptr<const AccessFormat> log_format;  // likewise; null: the usual JSON
   std::string via_name;  // a token; empty: the server makes one up, so that two in a row are not a loop
   uint32_t max_connections = 0;  // clients, all shards together; resolved from the fd limit when not given
-  uint64_t buffer_memory_bytes = 0;  // all shards together; resolved
+  uint32_t mirrors_per_shard = kMostMirrors;  // copies at one time; resolved: what descriptors are left for
+  uint64_t buffer_memory_bytes = 0;           // all shards together; resolved
   http::Limits limits;
   uint64_t client_max_body_bytes = 0;  // of a request; 0: unlimited
   Timeouts timeouts;

@@ -5,17 +5,20 @@
 #include <new>
 #include <utility>
 
+#include "lb/config/budget.h"
 #include "lb/http/response.h"
 #include "lb/proxy.h"
 
 namespace weir::lb {
 
+static_assert(sizeof(Mirror) <= kMirrorBytes);
+
 void Mirror::Begin(Proxy& proxy, Snapshot& snapshot, uint32_t upstream, const Slice& request,
                    const http::RequestFacts& facts) {
   Shard& shard = proxy.shard();
   const BufferPool& buffers = shard.buffers();
-  const bool room =
-      !proxy.draining() && proxy.mirrors().count < kMost && buffers.free_count() >= buffers.reserve();
+  const bool room = !proxy.draining() && proxy.mirrors().count < snapshot.settings().mirrors_per_shard &&
+                    buffers.free_count() >= buffers.reserve();
   void* memory = room ? shard.arena().Allocate(sizeof(Mirror)) : nullptr;
   if (memory == nullptr) {
     proxy.counters().mirrors_left_out.Add();

@@ -1,9 +1,10 @@
 // Mirror: a copy of a request that goes to another upstream; its answer is read and dropped, and nobody waits
 // for it. Only requests that are whole when they are sent (a body of a few KiB at most) are copied: the copy
 // is the very bytes that the endpoint gets, in the same chunk. One attempt, no retry; the whole answer has
-// the response and the body time of its upstream. What does not fit (kMost at one time, memory, buffers at
-// low water) is left out and counted: a mirror never costs the request anything but its own time, and no
-// connection gives way to it. Ends at once when Weir drains. Lives in the shard's arena until its end.
+// the response and the body time of its upstream. What does not fit (Settings::mirrors_per_shard at one time,
+// memory, buffers at low water) is left out and counted: a mirror never costs the request anything but its
+// own time, and no connection gives way to it. Ends at once when Weir drains. Lives in the shard's arena
+// until its end.
 #pragma once
 
 #include "core/shard.h"
@@ -19,7 +20,7 @@ class Proxy;
 
 class Mirror : private Runnable {
  public:
-  static constexpr uint32_t kMost = 256;        // of a shard, at one time
+  static constexpr uint32_t kMost = Settings::kMostMirrors;  // of a shard, at one time
   static constexpr uint32_t kMostMs = 120'000;  // for the answer, whatever the times of its upstream
 
   // Sends `request` (as serialised, whole) to an endpoint of `upstream`, by the settings of `snapshot`.

@@ -4,6 +4,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "lb/config/budget.h"
 #include "lb/config/file_reader.h"
 #include "lb/config/reference.h"
 #include "tests/config/made_up_machine.h"
@@ -759,6 +760,8 @@ TEST_F(File, Mirrors) {
   EXPECT_EQ(settings.routes[0].routes[1].mirror.share.value, Share::kAll);
   const std::string said = Check(text, {"check"}).out;
   EXPECT_THAT(said, HasSubstr("      mirror: {upstream: copy, share: 1/4}\n"));
+  EXPECT_THAT(said, HasSubstr("#   copies to mirrors: 4 x 256 x (384 B + 768 B + 2 heads x "));
+  EXPECT_THAT(said, HasSubstr("#   connections to mirrors: 4 x 256 "));
   EXPECT_EQ(Good(said).routes[0].routes[0].mirror.share.value, Share::kAll / 4);
   EXPECT_THAT(
       Bad(head + "routes:\n  r:\n    - {upstream: web, mirror: {upstream: cop, share: 120%}}\n"
@@ -819,6 +822,31 @@ TEST_F(File, AuthRequests) {
           HasSubstr("[3]: ${0} to ${9} want a path_regex in match"),
           HasSubstr("[3]: auth_request.copy: X-User is also set by request_headers: only one can say it"),
           HasSubstr("[4].auth_request.path: \"${x}\": expected one of")));
+}
+
+// What clients were promised comes first; what is left is for copies.
+TEST_F(File, MirrorsGetWhatIsLeftOfTheOpenFiles) {
+  const std::string without =
+      "listeners: [{address: 0.0.0.0:1, routes: r}]\n"
+      "upstreams: {web: {endpoints: [10.0.0.1:80]}, copy: {endpoints: [10.0.0.2:80]}}\n"
+      "routes: {r: [{upstream: web";
+  const std::string with = without + ", mirror: {upstream: copy}}]}\n";
+  const Settings settings = Good(with);
+  EXPECT_EQ(settings.mirrors_per_shard, 256u);
+  const Settings none = Check(without + "}]}\n").settings;  // with a warning
+  EXPECT_EQ(none.max_connections, settings.max_connections + 4 * 256 / 2);
+  EXPECT_LE(ComputeBudget(settings).file_count, settings.fd_limit);
+  for (const Settings* each : {&settings, &none})
+    EXPECT_GE(ComputeBudget(*each).file_count + 4 * 32, each->fd_limit - 1) << "32 listeners may come";
+  const auto most = [&](uint32_t connections) {
+    return Check(with, {"--max_connections=" + std::to_string(connections)});
+  };
+  const uint32_t all = none.max_connections + 4 * 32 / 2;
+  EXPECT_EQ(most(all - 40).settings.mirrors_per_shard, 20u);
+  EXPECT_THAT(most(all).err,
+              HasSubstr("--max_connections: " + std::to_string(all) +
+                        " leaves none of the 20000 open files to mirrors: raise the limit (ulimit -Hn, "
+                        "LimitNOFILE=), or choose less"));
 }
 
 TEST_F(File, HeadersThatRoutesAddAreCounted) {

@@ -186,5 +186,21 @@ TEST(Mirrors, AreBoundedAndEndWithTheDrain) {
   });
 }
 
+// Where descriptors are short, it is copies that are left out.
+TEST(Mirrors, AsManyAsThereAreDescriptorsFor) {
+  Play(
+      [](Stage& stage) {
+        stage.Origin(0, SayOk);
+        stage.Origin(1, [](Speaker&) {});
+        for (int i = 0; i < 5; ++i) {
+          Speaker& client = stage.Client(Get("/"));
+          ASSERT_TRUE(stage.Until([&] { return client.Heard("\r\n\r\nok"); }, 1000));
+        }
+        EXPECT_EQ(InFlight(stage), 2u);
+        EXPECT_EQ(stage.counters().mirrors_left_out.Get(), 3u);
+      },
+      [](Settings& settings) { settings.mirrors_per_shard = 2; });
+}
+
 }  // namespace
 }  // namespace weir::lb::trial
