@@ -14,13 +14,12 @@ class DigestCache {
   // `entries`: a power of two, at least kWays.
   DigestCache(uint32_t entries, int64_t life_ns) : sets_(entries / kWays), life_ns_(life_ns) {}
 
-  bool Has(const Digest& digest, int64_t now_ns) const {
-    if (entries_ == nullptr) return false;
-    const Entry* const set = SetOf(digest);
-    for (uint32_t i = 0; i < kWays; ++i) {
-      if (set[i].digest == digest && set[i].end_ns > now_ns) return true;
-    }
-    return false;
+  bool Has(const Digest& digest, int64_t now_ns) const { return Find(digest, now_ns) != nullptr; }
+  // Has, and if so its life begins anew.
+  bool Use(const Digest& digest, int64_t now_ns) {
+    Entry* const entry = Find(digest, now_ns);
+    if (entry != nullptr) entry->end_ns = now_ns + life_ns_;
+    return entry != nullptr;
   }
   void Add(const Digest& digest, int64_t now_ns) {
     if (entries_ == nullptr) entries_ = std::make_unique<Entry[]>(size_t{sets_} * kWays);
@@ -43,6 +42,14 @@ class DigestCache {
     int64_t end_ns = 0;
   };
 
+  Entry* Find(const Digest& digest, int64_t now_ns) const {
+    if (entries_ == nullptr) return nullptr;
+    Entry* const set = SetOf(digest);
+    for (uint32_t i = 0; i < kWays; ++i) {
+      if (set[i].digest == digest && set[i].end_ns > now_ns) return &set[i];
+    }
+    return nullptr;
+  }
   Entry* SetOf(const Digest& digest) const { return &entries_[size_t{digest.low & (sets_ - 1)} * kWays]; }
 
   const uint32_t sets_;

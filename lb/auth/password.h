@@ -13,6 +13,8 @@ namespace weir::lb {
 
 inline constexpr size_t kMaxPasswordBytes = 256;
 inline constexpr size_t kMaxHashBytes = 255;
+// libcrypt's bcrypt does not look at what comes behind; a longer password matches no such hash here.
+inline constexpr size_t kMaxBcryptPasswordBytes = 72;
 
 // Null if `text` is a hash that can be checked within about a second, else what was expected. (The text
 // itself stays out of messages: it may be the password.)

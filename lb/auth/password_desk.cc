@@ -56,7 +56,7 @@ PasswordDesk::Answer PasswordDesk::Ask(const BasicAuth& auth, const Credentials&
   // A name that nobody has takes as long as one that somebody has.
   if (decoy) user = &auth.users[SipHash128(key_, credentials.user()).low % auth.users.size()];
   const Digest digest = DigestOf(*user, decoy, credentials);
-  if (!decoy && right_.Has(digest, shard_.now_ns())) return Answer::kRight;
+  if (!decoy && right_.Use(digest, shard_.now_ns())) return Answer::kRight;
   if (wrong_.Has(digest, shard_.now_ns())) return Answer::kWrong;
 
   uint32_t index = 0;
@@ -88,14 +88,9 @@ PasswordDesk::Answer PasswordDesk::Ask(const BasicAuth& auth, const Credentials&
 }
 
 void PasswordDesk::Begin(uint32_t index, const BasicAuth::User& user, std::string_view password) {
-  PasswordPool::Job& job = pool_->job(shard_.index(), index);
-  WEIR_CHECK(user.hash.size() < sizeof(job.hash) && password.size() < sizeof(job.password));
-  std::memcpy(job.hash, user.hash.c_str(), user.hash.size() + 1);
-  std::memcpy(job.password, password.data(), password.size());
-  job.password[password.size()] = '\0';
   jobs_[index].used = true;
   counters_.password_checks.Add();
-  pool_->Ask(shard_.index(), job);
+  pool_->Ask(shard_.index(), pool_->job(shard_.index(), index), user.hash, password);
   if (used_++ == 0) shard_.SetTimer(timer_, kPollMs);
 }
 
@@ -105,10 +100,14 @@ void PasswordDesk::Forget(Asking* asking) {
     Asking** at = &job.first;
     while (*at != asking) at = &(*at)->next;
     *at = asking->next;
-    // Its turn may not have come yet. Whoever asks the same from now on would get no answer of it.
+    // If its turn has not come yet, the place is free at once. What is begun goes on, for nobody: whoever
+    // asks the same from now on would get no answer of it.
     if (job.first == nullptr) {
       job.digest = {};
-      pool_->job(shard_.index(), asking->job).abandoned.store(true, std::memory_order_relaxed);
+      if (pool_->Withdraw(pool_->job(shard_.index(), asking->job))) {
+        job = {};
+        --used_;
+      }
     }
   }
   shard_.arena().Free(asking);

@@ -1,9 +1,9 @@
-// PasswordDesk: a shard's end of checking passwords. What was found right in the last minutes is known (so
-// that a browser's session costs one check), and for a few seconds what was found wrong (so that a client
-// that repeats itself costs little); the rest is asked of the PasswordPool, whose answers are looked for
-// every kPollMs while any is missing: a check takes longer than that. Several who ask the same share one job.
-// A password is never kept: known is a keyed digest of it, its user and the stored hash, so that another hash
-// in a new configuration is another question. Made and used on its shard's thread. Bounds:
+// PasswordDesk: a shard's end of checking passwords. What was found right or used in the last minutes is
+// known (so that a browser's session costs one check), and for a few seconds what was found wrong (so that a
+// client that repeats itself costs little); the rest is asked of the PasswordPool, whose answers are looked
+// for every kPollMs while any is missing: a check takes longer than that. Several who ask the same share one
+// job. A password is never kept: known is a keyed digest of it, its user and the stored hash, so that another
+// hash in a new configuration is another question. Made and used on its shard's thread. Bounds:
 // PasswordPool::kJobsPerShard, kRightEntries, kWrongEntries.
 #pragma once
 

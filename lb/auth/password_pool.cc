@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -32,12 +33,41 @@ void PasswordPool::Start(uint32_t threads) {
   started_.store(true, std::memory_order_release);
 }
 
-void PasswordPool::Ask(uint32_t shard, Job& job) {
-  WEIR_CHECK(job.state.load(std::memory_order_relaxed) == Job::State::kFree);
-  job.abandoned.store(false, std::memory_order_relaxed);
-  job.state.store(Job::State::kAsked, std::memory_order_relaxed);
+void PasswordPool::Ask(uint32_t shard, Job& job, std::string_view hash, std::string_view password) {
+  WEIR_CHECK(hash.size() < sizeof(job.hash) && password.size() < sizeof(job.password));
+  // A question that was taken back leaves its place in the ring to this one, unless its turn has just come.
+  Job::State withdrawn = Job::State::kWithdrawn;
+  const bool in_ring =
+      job.state.compare_exchange_strong(withdrawn, Job::State::kOurs, std::memory_order_acq_rel);
+  WEIR_CHECK(in_ring || withdrawn == Job::State::kFree || withdrawn == Job::State::kDone);
+  *std::copy(hash.begin(), hash.end(), job.hash) = '\0';
+  *std::copy(password.begin(), password.end(), job.password) = '\0';
+  job.state.store(Job::State::kAsked, std::memory_order_release);
+  if (in_ring) return;
   WEIR_CHECK(lanes_[shard].ring.Push(&job));
   sem_post(&asked_);
+}
+
+bool PasswordPool::Withdraw(Job& job) {
+  Job::State asked = Job::State::kAsked;
+  if (!job.state.compare_exchange_strong(asked, Job::State::kOurs, std::memory_order_acq_rel)) return false;
+  explicit_bzero(job.password, sizeof(job.password));
+  job.state.store(Job::State::kWithdrawn, std::memory_order_release);
+  return true;
+}
+
+// On a thread that checks. False: nobody asks any more.
+bool PasswordPool::Begin(Job& job) {
+  for (;;) {
+    Job::State state = Job::State::kAsked;
+    if (job.state.compare_exchange_strong(state, Job::State::kChecking, std::memory_order_acq_rel))
+      return true;
+    if (state == Job::State::kWithdrawn &&
+        job.state.compare_exchange_strong(state, Job::State::kDone, std::memory_order_acq_rel)) {
+      return false;
+    }
+    std::this_thread::yield();  // the shard writes some hundred bytes
+  }
 }
 
 void PasswordPool::Work() {
@@ -48,9 +78,8 @@ void PasswordPool::Work() {
     while (sem_wait(&asked_) != 0) WEIR_CHECK(errno == EINTR);
     if (stopping_.load(std::memory_order_relaxed)) return;
     Job* const job = Next();
-    if (job == nullptr) continue;
-    job->matches =
-        !job->abandoned.load(std::memory_order_relaxed) && checker.Matches(job->password, job->hash);
+    if (job == nullptr || !Begin(*job)) continue;
+    job->matches = checker.Matches(job->password, job->hash);
     explicit_bzero(job->password, sizeof(job->password));
     job->state.store(Job::State::kDone, std::memory_order_release);
   }

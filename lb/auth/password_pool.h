@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -25,13 +26,14 @@ class PasswordPool {
   static_assert(kJobsPerShard <= SpscRing::kCapacity, "Ask never finds the ring full");
 
   struct Job : Message {
-    enum class State : uint32_t { kFree, kAsked, kDone };
+    // In the ring from kAsked until the pool takes it out. The shard may take a question back before it is
+    // begun, and ask another in its place (kOurs: for a moment, while it writes).
+    enum class State : uint32_t { kFree, kAsked, kOurs, kWithdrawn, kChecking, kDone };
 
-    std::atomic<State> state{State::kFree};  // kAsked to kDone by the pool, the rest by the shard
-    std::atomic<bool> abandoned{false};      // nobody waits any more: it is done without a check
-    bool matches = false;                    // once kDone
+    std::atomic<State> state{State::kFree};
+    bool matches = false;  // once kDone
     char hash[kMaxHashBytes + 1];
-    char password[kMaxPasswordBytes + 1];  // cleared by the pool
+    char password[kMaxPasswordBytes + 1];  // cleared by the pool, or as the question is taken back
   };
 
   explicit PasswordPool(uint32_t shards);
@@ -45,8 +47,10 @@ class PasswordPool {
 
   // On the shard's thread.
   Job& job(uint32_t shard, uint32_t index) { return lanes_[shard].jobs[index]; }
-  // REQUIRES: hash and password are set, the job is kFree, Start was called.
-  void Ask(uint32_t shard, Job& job);
+  // REQUIRES: Start was called, and the job's last question was taken back or is done.
+  void Ask(uint32_t shard, Job& job, std::string_view hash, std::string_view password);
+  // Takes a question back: its job can be asked the next one at once. False: it is begun, or done.
+  bool Withdraw(Job& job);
 
  private:
   struct Lane {
@@ -55,6 +59,7 @@ class PasswordPool {
   };
 
   void Work();
+  static bool Begin(Job& job);
   Job* Next();
 
   const uint32_t shards_;

@@ -114,6 +114,17 @@ TEST(Password, Matches) {
   EXPECT_FALSE(checker.Matches("*0", "*0")) << "crypt's word for an error is nobody's hash";
 }
 
+// libcrypt's bcrypt ends at 72 bytes: it would let in whoever knows the beginning of a longer password.
+TEST(Password, ALongerOneThanBcryptReadsIsWrong) {
+  PasswordChecker checker;
+  const std::string most = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef12345678";
+  ASSERT_EQ(most.size(), kMaxBcryptPasswordBytes);
+  const char* const bcrypt = "$2b$04$WUHhXETkX0fnYkrqZU3ta.FHL15mkzIzUuls92P2g06sGhECm/jMW";
+  EXPECT_TRUE(checker.Matches(most.c_str(), bcrypt));
+  EXPECT_FALSE(checker.Matches((most + "x").c_str(), bcrypt));
+  EXPECT_FALSE(checker.Matches((most.substr(1) + "9").c_str(), bcrypt));
+}
+
 TEST(BasicAuth, Users) {
   BasicAuth auth;
   auth.users = {{"bob", "2"}, {"alice", "1"}, {"carol", "3"}};
@@ -127,6 +138,17 @@ TEST(BasicAuth, Users) {
   EXPECT_EQ(*auth.Finish(), "bob");
   auth.realm = "the shop";
   EXPECT_EQ(auth.Challenge(), "WWW-Authenticate: Basic realm=\"the shop\", charset=\"UTF-8\"\r\n");
+}
+
+TEST(DigestCache, UseRenews) {
+  DigestCache cache(16, 100);
+  const Digest digest{7, 7};
+  EXPECT_FALSE(cache.Use(digest, 0)) << "nothing is there yet";
+  cache.Add(digest, 0);
+  EXPECT_TRUE(cache.Use(digest, 90));
+  EXPECT_TRUE(cache.Has(digest, 189));
+  EXPECT_FALSE(cache.Use(digest, 190)) << "too late";
+  EXPECT_FALSE(cache.Has(digest, 191));
 }
 
 TEST(DigestCache, RemembersForAWhile) {

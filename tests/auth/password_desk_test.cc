@@ -183,6 +183,39 @@ TEST_F(PasswordDeskTest, TooManyAtOneTime) {
   EXPECT_EQ(checks(), before + 1);
 }
 
+// Who leaves before the check is begun leaves the place to the next, at once.
+TEST_F(PasswordDeskTest, APlaceIsGivenBackByWhoLeaves) {
+  many_clients_ = true;
+  pool_.Start(1);
+  Shard::Enter enter(shard_);
+  PasswordDesk desk(shard_, &pool_, counters_);
+  constexpr uint32_t kMost = PasswordPool::kJobsPerShard;
+  Waiting waiting[kMost + 1];
+  PasswordDesk::Asking* asking[kMost + 1] = {};
+  for (int round = 0; round < 20; ++round) {
+    for (Waiting& one : waiting) one.woken = 0;
+    for (uint32_t i = 0; i < kMost; ++i) {
+      // The first are slow, so that the last ones' turn is far.
+      const std::string who = i < 4 ? "bob:" : "alice:";
+      ASSERT_EQ(Ask(desk, who + std::to_string(round) + "," + std::to_string(i), waiting[i], &asking[i]),
+                Answer::kWait);
+    }
+    desk.Forget(asking[kMost - 1]);
+    ASSERT_EQ(Ask(desk, "alice:open sesame", waiting[kMost], &asking[kMost]),
+              round == 0 ? Answer::kWait : Answer::kRight);
+    for (uint32_t i = 0; i < kMost - 1; i += 2) desk.Forget(asking[i]);  // some of them as their turn comes
+    for (uint32_t i = 1; i < kMost - 1; i += 2) {
+      while (waiting[i].woken == 0) Turn();
+      EXPECT_EQ(asking[i]->answer, Answer::kWrong);
+      desk.Forget(asking[i]);
+    }
+    if (round > 0) continue;
+    while (waiting[kMost].woken == 0) Turn();
+    EXPECT_EQ(asking[kMost]->answer, Answer::kRight);
+    desk.Forget(asking[kMost]);
+  }
+}
+
 TEST_F(PasswordDeskTest, WithoutThreads) {
   Shard::Enter enter(shard_);
   Waiting waiting;
