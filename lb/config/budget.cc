@@ -41,17 +41,25 @@ size_t KeptHeaderBytes(const Settings& settings) {
   return keeps ? Arena::RoundUp(settings.log_format->max_kept_bytes() + sizeof(Buffer)) : 0;
 }
 
+// Of a request, for the access log: the target as it came.
+size_t NotedBytes(const Settings& settings) {
+  return settings.has_access_log() ? Arena::RoundUp(kMostNotedBytes + sizeof(Buffer)) : 0;
+}
+
 // On top of an idle connection, while a request is in flight; without pool buffers.
 size_t RequestBytes(const Settings& settings) {
   return kRequestBytes                             // exchange and frames
          + 2 * kGatherBytes                        // a gathered send in each direction
          + kHeadChunks * HeadChunkBytes(settings)  // heads
-         + KeptHeaderBytes(settings);
+         + KeptHeaderBytes(settings) + NotedBytes(settings);
 }
 
 // The same, whatever a reload may bring: it costs address space, and nothing can be added to it later.
 constexpr size_t kMostRequestBytes =
     kRequestBytes + 2 * kGatherBytes + (kHeadChunks + 1) * Arena::kLargestBytes;
+static_assert(AccessFormat::kMostHeaders * (sizeof(uint16_t) + AccessFormat::kMostKeptBytes) +
+                  kMostNotedBytes + 2 * sizeof(Buffer) <=
+              Arena::kLargestBytes / 2);  // both are rounded up
 
 // A copy keeps the head that was sent, and reads another.
 constexpr size_t kMirrorHeads = 2;
@@ -163,7 +171,7 @@ MemoryBudget ComputeBudget(const Settings& settings) {
        clients * kUpstreamConnectionBytes},
       {absl::StrCat("requests in flight: ", clients, " x (", kRequestBytes, " B + 2 sends x ", kGatherBytes,
                     " B + ", kHeadChunks, " heads x ", head / 1024, " KiB)"),
-       clients * (RequestBytes(settings) - KeptHeaderBytes(settings))},
+       clients * (RequestBytes(settings) - KeptHeaderBytes(settings) - NotedBytes(settings))},
       {absl::StrCat("control shard's arena"), kControlArenaBytes},
       {absl::StrCat("access log: ", shards, " x ", kLogBytes / 1024, " KiB"),
        settings.has_access_log() ? shards * kLogBytes : 0},
@@ -173,6 +181,10 @@ MemoryBudget ComputeBudget(const Settings& settings) {
         {absl::StrCat("passwords: ", shards, " x ", kPasswordShardBytes / 1024, " KiB + threads: ", threads,
                       " x ", kPasswordThreadBytes >> 20, " MiB"),
          shards * kPasswordShardBytes + threads * kPasswordThreadBytes});
+  }
+  if (const size_t noted = NotedBytes(settings); noted > 0) {
+    budget.memory.push_back(
+        {absl::StrCat("targets for the access log: ", clients, " x ", noted, " B"), clients * noted});
   }
   if (const size_t kept = KeptHeaderBytes(settings); kept > 0) {
     budget.memory.push_back(

@@ -30,6 +30,8 @@ inline constexpr size_t kPasswordShardBytes =
     192 * 1024;  // what a shard knows and asks (lb/auth/password_desk.h)
 inline constexpr size_t kPasswordThreadBytes = size_t{65} << 20;  // yescrypt's largest (lb/auth/password.cc)
 inline constexpr size_t kLogBytes = 8 * 64 * 1024;  // a shard's access log (lb/log/access_log.h)
+// Of a request's target as it came, for the access log, if another one went up: fits a chunk of 2 KiB.
+inline constexpr size_t kMostNotedBytes = Arena::kSmallBytes - sizeof(Buffer);
 
 // A request's head lies in up to four chunks: as it came in pieces, as it is sent on, and the same for the
 // response.

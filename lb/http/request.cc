@@ -132,7 +132,7 @@ ParseState RequestParser::Target() {
   const size_t origin_form_size = static_cast<size_t>(origin_form_end - p_);
   const bool plain = origin_form_end != end_ && *origin_form_end == ' ' && origin_form_size > 0;
   if (!plain || origin_form_size > out_.limits_.target_bytes) return OtherTarget();
-  out_.target = {p_, origin_form_size};
+  out_.target = out_.received_target = {p_, origin_form_size};
   p_ = origin_form_end + 1;
   return ParseState::kDone;
 }
@@ -146,6 +146,7 @@ ParseState RequestParser::OtherTarget() {
   if (*end == '\r' || *end == '\n') return Fail(400, "no HTTP version");
   if (*end != ' ') return Fail(400, "invalid character in the target");
   if (size == 0) return Fail(400, "empty target");
+  out_.received_target = {p_, size};
   struct Target target;
   if (const char* reason = ParseTarget({p_, size}, out_.facts.method, &target)) return Fail(400, reason);
   out_.target = target.path;
@@ -316,7 +317,7 @@ RequestHead::RequestHead(const Limits& limits, std::string_view via_name)
 void RequestHead::Clear() {
   FieldList::Clear();
   facts = RequestFacts();
-  method = target = authority = request_id = {};
+  method = target = received_target = authority = request_id = {};
   target_lacks_slash = false;
   head_bytes = 0;
   max_forwards = kNoMaxForwards;

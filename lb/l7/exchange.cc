@@ -7,9 +7,9 @@
 #include "lb/l7/auth_leg.h"
 #include "lb/proxy.h"
 
-// The frame of an exchange: its turn, its endings, its clock, its log line. The request's way up stands in
+// The frame of an exchange: its turn, its endings, its clock. The request's way up stands in
 // exchange_request.cc, what its route makes of it in exchange_route.cc, the response's way down in
-// exchange_response.cc.
+// exchange_response.cc, its line in the access log in exchange_log.cc.
 
 namespace weir::lb {
 
@@ -423,52 +423,6 @@ void Exchange::ArmTimer() {
   // Our own answer has its own time: it may well say that the request's is over.
   if (phase_ != Phase::kRespond) delay_ms = WithinRequest(delay_ms);
   shard_.SetTimer(client_.timer, delay_ms);
-}
-
-// What the log's line will say of a response's head, which is gone by then.
-void Exchange::NoteHead(std::string_view head) {
-  answer_head_bytes_ += static_cast<uint32_t>(head.size());
-  if (proxy_.log() == nullptr) return;
-  const AccessFormat* const format = snapshot_->settings().log_format.get();
-  if (format == nullptr || !format->keeps_response()) return;
-  Buffer* const chunk = TakeChunk(format->max_kept_bytes());
-  if (chunk == nullptr) return;  // the line does without
-  kept_ = Slice(chunk, 0, static_cast<uint32_t>(format->Keep(head, chunk->data)));
-}
-
-void Exchange::Log() {
-  AccessRecord record;
-  record.minor = request_.minor;
-  record.client = address_;
-  // What was asked stands in the head we serialised: "METHOD target HTTP/1.1\r\nHost: host\r\n…".
-  const bool aside = deciding_;  // head_ is the subrequest
-  std::string_view head{aside ? leg_->head.data() : head_.data(), aside ? leg_->head_bytes : head_bytes_};
-  if (const size_t method_end = head.find(' '); method_end != std::string_view::npos) {
-    record.method = head.substr(0, method_end);
-    const size_t line_end = head.find(" HTTP/1.1\r\n");
-    record.target = head.substr(method_end + 1, line_end - method_end - 1);
-    const auto value_of = [head](std::string_view name) -> std::string_view {
-      const size_t at = head.find(name);
-      if (at == std::string_view::npos) return {};
-      const size_t begin = at + name.size();
-      return head.substr(begin, head.find('\r', begin) - begin);
-    };
-    record.request_head = head;
-    record.host = value_of("\r\nHost: ");
-    record.request_id = value_of("\r\nX-Request-ID: ");
-  }
-  record.status = answer_begun_ ? status_ : 0;
-  record.bytes_received = body_received_;
-  record.bytes_sent = client_.stream.sent_bytes() - client_sent_before_;
-  record.body_bytes_sent = record.bytes_sent - std::min<uint64_t>(record.bytes_sent, answer_head_bytes_);
-  record.kept_response = kept_.view();
-  record.total_us = ElapsedUs(shard_.now_ns());
-  record.connect_us = upstream_ns_ == 0 || reused_ ? 0 : ElapsedUs(upstream_ns_);
-  record.response_us = response_ns_ == 0 ? 0 : ElapsedUs(response_ns_);
-  record.endpoint = endpoint_ == UpstreamPool::kNone ? nullptr : &pool_->address(endpoint_);
-  record.retries = attempts_.count() > 0 ? attempts_.count() - 1 : 0;
-  record.end = end_;
-  proxy_.log()->Write(record, snapshot_->settings().log_format.get());
 }
 
 UpstreamConnection* Exchange::TakeTunnel() {

@@ -141,6 +141,7 @@ class Exchange {
   void OnTimer();
   void ArmTimer();
   void NoteHead(std::string_view head);
+  void NoteTarget(std::string_view target);
   void Log();
 
   void OnForwardTimer();
@@ -170,6 +171,7 @@ class Exchange {
   PasswordDesk::Asking* asking_ = nullptr;  // the request goes nowhere before its answer
   AuthLeg* leg_ = nullptr;                  // who asks first, another server
   Slice kept_;                              // of the response's head, for the log
+  Slice noted_;                             // the target as it came, for the log, if head_ has another
   http::RequestFacts request_;
   http::ResponseFacts response_;
   http::BodyReader request_body_;
@@ -208,6 +210,7 @@ class Exchange {
   bool new_cookie_ : 1 = false;  // the client gets its side's
   bool deciding_ : 1 = false;    // what goes up and comes down is the subrequest's
   bool whole_ : 1 = false;       // head_ has, or shall have, the whole body
+  bool noted_cut_ : 1 = false;   // the target was longer than noted_
 };
 
 }  // namespace weir::lb

@@ -193,6 +193,10 @@ bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, c
   // Behind what is sent, for the response.
   lines.copy(chunk->data + (whole_ ? head_bytes_ + body_bytes : bytes), lines.size());
   response_lines_bytes_ = static_cast<uint32_t>(lines.size());
+  // The same text in the same place, unless something was rewritten.
+  if (proxy_.log() != nullptr && head.target.data() != head.received_target.data()) {
+    NoteTarget(head.received_target);
+  }
   if (!copy) first_body_ = FrameBody(rest, piece, request_.body.kind, last);
   return true;
 }

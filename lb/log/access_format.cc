@@ -32,6 +32,7 @@ enum class LogField : uint8_t {
   kTimeLocal,
   kRequest,
   kBodyBytesSent,
+  kForwardedPath,
   kNamedEnd,
   kRequestHeader = kNamedEnd,
   kResponseHeader,
@@ -72,6 +73,7 @@ constexpr FieldInfo kFields[] = {
     {"time_local", kTimeBytes},
     {"request", kMaxLoggedMethod + kMaxLoggedTarget + sizeof("  HTTP/1.1"), true},
     {"body_bytes_sent", kNumberBytes},
+    {"forwarded_path", kMaxLoggedTarget, true},
     {"request_header:NAME", AccessFormat::kMostHeaderBytes, true},
     {"response_header:NAME", AccessFormat::kMostHeaderBytes, true},
     {"", kTimeBytes},
@@ -420,13 +422,17 @@ void AccessFormat::WriteField(const Piece& piece, const AccessRecord& record, in
     line.Text(!json_ && value.empty() ? "-" : value, InfoOf(piece.field).most_bytes);
     quote();
   };
-  const auto target = [&] {
+  const auto write_target = [&](std::string_view target) {
     line.BeginText(kMaxLoggedTarget);
     if (redact_query_) {
-      WriteRedacted(record.target, line);
+      WriteRedacted(target, line);
     } else {
-      line.TextPart(record.target);
+      line.TextPart(target);
     }
+  };
+  const auto target = [&] {
+    write_target(record.target);
+    if (record.target_cut) line.CutText();
   };
   switch (piece.field) {
     case LogField::kTime:
@@ -457,6 +463,11 @@ void AccessFormat::WriteField(const Piece& piece, const AccessRecord& record, in
       if (record.target.empty()) return text({});
       quote();
       target();
+      return quote();
+    case LogField::kForwardedPath:
+      if (record.forwarded_target.empty()) return text({});
+      quote();
+      write_target(record.forwarded_target);
       return quote();
     case LogField::kRequest:
       if (record.method.empty()) return text({});

@@ -26,8 +26,10 @@ size_t FormatAccessLine(const AccessRecord& record, int64_t wall_ms, char* out, 
     line.QuotedText(record.method, kMaxLoggedMethod);
     line.Raw(",\"host\":");
     line.QuotedText(record.host, kMaxLoggedHost);
-    line.Raw(",\"path\":");
-    line.QuotedText(record.target, kMaxLoggedTarget);
+    line.Raw(",\"path\":\"");
+    line.Text(record.target, kMaxLoggedTarget);
+    if (record.target_cut) line.CutText();
+    line.Raw('"');
     line.Field(",\"status\":", record.status);
   }
   line.Field(",\"bytes_received\":", record.bytes_received);

@@ -12,16 +12,18 @@ struct AccessRecord {
   bool tcp = false;
   uint8_t minor = 1;  // HTTP only: of the client's HTTP/1.x
   SocketAddress client;
-  std::string_view method;         // HTTP only
-  std::string_view target;         // HTTP only: path and query as forwarded
-  std::string_view host;           // HTTP only
-  std::string_view request_id;     // HTTP only
-  std::string_view request_head;   // HTTP only: as forwarded, whole; for a format that wants headers
-  std::string_view kept_response;  // HTTP only: what Keep of the line's AccessFormat wrote, or nothing
-  uint16_t status = 0;             // HTTP only; 0: no answer was sent
-  uint64_t bytes_received = 0;     // from the client: body (HTTP), all (TCP)
-  uint64_t bytes_sent = 0;         // to the client, heads included
-  uint64_t body_bytes_sent = 0;    // to the client, without heads
+  std::string_view method;            // HTTP only
+  std::string_view target;            // HTTP only: as the client sent it
+  bool target_cut = false;            // and that was longer
+  std::string_view forwarded_target;  // HTTP only: path and query as an endpoint gets them; empty: none does
+  std::string_view host;              // HTTP only
+  std::string_view request_id;        // HTTP only
+  std::string_view request_head;      // HTTP only: as forwarded, whole; for a format that wants headers
+  std::string_view kept_response;     // HTTP only: what Keep of the line's AccessFormat wrote, or nothing
+  uint16_t status = 0;                // HTTP only; 0: no answer was sent
+  uint64_t bytes_received = 0;        // from the client: body (HTTP), all (TCP)
+  uint64_t bytes_sent = 0;            // to the client, heads included
+  uint64_t body_bytes_sent = 0;       // to the client, without heads
   uint64_t total_us = 0;
   uint32_t connect_us = 0;                  // until an upstream connection was there; 0 on reuse
   uint32_t response_us = 0;                 // until the response head came

@@ -20,6 +20,7 @@ routes:
   r:
     - {{upstream: web}}
     - {{match: {{path: /old}}, redirect: {{to: "/new${{query}}", status: 301}}}}
+    - {{match: {{path_prefix: /app}}, upstream: web, rewrite: {{path: "/v2${{remainder}}"}}}}
     - {{match: {{host: tagged}}, upstream: web, response_headers: {{set: {{X-Tag: "yes"}}, remove: [X-Inner]}}}}
 """
 
@@ -159,6 +160,58 @@ class Json(Form):
             statuses = [json.loads(line)["status"] for line in file]
         self.assertEqual(statuses.count(500), 50)
         self.assertTrue(15 <= statuses.count(200) <= 100, statuses.count(200))
+
+
+class Targets(Form):
+    """What the client asked for is logged, whatever an endpoint gets."""
+
+    REWRITTEN = [
+        ("/app/x?token=secret", "/v2/x?token=secret"),  # by its route
+        ("/a/../b//%7e?q=1", "/b/~?q=1"),  # to its one spelling
+        ("http://test/c?q=1", "/c?q=1"),  # from absolute-form
+        ("http://test?q=1", "/?q=1"),
+        ("/plain?q=1", "/plain?q=1"),
+    ]
+
+    def lines_of(self, *keys):
+        origin = self.origin()
+        front = self.front(origin, *keys)
+        for target, _ in self.REWRITTEN:
+            self.assertEqual(self.ask(front, target).status, 200)
+        self.assertEqual([request.target for request in origin.requests], [there for _, there in self.REWRITTEN])
+        return self.lines(len(self.REWRITTEN))
+
+    def test_json(self):
+        self.assertEqual([json.loads(line)["path"] for line in self.lines_of("format: json")], [here for here, _ in self.REWRITTEN])
+
+    def test_chosen_fields(self):
+        lines = [json.loads(line) for line in self.lines_of("fields: [path, forwarded_path, request]")]
+        self.assertEqual([(line["path"], line["forwarded_path"]) for line in lines], self.REWRITTEN)
+        self.assertEqual([line["request"] for line in lines], [f"GET {here} HTTP/1.1" for here, _ in self.REWRITTEN])
+
+    def test_combined(self):
+        lines = self.lines_of("format: combined")
+        self.assertEqual([line.split('"')[1] for line in lines], [f"GET {here} HTTP/1.1" for here, _ in self.REWRITTEN])
+
+    def test_template_and_redaction(self):
+        lines = self.lines_of("template: ${path} ${forwarded_path}", "query: redact")
+        self.assertEqual(
+            lines,
+            ["/app/x?token=*** /v2/x?token=***", "/a/../b//%7e?q=*** /b/~?q=***", "http://test/c?q=*** /c?q=***",
+             "http://test?q=*** /?q=***", "/plain?q=*** /plain?q=***"],
+        )
+
+    def test_long_ones_and_those_for_no_endpoint(self):
+        front = self.front(self.origin(), "template: ${path} ${forwarded_path}")
+        self.ask(front, "/app/" + "x" * 5000)
+        self.ask(front, "//old?x")
+        self.ask(front, "/%2e./%2e%2e/")
+        long, moved, refused = self.lines(3)
+        here, there = long.split(" ")
+        self.assertRegex(here, "^/app/x{1990,2048}\u2026$")
+        self.assertRegex(there, "^/v2/x{1990,2048}\u2026$")
+        self.assertEqual(moved, "//old?x -")
+        self.assertEqual(refused, "/%2e./%2e%2e/ -")
 
 
 class Template(Form):

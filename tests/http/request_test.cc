@@ -68,6 +68,15 @@ TEST_F(RequestTest, NothingIsLeftOfTheRequestBefore) {
   EXPECT_EQ(head_.Find(FieldId::kTe), nullptr);
 }
 
+TEST_F(RequestTest, TheTargetAsItCame) {
+  for (const std::string target : {"/a/../b?c", "http://h:1/x?y", "http://h?q", "HTTPS://h"}) {
+    ParseDone("GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_EQ(head_.received_target, target);
+  }
+  ParseDone("OPTIONS http://h HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(head_.received_target, "http://h");
+}
+
 TEST_F(RequestTest, KeepAlive) {
   const auto keeps = [&](std::string_view version, std::string_view connection) {
     Parse("GET / " + std::string(version) + "\r\nHost: a\r\nConnection: " + std::string(connection) +

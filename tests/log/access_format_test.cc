@@ -29,6 +29,7 @@ AccessRecord Request() {
   record.method = "GET";
   record.host = "example.com";
   record.target = "/index.html?q=1";
+  record.forwarded_target = "/v2/index.html?q=1";
   record.request_id = "abc-123";
   record.request_head = kRequestHead;
   record.status = 200;
@@ -219,6 +220,31 @@ TEST(AccessFormat, QueriesAreRedacted) {
   EXPECT_EQ(redacted("/a#access_token=1"), "/a#***");
 }
 
+TEST(AccessFormat, ThePathAsItCameAndAsItGoesOn) {
+  AccessRecord record = Request();
+  EXPECT_EQ(ByTemplate("${path} ${forwarded_path}", record), "/index.html?q=1 /v2/index.html?q=1");
+  EXPECT_EQ(ByTemplate("${path} ${forwarded_path}", record, true), "/index.html?q=*** /v2/index.html?q=***");
+  record.forwarded_target = {};
+  EXPECT_EQ(ByTemplate("${path} ${forwarded_path}", record), "/index.html?q=1 -");
+  AccessLogSettings settings;
+  settings.fields = {"forwarded_path", "path"};
+  EXPECT_EQ(Write(*Build(settings), record), R"({"forwarded_path":"","path":"/index.html?q=1"})");
+  EXPECT_EQ(Write(*Build(settings), Connection()), "{}");
+}
+
+TEST(AccessFormat, ATargetOfWhichNotAllIsThereIsMarked) {
+  AccessRecord record = Request();
+  record.target_cut = true;
+  EXPECT_EQ(ByTemplate("${path}|${request}", record),
+            "/index.html?q=1\u2026|GET /index.html?q=1\u2026 HTTP/1.1");
+  EXPECT_EQ(ByTemplate("${path}", record, true), "/index.html?q=***\u2026");
+  const std::string most(kMaxLoggedTarget, 'x');
+  record.target = most;
+  const std::string line = ByTemplate("${path}", record);
+  EXPECT_LE(line.size(), kMaxLoggedTarget);
+  EXPECT_EQ(line.find("\u2026"), line.size() - 3);
+}
+
 TEST(AccessFormat, QueriesAreRedactedWhereverTheyStand) {
   AccessLogSettings settings;
   settings.redact_query = true;
@@ -296,9 +322,10 @@ TEST(AccessFormat, ALineHasItsBound) {
   const std::string head = "GET / HTTP/1.1\r\nA: " + worst + "\r\nA: " + worst + "\r\n\r\n";
   const SocketAddress address = *SocketAddress::Parse("[1111:2222:3333:4444:5555:6666:7777:8888]:65535");
   AccessLogSettings json;
-  json.fields = {"time",       "protocol",   "client",      "method",     "host",     "path",
-                 "status",     "bytes_sent", "duration_us", "connect_us", "endpoint", "retries",
-                 "request_id", "end",        "client_ip",   "time_local", "request",  "body_bytes_sent"};
+  json.fields = {"time",       "protocol", "client",          "method",        "host",
+                 "path",       "status",   "bytes_sent",      "duration_us",   "connect_us",
+                 "endpoint",   "retries",  "request_id",      "end",           "client_ip",
+                 "time_local", "request",  "body_bytes_sent", "forwarded_path"};
   json.request_headers = {"A", "B", "C"};
   json.response_headers = {"A", "B", "C"};
   AccessLogSettings combined;
@@ -312,7 +339,8 @@ TEST(AccessFormat, ALineHasItsBound) {
         record.client = address;
         record.endpoint = &address;
         record.method = record.host = record.request_id = record.end = worst;
-        record.target = target;
+        record.target = record.forwarded_target = target;
+        record.target_cut = redact;
         record.request_head = head;
         std::string kept(format->max_kept_bytes(), '#');
         kept.resize(format->Keep(head, kept.data()));

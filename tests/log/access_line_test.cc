@@ -109,6 +109,13 @@ TEST(AccessLine, LongTextIsCutAndMarked) {
   EXPECT_LE(line.size(), kMaxAccessLineBytes);
 }
 
+TEST(AccessLine, ATargetOfWhichNotAllIsThereIsMarked) {
+  AccessRecord record;
+  record.target = "/a";
+  record.target_cut = true;
+  EXPECT_EQ(Parse(Line(record)).At("path"), "/a\u2026");
+}
+
 TEST(AccessLine, AUnixSocket) {
   std::string expected;
   const SocketAddress endpoint = *ParseUnixAddress("unix:/run/app=1,{x}.sock", &expected);

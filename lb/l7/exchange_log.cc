@@ -1,0 +1,73 @@
+// The line in the access log: what is kept for it while a request passes, and how it is made in the end.
+#include <algorithm>
+
+#include "lb/config/budget.h"
+#include "lb/l7/auth_leg.h"
+#include "lb/l7/exchange.h"
+#include "lb/proxy.h"
+
+namespace weir::lb {
+
+// What the log's line will say of a response's head, which is gone by then.
+void Exchange::NoteHead(std::string_view head) {
+  answer_head_bytes_ += static_cast<uint32_t>(head.size());
+  if (proxy_.log() == nullptr) return;
+  const AccessFormat* const format = snapshot_->settings().log_format.get();
+  if (format == nullptr || !format->keeps_response()) return;
+  Buffer* const chunk = TakeChunk(format->max_kept_bytes());
+  if (chunk == nullptr) return;  // the line does without
+  kept_ = Slice(chunk, 0, static_cast<uint32_t>(format->Keep(head, chunk->data)));
+}
+
+// What the client asked for, where that is not what goes up: a route has rewritten it, or it came in another
+// spelling or form. Of a long one no more than a line takes.
+void Exchange::NoteTarget(std::string_view target) {
+  const size_t bytes = std::min(target.size(), kMostNotedBytes);
+  Buffer* const chunk = TakeChunk(bytes);
+  if (chunk == nullptr) return;  // the line does without
+  target.copy(chunk->data, bytes);
+  noted_ = Slice(chunk, 0, static_cast<uint32_t>(bytes));
+  noted_cut_ = bytes < target.size();
+}
+
+void Exchange::Log() {
+  AccessRecord record;
+  record.minor = request_.minor;
+  record.client = address_;
+  // What was asked stands in the head we serialised: "METHOD target HTTP/1.1\r\nHost: host\r\n…".
+  const bool aside = deciding_;  // head_ is the subrequest
+  std::string_view head{aside ? leg_->head.data() : head_.data(), aside ? leg_->head_bytes : head_bytes_};
+  if (const size_t method_end = head.find(' '); method_end != std::string_view::npos) {
+    record.method = head.substr(0, method_end);
+    const size_t line_end = head.find(" HTTP/1.1\r\n");
+    record.target = head.substr(method_end + 1, line_end - method_end - 1);
+    if (pool_ != nullptr && !aside) record.forwarded_target = record.target;
+    const auto value_of = [head](std::string_view name) -> std::string_view {
+      const size_t at = head.find(name);
+      if (at == std::string_view::npos) return {};
+      const size_t begin = at + name.size();
+      return head.substr(begin, head.find('\r', begin) - begin);
+    };
+    record.request_head = head;
+    record.host = value_of("\r\nHost: ");
+    record.request_id = value_of("\r\nX-Request-ID: ");
+  }
+  if (noted_.holds_buffer()) {
+    record.target = noted_.view();
+    record.target_cut = noted_cut_;
+  }
+  record.status = answer_begun_ ? status_ : 0;
+  record.bytes_received = body_received_;
+  record.bytes_sent = client_.stream.sent_bytes() - client_sent_before_;
+  record.body_bytes_sent = record.bytes_sent - std::min<uint64_t>(record.bytes_sent, answer_head_bytes_);
+  record.kept_response = kept_.view();
+  record.total_us = ElapsedUs(shard_.now_ns());
+  record.connect_us = upstream_ns_ == 0 || reused_ ? 0 : ElapsedUs(upstream_ns_);
+  record.response_us = response_ns_ == 0 ? 0 : ElapsedUs(response_ns_);
+  record.endpoint = endpoint_ == UpstreamPool::kNone ? nullptr : &pool_->address(endpoint_);
+  record.retries = attempts_.count() > 0 ? attempts_.count() - 1 : 0;
+  record.end = end_;
+  proxy_.log()->Write(record, snapshot_->settings().log_format.get());
+}
+
+}  // namespace weir::lb
