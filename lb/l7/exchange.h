@@ -170,6 +170,7 @@ class Exchange {
   Slice answer_;      // our own answer
   PasswordDesk::Asking* asking_ = nullptr;  // the request goes nowhere before its answer
   AuthLeg* leg_ = nullptr;                  // who asks first, another server
+  const BasicAuth::User* user_ = nullptr;   // who it says it is from; of the snapshot
   Slice kept_;                              // of the response's head, for the log
   Slice noted_;                             // the target as it came, for the log, if head_ has another
   http::RequestFacts request_;
@@ -207,10 +208,11 @@ class Exchange {
   bool went_up_ : 1 = false;   // an endpoint was asked for: what becomes of it counts for the upstream
   bool answered_ : 1 = false;  // our own answer was queued
   bool tunnel_ : 1 = false;
-  bool new_cookie_ : 1 = false;  // the client gets its side's
-  bool deciding_ : 1 = false;    // what goes up and comes down is the subrequest's
-  bool whole_ : 1 = false;       // head_ has, or shall have, the whole body
-  bool noted_cut_ : 1 = false;   // the target was longer than noted_
+  bool new_cookie_ : 1 = false;     // the client gets its side's
+  bool deciding_ : 1 = false;       // what goes up and comes down is the subrequest's
+  bool whole_ : 1 = false;          // head_ has, or shall have, the whole body
+  bool authenticated_ : 1 = false;  // it is from user_: the password was right
+  bool noted_cut_ : 1 = false;      // the target was longer than noted_
 };
 
 }  // namespace weir::lb

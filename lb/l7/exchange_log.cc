@@ -34,6 +34,7 @@ void Exchange::Log() {
   AccessRecord record;
   record.minor = request_.minor;
   record.client = address_;
+  if (authenticated_ && user_ != nullptr) record.user = user_->name;
   // What was asked stands in the head we serialised: "METHOD target HTTP/1.1\r\nHost: host\r\n…".
   const bool aside = deciding_;  // head_ is the subrequest
   std::string_view head{aside ? leg_->head.data() : head_.data(), aside ? leg_->head_bytes : head_bytes_};

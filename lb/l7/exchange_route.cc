@@ -117,6 +117,8 @@ bool Exchange::Authenticate() {
   if (!credentials.ReadFrom(head)) return Unauthorized();
   switch (proxy_.passwords().Ask(auth, credentials, address_, &client_, &asking_)) {
     case PasswordDesk::Answer::kRight:
+      authenticated_ = true;
+      break;
     case PasswordDesk::Answer::kWait:
       break;
     case PasswordDesk::Answer::kWrong:
@@ -125,6 +127,7 @@ bool Exchange::Authenticate() {
       Respond(503, "too many passwords are being checked", "unauthorized", 1);
       return false;
   }
+  if (proxy_.log() != nullptr) user_ = auth.Find(credentials.user());
   if (!auth.forward) head.Drop("Authorization");
   return true;
 }
@@ -158,6 +161,7 @@ void Exchange::StepAuthorize() {
   const bool right = asking_->answer == PasswordDesk::Answer::kRight;
   proxy_.passwords().Forget(std::exchange(asking_, nullptr));
   progress_ = true;
+  authenticated_ = right;
   if (!right) {
     Unauthorized();
   } else {

@@ -14,6 +14,7 @@ enum class LogField : uint8_t {
   kTime,
   kProtocol,
   kClient,
+  kUser,
   kMethod,
   kHost,
   kPath,
@@ -56,6 +57,7 @@ constexpr FieldInfo kFields[] = {
     {"time", kTimeBytes},
     {"protocol", 16},
     {"client", kAddressBytes},
+    {"user", kMaxLoggedUser, true},
     {"method", kMaxLoggedMethod, true},
     {"host", kMaxLoggedHost, true},
     {"path", kMaxLoggedTarget, true},
@@ -84,9 +86,9 @@ static_assert(std::size(kFields) == kFieldCount);
 const FieldInfo& InfoOf(LogField field) { return kFields[static_cast<size_t>(field)]; }
 
 // As nginx has it: '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent
-// "$http_referer" "$http_user_agent"'. Who the user is stands in Authorization, which is never looked at.
+// "$http_referer" "$http_user_agent"'.
 constexpr std::string_view kCombined =
-    R"(${client_ip} - - [${time_local}] "${request}" ${status} ${body_bytes_sent} )"
+    R"(${client_ip} - ${user} [${time_local}] "${request}" ${status} ${body_bytes_sent} )"
     R"("${request_header:Referer}" "${request_header:User-Agent}")";
 
 // What an account could be taken over with.
@@ -145,6 +147,19 @@ void WriteRedacted(std::string_view url, LineWriter& line) {
     const bool named = !fragment && parameter.find_first_not_of('=', value) != std::string_view::npos;
     if (named) line.TextPart(parameter.substr(0, value + 1));
     if (!parameter.empty()) line.TextPart(AccessFormat::kRedacted);
+  }
+}
+
+// A text that stands where only spaces end it: those within are escaped too, so that no name can pass for
+// more than one field. Nothing at all is "-".
+void WriteWord(std::string_view text, size_t limit, LineWriter& line) {
+  if (text.empty()) return line.Raw('-');
+  line.BeginText(limit);
+  while (!text.empty()) {
+    const size_t space = std::min(text.find(' '), text.size());
+    line.TextPart(text.substr(0, space));
+    if (space < text.size()) line.EscapedPart(' ');
+    text.remove_prefix(std::min(space + 1, text.size()));
   }
 }
 
@@ -455,6 +470,9 @@ void AccessFormat::WriteField(const Piece& piece, const AccessRecord& record, in
       quote();
       line.Ip(record.client);
       return quote();
+    case LogField::kUser:
+      if (json_ && record.user.empty()) return line.Raw("null");
+      return json_ ? text(record.user) : WriteWord(record.user, kMaxLoggedUser, line);
     case LogField::kMethod:
       return text(record.method);
     case LogField::kHost:

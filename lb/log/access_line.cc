@@ -7,8 +7,8 @@ namespace {
 
 // What the fixed parts can take: keys, punctuation, time, two addresses, numbers of up to 20 digits.
 constexpr size_t kFixedBytes = 768;
-static_assert(kFixedBytes + kMaxLoggedTarget + kMaxLoggedHost + kMaxLoggedMethod + kMaxLoggedRequestId +
-                  kMaxLoggedEnd <=
+static_assert(kFixedBytes + kMaxLoggedUser + kMaxLoggedTarget + kMaxLoggedHost + kMaxLoggedMethod +
+                  kMaxLoggedRequestId + kMaxLoggedEnd <=
               kMaxAccessLineBytes);
 
 }  // namespace
@@ -22,6 +22,12 @@ size_t FormatAccessLine(const AccessRecord& record, int64_t wall_ms, char* out, 
   line.Address(record.client);
   line.Raw('"');
   if (!record.tcp) {
+    line.Raw(",\"user\":");
+    if (record.user.empty()) {
+      line.Raw("null");
+    } else {
+      line.QuotedText(record.user, kMaxLoggedUser);
+    }
     line.Raw(",\"method\":");
     line.QuotedText(record.method, kMaxLoggedMethod);
     line.Raw(",\"host\":");

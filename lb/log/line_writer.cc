@@ -38,8 +38,6 @@ CivilTime ToCivil(int64_t wall_ms) {
 
 void LineWriter::TextPart(std::string_view part) {
   if (cut_) return;
-  // While this much room is left, the next byte fits whatever it becomes, and so does the mark behind it.
-  constexpr ptrdiff_t kRoom = 6 + static_cast<ptrdiff_t>(kCutMark.size());
   const char* const end = text_end_;
   char* at = at_;  // local: a byte written through a member might, to the compiler, be that member
   for (const char c : part) {
@@ -57,6 +55,12 @@ void LineWriter::TextPart(std::string_view part) {
     }
   }
   at_ = at;
+}
+
+void LineWriter::EscapedPart(char c) {
+  if (cut_) return;
+  if (text_end_ - at_ < kRoom) return CutText();
+  Escape(static_cast<unsigned char>(c));
 }
 
 void LineWriter::Escape(unsigned char c) {

@@ -47,6 +47,8 @@ class LineWriter {
     cut_ = false;
   }
   void TextPart(std::string_view part);
+  // A part of one character, escaped whatever it is.
+  void EscapedPart(char c);
   // For a text of which this is not all.
   void CutText() {
     if (!cut_) Raw(kCutMark);
@@ -74,6 +76,9 @@ class LineWriter {
   void NcsaTime(int64_t wall_ms);
 
  private:
+  // While this much room is left, the next byte fits whatever it becomes, and so does the mark behind it.
+  static constexpr ptrdiff_t kRoom = 6 + static_cast<ptrdiff_t>(kCutMark.size());
+
   void ClockTime(uint32_t hour, uint32_t minute, uint32_t second);
   void Escape(unsigned char c);
 

@@ -12,9 +12,10 @@ struct AccessRecord {
   bool tcp = false;
   uint8_t minor = 1;  // HTTP only: of the client's HTTP/1.x
   SocketAddress client;
-  std::string_view method;            // HTTP only
-  std::string_view target;            // HTTP only: as the client sent it
-  bool target_cut = false;            // and that was longer
+  std::string_view user;    // HTTP only: who has shown the right password; empty: nobody was asked, or has
+  std::string_view method;  // HTTP only
+  std::string_view target;  // HTTP only: as the client sent it
+  bool target_cut = false;  // and that was longer
   std::string_view forwarded_target;  // HTTP only: path and query as an endpoint gets them; empty: none does
   std::string_view host;              // HTTP only
   std::string_view request_id;        // HTTP only

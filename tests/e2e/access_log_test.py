@@ -8,7 +8,7 @@ import socket
 import time
 import unittest
 
-from weir_harness import WeirTest, ok, scratch, socket_folder, wait_for
+from weir_harness import WeirTest, address_text, need, ok, run, scratch, socket_folder, wait_for
 
 FILE = """
 access_log:
@@ -212,6 +212,53 @@ class Targets(Form):
         self.assertRegex(there, "^/v2/x{1990,2048}\u2026$")
         self.assertEqual(moved, "//old?x -")
         self.assertEqual(refused, "/%2e./%2e%2e/ -")
+
+
+class Users(Form):
+    """Who has shown a password is logged by name, and nobody else."""
+
+    SECRET = "$2b$04$WUHhXETkX0fnYkrqZU3ta.zwoU3NOuzYB7by401ZrGRFKs239bMTy"
+    USERS = """
+    - {match: {path_prefix: /mine}, upstream: web, basic_auth: {users: {alice: "%s", 'a "b" [c]': "%s"}}}
+    - {match: {path_prefix: /said}, respond: {status: 200, body: inside}, basic_auth: {users: {alice: "%s"}}}
+"""
+    CASES = [  # path, name, password, status, who is logged
+        ("/mine", "alice", "open sesame", 200, "alice"),  # asked of the threads
+        ("/mine", "alice", "open sesame", 200, "alice"),  # known
+        ("/said", "alice", "open sesame", 200, "alice"),
+        ("/mine", "alice", "wrong", 401, None),
+        ("/mine", "alice", "wrong", 401, None),  # known too
+        ("/mine", "mallory", "open sesame", 401, None),
+        ("/mine", 'a "b" [c]', "open sesame", 200, 'a "b" [c]'),
+        ("/open", "alice", "open sesame", 200, None),  # nobody asked
+        ("/mine", None, None, 401, None),
+    ]
+
+    def lines_of(self, *keys):
+        origin = self.origin()
+        self.log = os.path.join(scratch("log"), "access.log")
+        config = FILE.format(log=self.log, origin=origin, keys="\n".join("  " + key for key in keys))
+        front = self.weir(None, config=config + self.USERS.replace("%s", self.SECRET), shards=1)
+        for path, name, password, status, _ in self.CASES:
+            said = [] if name is None else ["-u", f"{name}:{password}"]
+            answer = run([need("curl"), "-s", "-o", "/dev/null", "-w", "%{http_code}", *said, f"http://{address_text(front.address)}{path}"])
+            self.assertEqual(answer.stdout, str(status))
+        lines = self.lines(len(self.CASES))
+        self.assertNotIn("sesame", "".join(lines))
+        return lines
+
+    def test_json(self):
+        lines = [json.loads(line) for line in self.lines_of("format: json")]
+        self.assertEqual([line["user"] for line in lines], [user for *_, user in self.CASES])
+
+    def test_combined(self):
+        users = [line.split(" ")[2] for line in self.lines_of("format: combined")]
+        odd = r"a\x20\x22b\x22\x20[c]"
+        self.assertEqual(users, ["-" if user is None else "alice" if user == "alice" else odd for *_, user in self.CASES])
+
+    def test_template(self):
+        lines = self.lines_of("template: ${user}|${status}")
+        self.assertEqual(lines[:4], ["alice|200", "alice|200", "alice|200", "-|401"])
 
 
 class Template(Form):

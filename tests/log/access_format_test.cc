@@ -232,6 +232,31 @@ TEST(AccessFormat, ThePathAsItCameAndAsItGoesOn) {
   EXPECT_EQ(Write(*Build(settings), Connection()), "{}");
 }
 
+TEST(AccessFormat, TheUser) {
+  AccessRecord record = Request();
+  EXPECT_EQ(ByTemplate("<${user}>", record), "<->");
+  AccessLogSettings settings;
+  settings.fields = {"user"};
+  EXPECT_EQ(Write(*Build(settings), record), R"({"user":null})");
+  EXPECT_EQ(Write(*Build(settings), Connection()), "{}");
+  // Nothing in a name passes for another field.
+  record.user = " a [b] \"c\"\\\xff\n";
+  EXPECT_EQ(Write(*Build(settings), record), R"({"user":" a [b] \"c\"\\\u00ff\n"})");
+  EXPECT_EQ(ByTemplate("<${user}>", record), R"(<\x20a\x20[b]\x20\x22c\x22\x5C\xFF\x0A>)");
+  settings = {};
+  settings.form = Form::kCombined;
+  EXPECT_EQ(Write(*Build(settings), record).substr(0, 57),
+            R"(192.0.2.7 - \x20a\x20[b]\x20\x22c\x22\x5C\xFF\x0A [22/Nov)");
+  for (const char c : {'x', ' ', '\x80'}) {
+    const std::string most(10'000, c);
+    record.user = most;
+    const std::string line = ByTemplate("${user}", record);
+    EXPECT_LE(line.size(), kMaxLoggedUser);
+    EXPECT_GT(line.size(), kMaxLoggedUser - 12);
+    EXPECT_EQ(line.find("\u2026"), line.size() - 3);
+  }
+}
+
 TEST(AccessFormat, ATargetOfWhichNotAllIsThereIsMarked) {
   AccessRecord record = Request();
   record.target_cut = true;
@@ -322,10 +347,10 @@ TEST(AccessFormat, ALineHasItsBound) {
   const std::string head = "GET / HTTP/1.1\r\nA: " + worst + "\r\nA: " + worst + "\r\n\r\n";
   const SocketAddress address = *SocketAddress::Parse("[1111:2222:3333:4444:5555:6666:7777:8888]:65535");
   AccessLogSettings json;
-  json.fields = {"time",       "protocol", "client",          "method",        "host",
-                 "path",       "status",   "bytes_sent",      "duration_us",   "connect_us",
-                 "endpoint",   "retries",  "request_id",      "end",           "client_ip",
-                 "time_local", "request",  "body_bytes_sent", "forwarded_path"};
+  json.fields = {"user",       "time",       "protocol", "client",          "method",
+                 "host",       "path",       "status",   "bytes_sent",      "duration_us",
+                 "connect_us", "endpoint",   "retries",  "request_id",      "end",
+                 "client_ip",  "time_local", "request",  "body_bytes_sent", "forwarded_path"};
   json.request_headers = {"A", "B", "C"};
   json.response_headers = {"A", "B", "C"};
   AccessLogSettings combined;
@@ -338,7 +363,7 @@ TEST(AccessFormat, ALineHasItsBound) {
         AccessRecord record;
         record.client = address;
         record.endpoint = &address;
-        record.method = record.host = record.request_id = record.end = worst;
+        record.user = record.method = record.host = record.request_id = record.end = worst;
         record.target = record.forwarded_target = target;
         record.target_cut = redact;
         record.request_head = head;

@@ -49,11 +49,19 @@ TEST(AccessLine, HttpRequest) {
   record.end = "ok";
   EXPECT_EQ(
       Line(record),
-      R"({"time":"2026-11-22T14:55:52.123Z","protocol":"http","client":"192.0.2.7:50123","method":"GET",)"
-      R"("host":"example.com","path":"/index.html?q=1","status":200,"bytes_received":5,"bytes_sent":1234,)"
+      R"({"time":"2026-11-22T14:55:52.123Z","protocol":"http","client":"192.0.2.7:50123","user":null,)"
+      R"("method":"GET","host":"example.com","path":"/index.html?q=1","status":200,"bytes_received":5,"bytes_sent":1234,)"
       R"("duration_us":1500,"connect_us":300,"response_us":1400,"endpoint":"10.0.0.2:80","retries":1,)"
       R"("request_id":"abc-123","end":"ok"})"
       "\n");
+}
+
+TEST(AccessLine, AUser) {
+  AccessRecord record;
+  record.user = "a \"b\"\xe9";
+  const std::string line = Line(record);
+  EXPECT_NE(line.find(R"(,"user":"a \"b\"\u00e9","method":)"), std::string::npos) << line;
+  Parse(line);
 }
 
 TEST(AccessLine, TcpConnection) {
@@ -134,7 +142,7 @@ TEST(AccessLine, WorstCaseFits) {
   AccessRecord record;
   record.client = address;
   record.endpoint = &address;
-  record.method = record.target = record.host = record.request_id = record.end = worst;
+  record.user = record.method = record.target = record.host = record.request_id = record.end = worst;
   record.status = UINT16_MAX;
   record.bytes_received = record.bytes_sent = UINT64_MAX;
   record.total_us = record.connect_us = record.response_us = record.retries = UINT32_MAX;
