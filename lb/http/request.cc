@@ -53,6 +53,8 @@ class RequestParser {
  private:
   ParseState SkipEmptyLine();
   ParseState Method();
+  ParseState RefuseMethod(uint16_t status, const char* reason);
+  const char* ReadTarget();
   ParseState Target();
   ParseState OtherTarget();
   ParseState Version();
@@ -121,10 +123,24 @@ ParseState RequestParser::Method() {
   if (size == 0 || *end != ' ') return Fail(400, "invalid method");
   out_.method = {p_, size};
   out_.facts.method = MethodOf(out_.method);
-  if (out_.facts.method == Method::kConnect) return Fail(501, "CONNECT is not supported");
-  if (out_.method == "PRI") return Fail(400, "HTTP/2 preface on an HTTP/1 connection");
   p_ = end + 1;
+  if (out_.facts.method == Method::kConnect) return RefuseMethod(501, "CONNECT is not supported");
+  if (out_.method == "PRI") return RefuseMethod(400, "HTTP/2 preface on an HTTP/1 connection");
   return ParseState::kDone;
+}
+
+// With a look at the target, for the log.
+ParseState RequestParser::RefuseMethod(uint16_t status, const char* reason) {
+  ReadTarget();
+  return Fail(status, reason);
+}
+
+// The end of what may be a target, good or not.
+const char* RequestParser::ReadTarget() {
+  const char* const end = kTargetChars.Skip(p_, {begin_, end_});
+  out_.received_target = {p_, static_cast<size_t>(end - p_)};
+  out_.target_read = end != end_ && (*end == ' ' || *end == '\r' || *end == '\n');
+  return end;
 }
 
 ParseState RequestParser::Target() {
@@ -133,20 +149,20 @@ ParseState RequestParser::Target() {
   const bool plain = origin_form_end != end_ && *origin_form_end == ' ' && origin_form_size > 0;
   if (!plain || origin_form_size > out_.limits_.target_bytes) return OtherTarget();
   out_.target = out_.received_target = {p_, origin_form_size};
+  out_.target_read = true;
   p_ = origin_form_end + 1;
   return ParseState::kDone;
 }
 
 // Anything but a complete good origin-form.
 ParseState RequestParser::OtherTarget() {
-  const char* const end = kTargetChars.Skip(p_, {begin_, end_});
+  const char* const end = ReadTarget();
   const size_t size = static_cast<size_t>(end - p_);
   if (size > out_.limits_.target_bytes) return Fail(414, "target too long");
   if (end == end_) return ParseState::kNeedMore;
   if (*end == '\r' || *end == '\n') return Fail(400, "no HTTP version");
   if (*end != ' ') return Fail(400, "invalid character in the target");
   if (size == 0) return Fail(400, "empty target");
-  out_.received_target = {p_, size};
   struct Target target;
   if (const char* reason = ParseTarget({p_, size}, out_.facts.method, &target)) return Fail(400, reason);
   out_.target = target.path;
@@ -162,6 +178,7 @@ ParseState RequestParser::Version() {
   if (available < kVersionLineEnd.size() || memcmp(p_, kVersionLineEnd.data(), kVersionLineEnd.size()) != 0) {
     return OtherVersion(available);
   }
+  out_.version_read = true;
   p_ += kVersionLineEnd.size();
   return ParseState::kDone;
 }
@@ -179,6 +196,7 @@ ParseState RequestParser::OtherVersion(size_t available) {
   if (available < kVersionLineEnd.size()) return ParseState::kNeedMore;
   if (p_[kMajor] != '1') return Fail(505, "HTTP version not supported");
   if (p_[kMinor] == '0') out_.facts.minor = 0;
+  out_.version_read = true;
   p_ += kVersionLineEnd.size();
   return ParseState::kDone;
 }
@@ -318,7 +336,7 @@ void RequestHead::Clear() {
   FieldList::Clear();
   facts = RequestFacts();
   method = target = received_target = authority = request_id = {};
-  target_lacks_slash = false;
+  target_lacks_slash = target_read = version_read = false;
   head_bytes = 0;
   max_forwards = kNoMaxForwards;
 }

@@ -43,11 +43,15 @@ class RequestHead : public FieldList {
   explicit RequestHead(const Limits& limits, std::string_view via_name = {});
 
   RequestFacts facts;
-  std::string_view method;           // as text
-  std::string_view target;           // for the upstream: origin-form or "*"
-  bool target_lacks_slash = false;   // absolute-form `http://h?q`: a "/" belongs before `target`
-  std::string_view received_target;  // as the client sent it, whatever form that had: for logs alone
-  std::string_view authority;        // host[:port] from the target, else from Host; empty only in HTTP/1.0
+  std::string_view method;          // as text
+  std::string_view target;          // for the upstream: origin-form or "*"
+  bool target_lacks_slash = false;  // absolute-form `http://h?q`: a "/" belongs before `target`
+  // As the client sent it, whatever form that had: for logs alone. Also after an error, and in a head that is
+  // not complete: as far as it was read, and only what some target may have.
+  std::string_view received_target;
+  bool target_read = false;    // to its end
+  bool version_read = false;   // the whole request line was
+  std::string_view authority;  // host[:port] from the target, else from Host; empty only in HTTP/1.0
   // The client's X-Request-ID if it is usable: one field, 1 to 128 of A-Za-z0-9 . _ ~ + / = : @ -. Else
   // empty.
   std::string_view request_id;

@@ -65,6 +65,7 @@ class Exchange {
   void StepHead();
   void TakeHead(Slice in);
   void OnHead(Slice rest);
+  bool Admit(Slice& rest, http::RequestContext& context, http::BodyPiece& piece);
   bool Route(http::RequestContext& context);
   void TakeSide(const RouteRequest& asked);
   bool Deny();
@@ -141,7 +142,8 @@ class Exchange {
   void OnTimer();
   void ArmTimer();
   void NoteHead(std::string_view head);
-  void NoteTarget(std::string_view target);
+  void NoteRequest();
+  void NoteTarget(std::string_view method, std::string_view target, bool whole);
   void Log();
 
   void OnForwardTimer();
@@ -172,7 +174,7 @@ class Exchange {
   AuthLeg* leg_ = nullptr;                  // who asks first, another server
   const BasicAuth::User* user_ = nullptr;   // who it says it is from; of the snapshot
   Slice kept_;                              // of the response's head, for the log
-  Slice noted_;                             // the target as it came, for the log, if head_ has another
+  Slice noted_;  // for the log: the target as it came, where head_ has another; the method too, without head_
   http::RequestFacts request_;
   http::ResponseFacts response_;
   http::BodyReader request_body_;
@@ -187,6 +189,7 @@ class Exchange {
   int acknowledged_fd_ = -1;
   const char* end_ = "ok";
   uint16_t status_ = 0;
+  uint8_t noted_method_bytes_ = 0;  // of noted_; 0: head_ has it
   uint8_t interims_ = 0;
   uint8_t waits_ = 0;  // for what, when the timer was last looked at
   Phase phase_ = Phase::kHead;
@@ -212,6 +215,7 @@ class Exchange {
   bool deciding_ : 1 = false;       // what goes up and comes down is the subrequest's
   bool whole_ : 1 = false;          // head_ has, or shall have, the whole body
   bool authenticated_ : 1 = false;  // it is from user_: the password was right
+  bool no_version_ : 1 = false;     // refused before the version was read
   bool noted_cut_ : 1 = false;      // the target was longer than noted_
 };
 

@@ -19,20 +19,37 @@ void Exchange::NoteHead(std::string_view head) {
   kept_ = Slice(chunk, 0, static_cast<uint32_t>(format->Keep(head, chunk->data)));
 }
 
+// What was read of a request that has no head to be sent on: it breaks a rule, or did not come in time.
+void Exchange::NoteRequest() {
+  const http::RequestHead& head = proxy_.request_head();
+  if (proxy_.log() == nullptr || head.method.empty()) return;
+  request_.minor = head.facts.minor;
+  no_version_ = !head.version_read;
+  NoteTarget(head.method, head.received_target, head.target_read);
+}
+
 // What the client asked for, where that is not what goes up: a route has rewritten it, or it came in another
-// spelling or form. Of a long one no more than a line takes.
-void Exchange::NoteTarget(std::string_view target) {
-  const size_t bytes = std::min(target.size(), kMostNotedBytes);
-  Buffer* const chunk = TakeChunk(bytes);
+// spelling or form. Of a long one no more than a line takes; `whole`: `target` is not already a part.
+void Exchange::NoteTarget(std::string_view method, std::string_view target, bool whole) {
+  const size_t bytes = std::min(target.size(), kMostNotedBytes - method.size());
+  if (method.size() + bytes == 0) return;
+  Buffer* const chunk = TakeChunk(method.size() + bytes);
   if (chunk == nullptr) return;  // the line does without
-  target.copy(chunk->data, bytes);
-  noted_ = Slice(chunk, 0, static_cast<uint32_t>(bytes));
-  noted_cut_ = bytes < target.size();
+  method.copy(chunk->data, method.size());
+  target.copy(chunk->data + method.size(), bytes);
+  noted_ = Slice(chunk, 0, static_cast<uint32_t>(method.size() + bytes));
+  noted_method_bytes_ = static_cast<uint8_t>(method.size());
+  noted_cut_ = !whole || bytes < target.size();
 }
 
 void Exchange::Log() {
+  if (head_bytes_ == 0 && !noted_.holds_buffer() && !from_client_.empty()) {  // it did not come whole
+    http::ParseRequest(from_client_.bytes(), proxy_.request_head());
+    NoteRequest();
+  }
   AccessRecord record;
   record.minor = request_.minor;
+  record.has_version = !no_version_;
   record.client = address_;
   if (authenticated_ && user_ != nullptr) record.user = user_->name;
   // What was asked stands in the head we serialised: "METHOD target HTTP/1.1\r\nHost: host\r\n…".
@@ -54,7 +71,8 @@ void Exchange::Log() {
     record.request_id = value_of("\r\nX-Request-ID: ");
   }
   if (noted_.holds_buffer()) {
-    record.target = noted_.view();
+    if (noted_method_bytes_ > 0) record.method = noted_.view().substr(0, noted_method_bytes_);
+    record.target = noted_.view().substr(noted_method_bytes_);
     record.target_cut = noted_cut_;
   }
   record.status = answer_begun_ ? status_ : 0;

@@ -58,67 +58,30 @@ void Exchange::TakeHead(Slice in) {
   } else if (result.failed()) {
     proxy_.counters().bad_requests.Add();
     request_ = head.facts;
+    NoteRequest();
     Respond(result.error.status, result.error.reason, "bad_request");
   }
 }
 
 void Exchange::OnHead(Slice rest) {
   const http::RequestHead& head = proxy_.request_head();
+  http::RequestContext context;
+  http::BodyPiece piece;
   request_ = head.facts;
   counted_ = true;
   ++client_.requests;
   proxy_.counters().requests_active.Add();
   keep_ = request_.keep_alive && !proxy_.Closing(client_);
   request_body_ = http::BodyReader(request_.body);
-  http::RequestContext context;
-  if (listener_.trusted.list != nullptr) {
-    const std::optional<SocketAddress> client = FindClient(
-        *listener_.trusted.list, listener_.forwarded, client_.peer, head, proxy_.route_scratch(), context);
-    if (!client) {
-      keep_ = false;
-      proxy_.counters().bad_requests.Add();
-      Respond(400, "Forwarded of the proxy cannot be read", "bad_request");
-      return;
-    }
-    address_ = *client;
-  }
-  if (!listener_.access.Allows(address_)) {
-    keep_ = false;
-    Deny();
+  if (!Admit(rest, context, piece)) {
+    if (proxy_.log() != nullptr && !SerializeHead(context, rest, piece, false)) NoteRequest();
     return;
-  }
-  if (head.MustAnswerHere()) {
-    if (!rest.empty() && keep_ && request_.body.Empty()) client_.stream.PutBack(std::move(rest));
-    AnswerHere();
-    return;
-  }
-  if (request_.https_target) {
-    Respond(421, "this listener does not speak for https targets", "misdirected");
-    return;
-  }
-  // What came of the body is checked before anything is sent on.
-  http::BodyPiece piece;
-  if (!request_body_.done() && !rest.empty()) {
-    piece = request_body_.Read(rest.data(), rest.size());
-    if (piece.state == http::BodyState::kError) {
-      BadRequestBody(piece.reason);
-      return;
-    }
-    body_received_ += piece.size;
-  }
-  if (request_body_.in_trailers()) {
-    // Only a look: they are read again, perhaps with more of them, when their turn comes.
-    const http::ParseResult trailers =
-        http::ParseTrailers(rest.view().substr(piece.consumed), proxy_.trailers());
-    if (trailers.failed()) {
-      BadRequestBody(trailers.error.reason);
-      return;
-    }
   }
   phase_ = Phase::kConnect;  // the head is dealt with: an answer of our own no longer ends the connection
   const bool forward = Route(context) && BodyFits();
   const bool serialized =
       (!forward && proxy_.log() == nullptr) || SerializeHead(context, rest, piece, request_body_.done());
+  if (!serialized) NoteRequest();
   from_client_.Clear();
   rest.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   client_.stream.PutBack(std::move(rest));
@@ -129,6 +92,54 @@ void Exchange::OnHead(Slice rest) {
   } else if (forward && serialized) {
     GoUp();
   }
+}
+
+// What is asked of every request, whatever its route. False: it was answered here.
+bool Exchange::Admit(Slice& rest, http::RequestContext& context, http::BodyPiece& piece) {
+  const http::RequestHead& head = proxy_.request_head();
+  if (listener_.trusted.list != nullptr) {
+    const std::optional<SocketAddress> client = FindClient(
+        *listener_.trusted.list, listener_.forwarded, client_.peer, head, proxy_.route_scratch(), context);
+    if (!client) {
+      keep_ = false;
+      proxy_.counters().bad_requests.Add();
+      Respond(400, "Forwarded of the proxy cannot be read", "bad_request");
+      return false;
+    }
+    address_ = *client;
+  }
+  if (!listener_.access.Allows(address_)) {
+    keep_ = false;
+    return Deny();
+  }
+  if (head.MustAnswerHere()) {
+    if (!rest.empty() && keep_ && request_.body.Empty()) client_.stream.PutBack(std::move(rest));
+    AnswerHere();
+    return false;
+  }
+  if (request_.https_target) {
+    Respond(421, "this listener does not speak for https targets", "misdirected");
+    return false;
+  }
+  // What came of the body is checked before anything is sent on.
+  if (!request_body_.done() && !rest.empty()) {
+    piece = request_body_.Read(rest.data(), rest.size());
+    if (piece.state == http::BodyState::kError) {
+      BadRequestBody(piece.reason);
+      return false;
+    }
+    body_received_ += piece.size;
+  }
+  if (request_body_.in_trailers()) {
+    // Only a look: they are read again, perhaps with more of them, when their turn comes.
+    const http::ParseResult trailers =
+        http::ParseTrailers(rest.view().substr(piece.consumed), proxy_.trailers());
+    if (trailers.failed()) {
+      BadRequestBody(trailers.error.reason);
+      return false;
+    }
+  }
+  return true;
 }
 
 // The one that the endpoint gets: the client's, or one that is made as soon as somebody asks.
@@ -174,13 +185,14 @@ bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, c
       leg_ != nullptr && !route_->auth_request->copy.empty() ? AuthRequestSettings::kMaxCopyBytes : 0;
   const size_t most = http::MaxSerializedBytes(head, context) + lines.size() + room;
   whole_ = IsKeptWhole(most);
-  const bool copy = whole_ || (piece.size <= kCopyBytes &&
-                               most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk);
+  const bool copy =
+      only_for_log || whole_ ||
+      (piece.size <= kCopyBytes && most + kCopyBytes + kMaxFramingBytes <= BufferPool::kLargestChunk);
   if (most > BufferPool::kLargestChunk) {
     if (!only_for_log) Respond(431, "the request head is too large to forward", "bad_request");
     return false;
   }
-  const size_t body_bytes = whole_ ? request_.body.length : piece.size;
+  const size_t body_bytes = only_for_log ? 0 : whole_ ? request_.body.length : piece.size;
   Buffer* chunk = TakeChunk(copy ? most + body_bytes + kMaxFramingBytes : most);
   if (chunk == nullptr) {
     if (!only_for_log) Respond(503, "out of memory", "out_of_memory");
@@ -188,14 +200,15 @@ bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, c
   }
   size_t bytes = http::SerializeRequest(head, context, chunk->data);
   head_bytes_ = static_cast<uint32_t>(bytes);
-  if (copy) bytes += CopyFramedBody(rest.data(), piece, request_.body.kind, last, chunk->data + bytes);
+  if (copy && !only_for_log)
+    bytes += CopyFramedBody(rest.data(), piece, request_.body.kind, last, chunk->data + bytes);
   head_ = Slice(chunk, 0, static_cast<uint32_t>(bytes));
   // Behind what is sent, for the response.
   lines.copy(chunk->data + (whole_ ? head_bytes_ + body_bytes : bytes), lines.size());
   response_lines_bytes_ = static_cast<uint32_t>(lines.size());
   // The same text in the same place, unless something was rewritten.
   if (proxy_.log() != nullptr && head.target.data() != head.received_target.data()) {
-    NoteTarget(head.received_target);
+    NoteTarget({}, head.received_target, true);
   }
   if (!copy) first_body_ = FrameBody(rest, piece, request_.body.kind, last);
   return true;

@@ -491,9 +491,11 @@ void AccessFormat::WriteField(const Piece& piece, const AccessRecord& record, in
       if (record.method.empty()) return text({});
       quote();
       line.Text(record.method, kMaxLoggedMethod);
-      line.Raw(' ');
-      target();
-      line.Raw(record.minor == 0 ? " HTTP/1.0" : " HTTP/1.1");
+      if (!record.target.empty()) {
+        line.Raw(' ');
+        target();
+      }
+      if (record.has_version) line.Raw(record.minor == 0 ? " HTTP/1.0" : " HTTP/1.1");
       return quote();
     case LogField::kStatus:
       return json_ ? line.Number(record.status) : line.Padded(record.status % 1000u, 3);

@@ -10,7 +10,8 @@ namespace weir::lb {
 
 struct AccessRecord {
   bool tcp = false;
-  uint8_t minor = 1;  // HTTP only: of the client's HTTP/1.x
+  uint8_t minor = 1;        // HTTP only: of the client's HTTP/1.x
+  bool has_version = true;  // HTTP only: else it was refused before that was read
   SocketAddress client;
   std::string_view user;    // HTTP only: who has shown the right password; empty: nobody was asked, or has
   std::string_view method;  // HTTP only

@@ -84,7 +84,7 @@ class Combined(Form):
         first, second, third = self.lines(3)
         self.assertRegex(first, r'^127\.0\.0\.1 - - \[[^]]*\+0000\] "GET /old\?x HTTP/1\.1" 301 0 "-" "me"$')
         self.assertRegex(second, r'"GET /old HTTP/1\.0" 301 0 "-" "-"$')
-        self.assertRegex(third, rf'\] "-" 400 {len(body)} "-" "-"$')
+        self.assertRegex(third, rf'\] "GET / HTTP/1\.1" 400 {len(body)} "-" "-"$')
 
 
 class Json(Form):
@@ -259,6 +259,63 @@ class Users(Form):
     def test_template(self):
         lines = self.lines_of("template: ${user}|${status}")
         self.assertEqual(lines[:4], ["alice|200", "alice|200", "alice|200", "-|401"])
+
+
+class Refused(Form):
+    """Whom Weir refuses, and what for, as far as it was read."""
+
+    def refused(self, *requests, extra="", flags=(), keys=("fields: [method, path, request, status, end]",)):
+        self.log = os.path.join(scratch("log"), "access.log")
+        config = FILE.format(log=self.log, origin=self.origin(), keys="\n".join("  " + key for key in keys))
+        front = self.weir(None, *flags, config=config.replace("routes: r}", "routes: r" + extra + "}", 1), shards=1)
+        for request in requests:
+            client = self.client(front)
+            for piece in request if isinstance(request, list) else [request]:
+                client.send(piece)
+                time.sleep(0.05)
+            client.closing_response()
+        return self.lines(len(requests))
+
+    def test_what_breaks_a_rule(self):
+        x = b"x" * 9000
+        cases = [
+            (b"GET /a HTTP/1.1\r\n\r\n", "GET", "/a", "GET /a HTTP/1.1", 400),  # no Host
+            (b"\x00\xff\"\\\r\n\r\n", "", "", "", 400),
+            (b"G\x01T /a HTTP/1.1\r\n\r\n", "", "", "", 400),
+            (b"GET /a\x01\x1b[31m HTTP/1.1\r\n\r\n", "GET", "/a\u2026", "GET /a\u2026", 400),
+            (b"GET nothing HTTP/1.0\r\n\r\n", "GET", "nothing", "GET nothing", 400),
+            (b"GET /a\r\n\r\n", "GET", "/a", "GET /a", 400),
+            (b"GET /a HTTP/3.0\r\n\r\n", "GET", "/a", "GET /a", 505),
+            (b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n", "CONNECT", "h:443", "CONNECT h:443", 501),
+            (b"GET /a HTTP/1.0\r\nA : b\r\n\r\n", "GET", "/a", "GET /a HTTP/1.0", 400),
+            (b"GET /b HTTP/1.1\r\nHost: h\r\nA: " + x + x + b"\r\n\r\n", "GET", "/b", "GET /b HTTP/1.1", 431),
+            ([b"GET /in/pie", b"ces HTTP/1.1\r\nHost: h\r\n", b"Host: h\r\n\r\n"], "GET", "/in/pieces", "GET /in/pieces HTTP/1.1", 400),
+            (b"GET https://h/a HTTP/1.1\r\nHost: h\r\n\r\n", "GET", "https://h/a", "GET https://h/a HTTP/1.1", 421),
+            (b"POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "POST", "/p", "POST /p HTTP/1.1", 400),
+        ]
+        lines = self.refused(*(case[0] for case in cases))
+        for line, (request, method, path, whole, status) in zip(map(json.loads, lines), cases):
+            with self.subTest(request=request[:60] if isinstance(request, bytes) else request):
+                self.assertEqual((line["method"], line["path"], line["request"], line["status"]), (method, path, whole, status))
+
+    def test_a_long_target(self):
+        line = json.loads(self.refused(b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n")[0])
+        self.assertEqual((line["method"], line["status"]), ("GET", 414))
+        self.assertRegex(line["path"], "^/x{1900,2048}\u2026$")
+
+    def test_a_head_that_takes_too_long(self):
+        lines = self.refused(b"GET /slow HTTP/1.1\r\nHo", b"GET /slo", b"G", flags=("--client_header_timeout=300ms",))
+        lines = [json.loads(line) for line in lines]
+        self.assertEqual([line["status"] for line in lines], [408] * 3)
+        self.assertEqual([line["request"] for line in lines], ["GET /slow HTTP/1.1", "GET /slo\u2026", ""])
+        self.assertEqual({line["end"] for line in lines}, {"client_timeout"})
+
+    def test_addresses_that_are_not_allowed(self):
+        request = b"GET /secret?a=b HTTP/1.1\r\nHost: h\r\nUser-Agent: crawler\r\nReferer: http://r/\r\n\r\n"
+        line = self.refused(request, extra=", deny: 127.0.0.0/8", keys=("format: combined", "query: redact"))[0]
+        self.assertRegex(line, r'^127\.0\.0\.1 - - \[[^]]*\] "GET /secret\?a=\*\*\* HTTP/1\.1" 403 \d+ "http://r/" "crawler"$')
+        line = self.refused(request, extra=", deny: 127.0.0.0/8", keys=("template: ${method} ${host} ${path} ${forwarded_path} ${end}",))[0]
+        self.assertEqual(line, "GET h /secret?a=b - denied")
 
 
 class Template(Form):

@@ -77,6 +77,26 @@ TEST_F(RequestTest, TheTargetAsItCame) {
   EXPECT_EQ(head_.received_target, "http://h");
 }
 
+TEST_F(RequestTest, WhatWasReadOfARefusedTarget) {
+  const auto read = [&](std::string_view bytes) {
+    Parse(bytes);
+    EXPECT_FALSE(result_.done());
+    return std::string(head_.method) + "|" + std::string(head_.received_target) +
+           (head_.target_read ? "|" : "...|") + (head_.version_read ? "version" : "");
+  };
+  EXPECT_EQ(read("G\x01T / HTTP/1.1\r\n"), "|...|");
+  EXPECT_EQ(read("GET"), "|...|");
+  EXPECT_EQ(read("GET /a"), "GET|/a...|");
+  EXPECT_EQ(read("GET /a HT"), "GET|/a|");
+  EXPECT_EQ(read("GET /a HTTP/2.0\r\n"), "GET|/a|");
+  EXPECT_EQ(read("GET /a HTTP/1.0\r\nA"), "GET|/a|version");
+  EXPECT_EQ(read("GET /a\x1b[31m HTTP/1.1\r\n"), "GET|/a...|");
+  EXPECT_EQ(read("GET a HTTP/1.1\r\n"), "GET|a|");
+  EXPECT_EQ(read("CONNECT h:1 HTTP/1.1\r\n"), "CONNECT|h:1|");
+  EXPECT_EQ(read("CONNECT h"), "CONNECT|h...|");
+  EXPECT_EQ(read("GET / HTTP/1.1\r\n\r\n"), "GET|/|version");
+}
+
 TEST_F(RequestTest, KeepAlive) {
   const auto keeps = [&](std::string_view version, std::string_view connection) {
     Parse("GET / " + std::string(version) + "\r\nHost: a\r\nConnection: " + std::string(connection) +
