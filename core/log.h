@@ -5,5 +5,7 @@
 namespace weir {
 
 [[gnu::format(printf, 1, 2)]] void LogLine(const char* format, ...);
+// For what may come often: not at all if standard error would make it wait. False: it was not written.
+[[gnu::format(printf, 1, 2)]] bool LogLineNow(const char* format, ...);
 
 }  // namespace weir

@@ -57,7 +57,7 @@ class ShardTenant final : public Tenant {
                  : std::make_unique<AccessLog>(shard, *server.log_writer_, server.switchboard_.control(),
                                                Counters())),
         proxy_(shard, server.reloader_->newest().snapshot(shard.index()), server.data_counters_, Counters(),
-               log_.get(), &server.passwords_),
+               log_.get(), &server.passwords_, server.news_.get()),
         home_watch_(this) {
     timer_.waiter = &home_watch_;
     drained_.deliver = [](Message* message, Shard&) {
@@ -141,6 +141,7 @@ Server::~Server() {
     reloader_.reset();
     origins_.clear();
     log_writer_.reset();
+    news_.reset();
   }
   control_.reset();
   if (signal_fd_ >= 0) close(signal_fd_);
@@ -177,6 +178,7 @@ absl::Status Server::Start() {
       });
   Shard::Enter enter(*control_);
   start_wall_ms_ = control_->wall_ms();
+  news_ = std::make_unique<EndpointNews>(*control_);
   if (log_fd >= 0) {
     log_writer_ = std::make_unique<LogWriter>(*control_, log_fd, counters_[switchboard_.control()]);
   } else if (settings_.log.syslog.on()) {

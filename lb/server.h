@@ -28,6 +28,7 @@
 #include "lb/reloader.h"
 #include "lb/stats.h"
 #include "lb/upstream/endpoint_counters.h"
+#include "lb/upstream/endpoint_news.h"
 
 namespace weir::lb {
 
@@ -85,6 +86,7 @@ class Server {
   std::vector<const ProxyCounters*> data_counters_;
   std::unique_ptr<Shard> control_;
   std::unique_ptr<LogWriter> log_writer_;
+  std::unique_ptr<EndpointNews> news_;
   std::unique_ptr<Reloader> reloader_;
   SocketAddress admin_address_;
   PidFile pid_file_;

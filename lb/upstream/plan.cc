@@ -22,7 +22,8 @@ std::vector<uint32_t> WeightsOf(const UpstreamSettings& settings) {
 UpstreamPlan::UpstreamPlan(const UpstreamSettings& from, uint32_t shards, const UpstreamPlan* before)
     : settings(from),
       book(before != nullptr ? before->book : std::make_shared<UpstreamBook>(shards)),
-      seats(shards) {
+      seats(shards),
+      news(before == nullptr ? std::make_shared<News>() : before->news) {
   std::map<std::string, std::shared_ptr<EndpointBook>> known;
   if (before != nullptr) {
     for (const auto& book : before->books) known.emplace(book->address().ToString(), book);

@@ -5,21 +5,25 @@
 //  An upstream that does not change keeps its plan, and so its pools, from one generation to the next
 //  (generation.h).
 // Made off the data path, used by all shards, kept by shared pointers. A page or a seat is used by its shard
-// alone; counters may be read by anybody.
+// alone; counters may be read by anybody; whether an endpoint is in trouble is for all to say.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "core/mailbox.h"
 #include "lb/balance/balancer.h"
 #include "lb/config/settings.h"
 #include "lb/upstream/endpoint_counters.h"
 
 namespace weir::lb {
 
+class EndpointNews;
 struct Endpoint;
+struct UpstreamPlan;
 class UpstreamPool;
 
 class EndpointBook {
@@ -29,12 +33,26 @@ class EndpointBook {
     Endpoint* endpoint = nullptr;
   };
 
+  // To the control shard: look at `trouble` (endpoint_news.h).
+  struct Note : Message {
+    std::atomic<bool> posted{false};  // it is whoever set this one's until it arrives
+    EndpointNews* news = nullptr;
+    UpstreamPlan* plan = nullptr;
+    EndpointBook* book = nullptr;
+  };
+
   EndpointBook(const SocketAddress& address, uint32_t shards)
       : address_(address), pages_(std::make_unique<Page[]>(shards)) {}
 
   const SocketAddress& address() const { return address_; }
   Page& page(uint32_t shard) { return pages_[shard]; }
   const Page& page(uint32_t shard) const { return pages_[shard]; }
+
+  // 0: as far as the shards know it takes connections. Else the errno for which the first of them has set it
+  // aside, and for how many milliseconds, in the lower half.
+  std::atomic<uint64_t> trouble{0};
+  Note note;
+  bool told_aside = false;  // control shard's: what the operator was told
 
  private:
   const SocketAddress address_;
@@ -71,6 +89,12 @@ struct UpstreamPlan {
   std::vector<std::shared_ptr<EndpointBook>> books;  // for each of settings.endpoints
   std::optional<Balancer> balancer;                  // to copy, where making one takes long
   std::vector<Seat> seats;                           // by shard
+  // What the operator was told, whatever else changes. Control shard's.
+  struct News {
+    bool told_none_left = false;
+    uint32_t usable_seen = 0;  // in books
+  };
+  const std::shared_ptr<News> news;
 };
 
 std::vector<uint32_t> WeightsOf(const UpstreamSettings& settings);

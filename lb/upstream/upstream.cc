@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "lb/upstream/endpoint_news.h"
+
 namespace weir::lb {
 namespace {
 
@@ -195,6 +197,10 @@ void UpstreamPool::ConnectFailed(uint32_t index, int error) {
   upstreams_.counters_.endpoints_set_aside.Add();
   if (endpoint.owner != nullptr) endpoint.owner->balancer_.SetUsable(endpoint.index, false);
   shard.SetTimer(endpoint.timer, delay_ms);
+  // Of one that is configured no more nobody wants to hear.
+  if (upstreams_.news_ != nullptr && endpoint.owner != nullptr) {
+    upstreams_.news_->SetAside(shard, *endpoint.owner->plan_, *endpoint.book, error, delay_ms);
+  }
 }
 
 void UpstreamPool::ConnectWorked(uint32_t index) {
@@ -202,12 +208,15 @@ void UpstreamPool::ConnectWorked(uint32_t index) {
   endpoint.failures = 0;
   endpoint.counters.connects.Add();
   if (endpoint.aside) upstreams_.ComeBack(endpoint);
+  if (upstreams_.news_ != nullptr && endpoint.owner != nullptr) {
+    upstreams_.news_->Back(upstreams_.shard(), *endpoint.owner->plan_, *endpoint.book);
+  }
 }
 
 // Upstreams
 
-Upstreams::Upstreams(Shard& shard, uint32_t most, ProxyCounters& counters)
-    : shard_(shard), counters_(counters), connections_(most) {}
+Upstreams::Upstreams(Shard& shard, uint32_t most, ProxyCounters& counters, EndpointNews* news)
+    : shard_(shard), counters_(counters), news_(news), connections_(most) {}
 
 Upstreams::~Upstreams() {
   retired_.clear();

@@ -123,8 +123,8 @@ class UpstreamPool {
 // All upstreams of a shard: their pools and endpoints, and the memory and descriptors that these share.
 class Upstreams {
  public:
-  // At most `most` connections.
-  Upstreams(Shard& shard, uint32_t most, ProxyCounters& counters);
+  // At most `most` connections. `news` (null: nobody) tells of endpoints that are set aside.
+  Upstreams(Shard& shard, uint32_t most, ProxyCounters& counters, EndpointNews* news = nullptr);
   ~Upstreams();
   Upstreams(const Upstreams&) = delete;
   Upstreams& operator=(const Upstreams&) = delete;
@@ -176,6 +176,7 @@ class Upstreams {
 
   Shard& shard_;
   ProxyCounters& counters_;
+  EndpointNews* const news_;
   Slab<UpstreamConnection> connections_;
   std::vector<std::unique_ptr<UpstreamPool>> pools_;
   std::vector<UpstreamPool*> retired_;

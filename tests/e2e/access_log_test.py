@@ -1,5 +1,6 @@
 """The access log in other forms than the usual JSON: what a configuration file can say of it."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,7 +9,7 @@ import socket
 import time
 import unittest
 
-from weir_harness import WeirTest, address_text, need, ok, run, scratch, socket_folder, wait_for
+from weir_harness import Ended, WeirTest, address_text, free_port, need, ok, run, scratch, socket_folder, wait_for
 
 FILE = """
 access_log:
@@ -348,6 +349,60 @@ class Template(Form):
         wait_for(lambda: "is in force" in front.err(), "it is in force")
         self.ask(front, "/")
         self.assertEqual([line.split()[0] for line in self.lines(2)], ["one", "two"])
+
+
+class Endpoints(WeirTest):
+    """Standard error says which endpoints are set aside, once for all shards, and when they are back."""
+
+    def until(self, front, text):
+        """Requests, until standard error says it."""
+        def asked():
+            with contextlib.suppress(Ended, ConnectionError):
+                client = self.client(front)
+                client.send(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+                client.response()
+            return text in front.err()
+
+        wait_for(asked, text)
+
+    def test_aside_and_back(self):
+        ports = [free_port(), free_port()]
+        addresses = [f"127.0.0.1:{port}" for port in ports]
+        config = f"""
+listeners: [{{address: LISTEN0, upstream: web}}]
+upstreams: {{web: {{endpoints: {json.dumps(addresses)}, set_aside: 100ms}}}}
+"""
+        front = self.weir(None, config=config, shards=2)
+        self.until(front, "upstream web: no endpoint left")
+        for address in addresses:
+            self.assertRegex(
+                front.err(),
+                rf"(?m)^weir: \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ upstream web: endpoint {address} is set aside for 100 ms: Connection refused$",
+            )
+        for _ in range(20):  # both shards find out, and try again
+            self.assertIn(self.get(front, "/").status, (502, 503))
+            time.sleep(0.02)
+        self.assertEqual(front.err().count("set aside"), 2)
+        self.assertNotIn("again", front.err())
+        self.origin(port=ports[0])
+        self.until(front, "upstream web: an endpoint is there again")
+        self.assertEqual(front.err().count(f"endpoint {addresses[0]} takes connections again"), 1)
+        self.assertEqual(front.err().count("takes connections again"), 1)
+        self.origin(port=ports[1])
+        self.until(front, f"endpoint {addresses[1]} takes connections again")
+        self.assertEqual(front.err().count("set aside"), 2)
+
+    def test_one_that_flaps_does_not_flood(self):
+        count = 200
+        endpoints = json.dumps([f"127.0.1.{number}:9" for number in range(1, count + 1)])
+        front = self.weir(None, config=f"""
+listeners: [{{address: LISTEN0, upstream: web}}]
+upstreams: {{web: {{endpoints: {endpoints}, set_aside: 60s}}}}
+""", shards=1)
+        self.until(front, "no endpoint left")
+        self.assertLessEqual(front.err().count("upstream web: "), 20 + count)  # those at the start are other lines
+        self.assertLessEqual(front.err().count("set aside"), 15)
+        wait_for(lambda: re.search(r"endpoints: and 18\d more changes", front.err()), "the rest is counted")
 
 
 class Receiver:
