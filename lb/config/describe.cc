@@ -74,38 +74,8 @@ std::string Yaml(std::string_view text) {
   return quoted + "\"";
 }
 
-std::string YamlList(const std::vector<std::string>& texts) {
-  std::string list;
-  for (const std::string& text : texts) absl::StrAppend(&list, list.empty() ? "" : ", ", Yaml(text));
-  return texts.size() == 1 ? list : "[" + list + "]";
-}
-
-std::string Conditions(const std::vector<ValueCondition>& conditions) {
-  std::string text;
-  for (const ValueCondition& condition : conditions) {
-    absl::StrAppend(&text, text.empty() ? "" : ", ", Yaml(condition.name), ": ");
-    switch (condition.test) {
-      case ValueCondition::Test::kPresent:
-        text += "{present: true}";
-        break;
-      case ValueCondition::Test::kAbsent:
-        text += "{present: false}";
-        break;
-      case ValueCondition::Test::kExact:
-        text += Yaml(condition.value);
-        break;
-      case ValueCondition::Test::kPrefix:
-        absl::StrAppend(&text, "{prefix: ", Yaml(condition.value), "}");
-        break;
-      case ValueCondition::Test::kRegex:
-        absl::StrAppend(&text, "{regex: ", Yaml(condition.value), "}");
-        break;
-    }
-  }
-  return "{" + text + "}";
-}
-
-// A configuration file that says everything.
+// A configuration file that says everything. What came from the environment is not said, but how the file
+// asks for it; nor are hashes of passwords.
 class FileForm {
  public:
   FileForm(const Settings& settings, const SaidKeys& said, const Problems& problems)
@@ -123,7 +93,7 @@ class FileForm {
     Line(2, "merge_slashes", settings_.paths.merge_slashes ? "true" : "false", "paths.merge_slashes");
     Line(2, "escaped_slashes", settings_.paths.escaped_slashes == EscapedSlashes::kReject ? "reject" : "keep",
          "paths.escaped_slashes");
-    Pages(0, settings_.error_pages);
+    Pages(0, settings_.error_pages, "error_pages.");
     Listeners();
     Upstreams();
     Routes();
@@ -133,15 +103,60 @@ class FileForm {
  private:
   static constexpr size_t kOriginColumn = 60;
 
-  // Of a key that was not said here the first of `inherits` that was.
-  std::string Origin(const std::string& key, const std::vector<std::string>& inherits) const {
+  // How the file has the value of `key`, where the environment has a part in it, or `value`.
+  std::string Said(const std::string& key, std::string value) const {
+    const std::string* const written = problems_.Written(key);
     const auto at = said_.find(key);
-    if (at == said_.end()) {
-      for (const std::string& other : inherits) {
-        if (said_.contains(other)) return other;
-      }
-      return "default";
+    const bool by_flag = at != said_.end() && at->second.line == 0;
+    return written == nullptr || by_flag ? value : Yaml(*written);
+  }
+  std::string SaidText(const std::string& key, std::string_view text) const { return Said(key, Yaml(text)); }
+  std::string YamlList(const std::vector<std::string>& texts, const std::string& key) const {
+    std::string list;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      absl::StrAppend(&list, i > 0 ? ", " : "", SaidText(absl::StrCat(key, "[", i, "]"), texts[i]));
     }
+    return texts.size() == 1 ? Said(key, list) : "[" + list + "]";
+  }
+  std::string Conditions(const std::vector<ValueCondition>& conditions, const std::string& key) const {
+    std::string text;
+    for (const ValueCondition& condition : conditions) {
+      const std::string of = absl::StrCat(key, ".", condition.name);
+      absl::StrAppend(&text, text.empty() ? "" : ", ", Yaml(condition.name), ": ");
+      switch (condition.test) {
+        case ValueCondition::Test::kPresent:
+          text += "{present: true}";
+          break;
+        case ValueCondition::Test::kAbsent:
+          text += "{present: false}";
+          break;
+        case ValueCondition::Test::kExact:
+          text += Said(of, SaidText(of + ".exact", condition.value));
+          break;
+        case ValueCondition::Test::kPrefix:
+          absl::StrAppend(&text, "{prefix: ", SaidText(of + ".prefix", condition.value), "}");
+          break;
+        case ValueCondition::Test::kRegex:
+          absl::StrAppend(&text, "{regex: ", SaidText(of + ".regex", condition.value), "}");
+          break;
+      }
+    }
+    return "{" + text + "}";
+  }
+
+  // Of a key that was not said here the first of `inherits` that was.
+  const std::string& Sayer(const std::string& key, const std::vector<std::string>& inherits) const {
+    if (said_.contains(key)) return key;
+    for (const std::string& other : inherits) {
+      if (said_.contains(other)) return other;
+    }
+    return key;
+  }
+  std::string Origin(const std::string& key, const std::vector<std::string>& inherits) const {
+    const std::string& sayer = Sayer(key, inherits);
+    if (sayer != key) return sayer;
+    const auto at = said_.find(key);
+    if (at == said_.end()) return "default";
     if (at->second.line > 0) return problems_.Where(at->second);
     for (const FlagRow& row : FlagTable()) {
       if (row.file_key == key) return "--" + std::string(row.name);
@@ -151,7 +166,7 @@ class FileForm {
   void Line(size_t indent, const std::string& name, const std::string& value, const std::string& key,
             const std::vector<std::string>& inherits = {}) {
     std::string line(indent, ' ');
-    absl::StrAppend(&line, name, ": ", value);
+    absl::StrAppend(&line, name, ": ", Said(Sayer(key, inherits), value));
     line.append(line.size() < kOriginColumn ? kOriginColumn - line.size() : 1, ' ');
     absl::StrAppend(&out_, line, "# ", Origin(key, inherits), "\n");
   }
@@ -187,7 +202,8 @@ class FileForm {
     Values(2, ValuesOf(log), "access_log.", {});
     if (!log.line.empty()) Line(2, "template", Yaml(log.line), "access_log.template");
     const auto list = [this](const char* key, const std::vector<std::string>& names) {
-      if (!names.empty()) Line(2, key, YamlList(names), absl::StrCat("access_log.", key));
+      const std::string path = absl::StrCat("access_log.", key);
+      if (!names.empty()) Line(2, key, YamlList(names, path), path);
     };
     list("fields", log.fields);
     list("request_headers", log.request_headers);
@@ -206,12 +222,13 @@ class FileForm {
       } else {
         Line(4, "routes", Yaml(settings_.routes[listener.routes].name), key + "routes");
       }
-      Access(4, listener.access);
-      Pages(4, listener.direct.error_pages);
-      Changes(4, "request_headers", listener.direct.request.headers);
-      Changes(4, "response_headers", listener.direct.response);
+      Access(4, listener.access, key);
+      Pages(4, listener.direct.error_pages, key + "error_pages.");
+      Changes(4, "request_headers", listener.direct.request.headers, key);
+      Changes(4, "response_headers", listener.direct.response, key);
       if (!listener.trusted.allow.empty()) {
-        absl::StrAppend(&out_, "    trusted_proxies: ", YamlList(listener.trusted.allow), "\n");
+        absl::StrAppend(
+            &out_, "    trusted_proxies: ", YamlList(listener.trusted.allow, key + "trusted_proxies"), "\n");
       }
       if (listener.protocol == Protocol::kHttp) {
         for (const KeyValue& value : ValuesOf(listener)) Line(4, value.key, value.value, key + value.key);
@@ -233,14 +250,28 @@ class FileForm {
       absl::StrAppend(&out_, "  ", Yaml(upstream.name), ":\n");
       Values(4, ValuesOf(upstream), key, {"limits."});
       out_ += "    endpoints:\n";
-      for (const EndpointSettings& endpoint : upstream.endpoints) {
-        absl::StrAppend(&out_, "      - {address: \"", endpoint.address.ToString(),
-                        "\", weight: ", endpoint.weight, "}");
-        if (endpoint.text != endpoint.address.ToString()) absl::StrAppend(&out_, "  # ", endpoint.text);
-        out_ += "\n";
-      }
+      Endpoints(upstream, key + "endpoints");
       out_ += "    timeouts:\n";
       Values(6, TimeoutsOf(upstream), key + "timeouts.", {"timeouts."});
+    }
+  }
+  // A name has one for each of its addresses, one behind the other.
+  void Endpoints(const UpstreamSettings& upstream, const std::string& key) {
+    const std::string* name = nullptr;
+    for (size_t i = 0, said = 0; i < upstream.endpoints.size(); ++i) {
+      const EndpointSettings& endpoint = upstream.endpoints[i];
+      const bool same_name = name != nullptr && *name == endpoint.text;
+      if (name != nullptr && !same_name) ++said;
+      name = &endpoint.text;
+      const std::string of = absl::StrCat(key, "[", said, "]");
+      const std::string address = absl::StrCat("\"", endpoint.address.ToString(), "\"");
+      const std::string text = Said(of, Said(of + ".address", address));
+      if (text != address && same_name) continue;
+      absl::StrAppend(&out_, "      - {address: ", text,
+                      ", weight: ", Said(of + ".weight", absl::StrCat(endpoint.weight)), "}");
+      if (text == address && endpoint.text != endpoint.address.ToString())
+        absl::StrAppend(&out_, "  # ", endpoint.text);
+      out_ += "\n";
     }
   }
   void Routes() {
@@ -253,47 +284,64 @@ class FileForm {
       }
     }
   }
-  void Access(size_t indent, const AccessSettings& access) {
+  // `key` ends with its dot, here and below.
+  void Access(size_t indent, const AccessSettings& access, const std::string& key) {
     const std::string spaces(indent, ' ');
-    if (!access.allow.empty()) absl::StrAppend(&out_, spaces, "allow: ", YamlList(access.allow), "\n");
-    if (!access.deny.empty()) absl::StrAppend(&out_, spaces, "deny: ", YamlList(access.deny), "\n");
+    const auto list = [&](const char* name, const std::vector<std::string>& texts) {
+      if (!texts.empty()) absl::StrAppend(&out_, spaces, name, ": ", YamlList(texts, key + name), "\n");
+    };
+    list("allow", access.allow);
+    list("deny", access.deny);
   }
-  void BasicAuthLines(const BasicAuth& auth) {
-    absl::StrAppend(&out_, "      basic_auth:\n        realm: ", Yaml(auth.realm),
-                    "\n        forward: ", auth.forward ? "true" : "false", "\n");
+  // A hash may be tried against for as long as somebody likes: it stays where it is. What is printed for it
+  // is refused when it is read, rather than that somebody else could come, or nobody.
+  void BasicAuthLines(const BasicAuth& auth, const std::string& key) {
+    absl::StrAppend(&out_, "      basic_auth:\n        realm: ", SaidText(key + "realm", auth.realm),
+                    "\n        forward: ", Said(key + "forward", auth.forward ? "true" : "false"), "\n");
     if (!auth.users_file.empty()) {
-      absl::StrAppend(&out_, "        users_file: ", Yaml(auth.users_file), "\n");
+      absl::StrAppend(&out_, "        users_file: ", SaidText(key + "users_file", auth.users_file), "\n");
       return;
     }
-    out_ += "        users:\n";
+    const auto users = said_.find(key + "users");
+    absl::StrAppend(&out_, "        users:  # their hashes are not printed: they stay at ",
+                    users == said_.end() ? "" : problems_.Where(users->second), "\n");
     for (const BasicAuth::User& user : auth.users) {
-      absl::StrAppend(&out_, "          ", Yaml(user.name), ": ", Yaml(user.hash), "\n");
+      absl::StrAppend(&out_, "          ", Yaml(user.name), ": ",
+                      SaidText(absl::StrCat(key, "users.", user.name), kHiddenHash), "\n");
     }
   }
   // `{file: ...}`, or with the text itself.
-  static std::string Body(std::string_view content_type, const std::string& body, const std::string& file) {
-    return absl::StrCat("content_type: ", Yaml(content_type),
-                        file.empty() ? ", body: " : ", file: ", Yaml(file.empty() ? body : file));
+  std::string Body(std::string_view content_type, const std::string& body, const std::string& file,
+                   const std::string& key) const {
+    return absl::StrCat("content_type: ", SaidText(key + "content_type", content_type),
+                        file.empty() ? ", body: " : ", file: ",
+                        file.empty() ? SaidText(key + "body", body) : SaidText(key + "file", file));
   }
-  void Pages(size_t indent, const ErrorPages& pages) {
+  void Pages(size_t indent, const ErrorPages& pages, const std::string& key) {
     if (pages.empty()) return;
     const std::string spaces(indent, ' ');
     absl::StrAppend(&out_, spaces, "error_pages:\n");
     for (const ErrorPage& page : pages) {
-      absl::StrAppend(&out_, spaces, "  ", page.status, page.status < 10 ? "xx" : "", ": {",
-                      Body(page.content_type, page.body, page.body_file), "}\n");
+      const std::string status = absl::StrCat(page.status, page.status < 10 ? "xx" : "");
+      absl::StrAppend(&out_, spaces, "  ", status, ": {",
+                      Body(page.content_type, page.body, page.body_file, absl::StrCat(key, status, ".")),
+                      "}\n");
     }
   }
   // What is set is both dropped and added.
-  void Changes(size_t indent, const char* key, const HeaderChanges& changes) {
+  void Changes(size_t indent, const char* name, const HeaderChanges& changes, const std::string& of) {
     if (changes.empty()) return;
+    const std::string key = of + name;
     std::string set;
     std::string append;
     std::vector<std::string> removed = changes.dropped;
     for (const HeaderChanges::Line& line : changes.added) {
       const auto at = std::find(removed.begin(), removed.end(), line.name);
-      std::string& list = at == removed.end() ? append : set;
-      absl::StrAppend(&list, list.empty() ? "" : ", ", Yaml(line.name), ": ", Yaml(line.value.text()));
+      const bool is_set = at != removed.end();
+      std::string& list = is_set ? set : append;
+      absl::StrAppend(
+          &list, list.empty() ? "" : ", ", Yaml(line.name), ": ",
+          SaidText(absl::StrCat(key, is_set ? ".set." : ".append.", line.name), line.value.text()));
       if (at != removed.end()) removed.erase(at);
     }
     std::string text;
@@ -302,35 +350,42 @@ class FileForm {
     };
     if (!set.empty()) part("set", "{" + set + "}");
     if (!append.empty()) part("append", "{" + append + "}");
-    if (!removed.empty()) part("remove", YamlList(removed));
-    absl::StrAppend(&out_, std::string(indent, ' '), key, ": {", text, "}\n");
+    if (!removed.empty()) part("remove", YamlList(removed, key + ".remove"));
+    absl::StrAppend(&out_, std::string(indent, ' '), name, ": {", text, "}\n");
   }
   void Route(const RouteMatch& match, const RouteSettings& route, const std::string& key) {
     absl::StrAppend(&out_, "    - match: {");
+    const std::string of = key + "match.";
     const char* comma = "";
     const auto part = [&](const char* name, const std::string& value) {
       absl::StrAppend(&out_, comma, name, ": ", value);
       comma = ", ";
     };
-    if (!match.hosts.empty()) part("host", YamlList(match.hosts));
-    if (!match.paths.empty()) part("path", YamlList(match.paths));
-    if (!match.path_prefixes.empty()) part("path_prefix", YamlList(match.path_prefixes));
-    if (!match.path_regexes.empty()) part("path_regex", YamlList(match.path_regexes));
-    if (!match.methods.empty()) part("method", YamlList(match.methods));
-    if (!match.headers.empty()) part("headers", Conditions(match.headers));
-    if (!match.query.empty()) part("query", Conditions(match.query));
+    const auto list = [&](const char* name, const std::vector<std::string>& texts) {
+      if (!texts.empty()) part(name, YamlList(texts, of + name));
+    };
+    list("host", match.hosts);
+    list("path", match.paths);
+    list("path_prefix", match.path_prefixes);
+    list("path_regex", match.path_regexes);
+    list("method", match.methods);
+    if (!match.headers.empty()) part("headers", Conditions(match.headers, of + "headers"));
+    if (!match.query.empty()) part("query", Conditions(match.query, of + "query"));
     if (!match.clients.empty()) {
       std::vector<std::string> clients;
       for (const Network& network : match.clients) clients.push_back(network.ToString());
-      part("client", YamlList(clients));
+      list("client", clients);
     }
     if (!match.scheme.empty()) part("scheme", match.scheme);
     absl::StrAppend(&out_, "}  # ", route.where, "\n");
     if (!route.request.path.empty() || !route.request.host.empty()) {
       std::string changes;
-      if (!route.request.path.empty()) absl::StrAppend(&changes, "path: ", Yaml(route.request.path.text()));
+      if (!route.request.path.empty()) {
+        absl::StrAppend(&changes, "path: ", SaidText(key + "rewrite.path", route.request.path.text()));
+      }
       if (!route.request.host.empty()) {
-        absl::StrAppend(&changes, changes.empty() ? "" : ", ", "host: ", Yaml(route.request.host));
+        absl::StrAppend(&changes, changes.empty() ? "" : ", ",
+                        "host: ", SaidText(key + "rewrite.host", route.request.host));
       }
       absl::StrAppend(&out_, "      rewrite: {", changes, "}\n");
     }
@@ -342,22 +397,24 @@ class FileForm {
     if (route.max_header_bytes != UINT32_MAX) {
       Line(6, "max_header_bytes", SizeText(route.max_header_bytes), key + "max_header_bytes");
     }
-    Access(6, route.access);
-    if (route.basic_auth != nullptr) BasicAuthLines(*route.basic_auth);
+    Access(6, route.access, key);
+    if (route.basic_auth != nullptr) BasicAuthLines(*route.basic_auth, key + "basic_auth.");
     if (route.auth_request != nullptr) {
       const AuthRequestSettings& auth = *route.auth_request;
-      absl::StrAppend(
-          &out_, "      auth_request: {upstream: ", Yaml(settings_.upstreams[auth.leg.upstream].name),
-          ", path: ", Yaml(auth.path.text()),
-          auth.copy.empty() ? "" : ", copy: ", auth.copy.empty() ? "" : YamlList(auth.copy), "}\n");
+      const std::string of = key + "auth_request.";
+      absl::StrAppend(&out_, "      auth_request: {upstream: ",
+                      SaidText(of + "upstream", settings_.upstreams[auth.leg.upstream].name),
+                      ", path: ", SaidText(of + "path", auth.path.text()),
+                      auth.copy.empty() ? "" : ", copy: ",
+                      auth.copy.empty() ? "" : YamlList(auth.copy, of + "copy"), "}\n");
     }
-    Pages(6, route.error_pages);
-    Changes(6, "request_headers", route.request.headers);
-    Changes(6, "response_headers", route.response);
+    Pages(6, route.error_pages, key + "error_pages.");
+    Changes(6, "request_headers", route.request.headers, key);
+    Changes(6, "response_headers", route.response, key);
     if (route.mirror.upstream != MirrorSettings::kNone)
-      absl::StrAppend(&out_,
-                      "      mirror: {upstream: ", Yaml(settings_.upstreams[route.mirror.upstream].name),
-                      ", share: ", Yaml(route.mirror.share.text), "}\n");
+      absl::StrAppend(&out_, "      mirror: {upstream: ",
+                      SaidText(key + "mirror.upstream", settings_.upstreams[route.mirror.upstream].name),
+                      ", share: ", SaidText(key + "mirror.share", route.mirror.share.text), "}\n");
     switch (route.action) {
       case RouteSettings::Action::kUpstream: {
         if (route.split != nullptr) {
@@ -374,13 +431,15 @@ class FileForm {
         break;
       }
       case RouteSettings::Action::kRedirect:
-        absl::StrAppend(&out_, "      redirect: {to: ", Yaml(route.location.text()),
-                        ", status: ", route.status, "}\n");
+        absl::StrAppend(&out_, "      redirect: {to: ", SaidText(key + "redirect.to", route.location.text()),
+                        ", status: ", Said(key + "redirect.status", absl::StrCat(route.status)), "}\n");
         break;
       case RouteSettings::Action::kRespond:
-        absl::StrAppend(&out_, "      respond: {status: ", route.status);
+        absl::StrAppend(&out_,
+                        "      respond: {status: ", Said(key + "respond.status", absl::StrCat(route.status)));
         if (!route.content_type.empty()) {
-          absl::StrAppend(&out_, ", ", Body(route.content_type, route.body, route.body_file));
+          absl::StrAppend(&out_, ", ",
+                          Body(route.content_type, route.body, route.body_file, key + "respond."));
         }
         out_ += "}\n";
         break;
@@ -392,16 +451,20 @@ class FileForm {
     const Split& split = route.split->split;
     out_ += "      split:\n";
     for (size_t i = 0; i < split.sides.size(); ++i) {
-      absl::StrAppend(&out_,
-                      "        - {upstream: ", Yaml(settings_.upstreams[route.split->sides[i].upstream].name),
-                      ", weight: ", split.sides[i].weight, "}\n");
+      const std::string of = absl::StrCat(key, "split[", i, "].");
+      const std::string& upstream = settings_.upstreams[route.split->sides[i].upstream].name;
+      absl::StrAppend(&out_, "        - {upstream: ", SaidText(of + "upstream", upstream),
+                      ", weight: ", Said(of + "weight", absl::StrCat(split.sides[i].weight)), "}\n");
     }
     if (split.sticky == Split::Sticky::kHash) {
-      absl::StrAppend(&out_, "      sticky: {hash_on: ", Yaml(split.key.ToString()), "}\n");
+      absl::StrAppend(
+          &out_, "      sticky: {hash_on: ", SaidText(key + "sticky.hash_on", split.key.ToString()), "}\n");
     } else if (split.sticky == Split::Sticky::kCookie) {
-      absl::StrAppend(&out_, "      sticky: {cookie: ", Yaml(split.cookie),
-                      ", max_age: ", DurationText(uint64_t{route.split->max_age_s} * 1000),
-                      ", secure: ", route.split->secure ? "true" : "false", "}\n");
+      const std::string age = DurationText(uint64_t{route.split->max_age_s} * 1000);
+      absl::StrAppend(&out_, "      sticky: {cookie: ", SaidText(key + "sticky.cookie", split.cookie),
+                      ", max_age: ", Said(key + "sticky.max_age", age),
+                      ", secure: ", Said(key + "sticky.secure", route.split->secure ? "true" : "false"),
+                      "}\n");
     }
     if (said_.contains(key + "retries")) Line(6, "retries", absl::StrCat(route.retries), key + "retries");
     std::vector<KeyValue> said = TimeoutsOf(route);

@@ -255,6 +255,7 @@ class Loader {
       return problems_.Error(root->place, "", "expected keys and values, such as listeners:");
     }
     Substitute(*root, "");
+    if (const ConfigNode* const listeners = root->Find("listeners")) listeners_ += listeners->items.size();
     const ConfigNode* include = root->Find("include");
     ConfigNode wanted;
     if (include != nullptr) wanted = *include;
@@ -299,6 +300,9 @@ class Loader {
     if (node.is_scalar()) {
       constexpr std::string_view kOpen = "${env:";
       std::string& text = node.text;
+      if (text.find(kOpen) == std::string::npos) return;
+      Expansion expansion;
+      expansion.written = text;
       for (size_t at = 0; (at = text.find(kOpen, at)) != std::string::npos;) {
         const size_t end = text.find('}', at);
         if (end == std::string::npos) {
@@ -312,12 +316,25 @@ class Loader {
         }
         text.replace(at, end + 1 - at, value);
         at += std::strlen(value);
+        expansion.variables.emplace(name, value);
       }
+      node.written = expansion.written;
+      expansion.text = text;
+      problems_.AddWritten(key, node.written);
+      problems_.AddExpansion(node.place, expansion);
       return;
     }
+    // The lists of several files are one.
+    const size_t before = node.is_list() && key == "listeners" ? listeners_ : 0;
     for (size_t i = 0; i < node.items.size(); ++i) {
-      const std::string& own = node.is_map() ? node.key_text[i] : key;
-      Substitute(node.items[i], !node.is_map() || key.empty() ? own : key + "." + own);
+      if (node.is_map()) {
+        Substitute(node.items[i], key.empty() ? node.key_text[i] : key + "." + node.key_text[i]);
+        continue;
+      }
+      Substitute(node.items[i], absl::StrCat(key, "[", before + i, "]"));
+      const ConfigNode& item = node.items[i];
+      // What is wrong with an item may be told of the list.
+      if (!item.written.empty()) problems_.AddExpansion(node.place, problems_.ExpansionAt(item.place));
     }
   }
 
@@ -347,7 +364,27 @@ class Loader {
   std::vector<ConfigNode> documents_;
   std::vector<std::string> open_;
   size_t nodes_ = 0;
+  size_t listeners_ = 0;  // of the files that were read
 };
+
+void ReplaceAll(std::string& text, std::string_view from, std::string_view to) {
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
+}
+
+// What stands in quotes and is the value or a piece of it becomes what is written in the file.
+void HideQuoted(std::string& text, const Expansion& expansion) {
+  ReplaceAll(text, absl::StrCat("\"", expansion.text, "\""), absl::StrCat("\"", expansion.written, "\""));
+  for (size_t open = 0; (open = text.find('"', open)) != std::string::npos;) {
+    const size_t close = text.find('"', open + 1);
+    if (close == std::string::npos) return;
+    const std::string piece = text.substr(open + 1, close - open - 1);
+    const bool secret = !piece.empty() && expansion.text.find(piece) != std::string::npos &&
+                        expansion.written.find(piece) == std::string::npos;
+    if (secret) text.replace(open + 1, piece.size(), expansion.written);
+    open += (secret ? expansion.written.size() : piece.size()) + 2;
+  }
+}
 
 }  // namespace
 
@@ -368,7 +405,47 @@ std::string Problems::Sentence(const Place& place, std::string_view key, std::st
   std::string text = place.line == 0 ? "weir" : Where(place);
   text += ": ";
   if (!key.empty()) absl::StrAppend(&text, Absl(key), ": ");
-  absl::StrAppend(&text, Absl(sentence));
+  return text + Discreet(place, sentence);
+}
+
+void Problems::AddExpansion(const Place& place, const Expansion& expansion) {
+  expansions_.emplace(place, expansion);
+  variables_.insert(expansion.variables.begin(), expansion.variables.end());
+}
+
+Expansion Problems::ExpansionAt(const Place& place) const {
+  const auto found = expansions_.find(place);
+  return found == expansions_.end() ? Expansion() : found->second;
+}
+
+const std::string* Problems::Written(const std::string& key) const {
+  const auto found = written_.find(key);
+  return found == written_.end() ? nullptr : &found->second;
+}
+
+std::string Problems::Discreet(const Place& place, std::string_view sentence) const {
+  // Shorter ones are no secrets, and would be found within other words.
+  constexpr size_t kLeastHere = 4;
+  constexpr size_t kLeastElsewhere = 8;
+  std::string text(sentence);
+  const auto [begin, end] = expansions_.equal_range(place);
+  for (auto at = begin; at != end; ++at) {
+    const Expansion& expansion = at->second;
+    HideQuoted(text, expansion);
+    for (const auto& [name, value] : expansion.variables) {
+      if (value.size() >= kLeastHere) ReplaceAll(text, value, absl::StrCat("${env:", name, "}"));
+    }
+    // What an expression's error is about stands at its end.
+    const size_t colon = text.rfind(": ");
+    const std::string tail = colon == std::string::npos ? "" : text.substr(colon + 2);
+    if (!tail.empty() && expansion.text.find(tail) != std::string::npos &&
+        expansion.written.find(tail) == std::string::npos) {
+      text.replace(colon + 2, tail.size(), expansion.written);
+    }
+  }
+  for (const auto& [name, value] : variables_) {
+    if (value.size() >= kLeastElsewhere) ReplaceAll(text, value, absl::StrCat("${env:", name, "}"));
+  }
   return text;
 }
 

@@ -6,7 +6,9 @@
 // control shard; no exceptions come out.
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +20,8 @@ struct Place {
   uint32_t file = 0;  // index in Document::files
   uint32_t line = 0;  // from 1; 0: nowhere
   uint32_t column = 0;
+
+  auto operator<=>(const Place&) const = default;
 };
 
 struct ConfigNode {
@@ -26,6 +30,7 @@ struct ConfigNode {
   Kind kind = Kind::kNothing;  // kNothing: `key:` without a value, null, ~
   Place place;
   std::string text;                   // of a scalar
+  std::string written;                // likewise, as the file has it, if ${env:...} is in it; else empty
   std::vector<std::string> key_text;  // of a map, in order
   std::vector<Place> key_place;
   std::vector<ConfigNode> items;  // of a list; or a map's values
@@ -36,7 +41,15 @@ struct ConfigNode {
   const ConfigNode* Find(std::string_view key) const;
 };
 
-// Sentences about a configuration, each with its place.
+// A value that the environment has a part in.
+struct Expansion {
+  std::string written;  // as the file has it
+  std::string text;     // what it became
+  std::map<std::string, std::string> variables;
+};
+
+// Sentences about a configuration, each with its place. What the environment says may be a secret: sentences
+// name the variable instead.
 class Problems {
  public:
   // `key` is the path of the key within the file ("upstreams.web.balance"); may be empty.
@@ -51,15 +64,28 @@ class Problems {
   std::vector<std::string> Warnings() const { return Texts(warnings_); }
   std::vector<std::string> files;  // as they were named
 
+  // What `place` says came from the environment.
+  void AddExpansion(const Place& place, const Expansion& expansion);
+  Expansion ExpansionAt(const Place& place) const;
+  // The same of a key, by its path ("upstreams.web.endpoints[0]").
+  void AddWritten(const std::string& key, const std::string& written) { written_[key] = written; }
+  // How the file has the value of a key that the environment has a part in; null: of any other.
+  const std::string* Written(const std::string& key) const;
+
  private:
   struct Entry {
     Place place;
     std::string text;
   };
   std::string Sentence(const Place& place, std::string_view key, std::string_view sentence) const;
+  // The sentence without what the environment says.
+  std::string Discreet(const Place& place, std::string_view sentence) const;
   static void Add(std::vector<Entry>& entries, const Place& place, std::string text);
   static std::vector<std::string> Texts(const std::vector<Entry>& entries);
 
+  std::multimap<Place, Expansion> expansions_;
+  std::map<std::string, std::string> variables_;
+  std::map<std::string, std::string> written_;
   std::vector<Entry> errors_;
   std::vector<Entry> warnings_;
 };

@@ -150,20 +150,32 @@ struct Hop {
   bool tells_secrets;
 };
 
-// `wire` without the values of headers that the route sets: they may be the upstream's keys.
-std::string Masked(const std::string& wire, const HeaderChanges& changes) {
+// `wire` without the values of headers that the route sets: they may be the upstream's keys. One that `tells`
+// keeps those that stand in the file itself.
+std::string Masked(const std::string& wire, const HeaderChanges& changes, bool tells) {
   std::string out;
   for (size_t at = 0; at < wire.size();) {
     const size_t end = std::min(wire.find("\r\n", at), wire.size() - 2) + 2;
     const std::string_view line(wire.data() + at, end - at);
-    const auto set = std::find_if(changes.added.begin(), changes.added.end(), [line](const auto& added) {
-      return line.size() > added.name.size() && line[added.name.size()] == ':' &&
-             http::EqualsIgnoreCase(line.substr(0, added.name.size()), added.name);
-    });
-    absl::StrAppend(&out, set == changes.added.end() ? std::string(line) : set->name + ": ***\r\n");
+    const auto set =
+        std::find_if(changes.added.begin(), changes.added.end(), [line, tells](const auto& added) {
+          return (!tells || !added.written.empty()) && line.size() > added.name.size() &&
+                 line[added.name.size()] == ':' &&
+                 http::EqualsIgnoreCase(line.substr(0, added.name.size()), added.name);
+        });
+    absl::StrAppend(&out, set == changes.added.end() ? std::string(line)
+                          : tells                    ? set->name + ": " + set->written + "\r\n"
+                                                     : set->name + ": ***\r\n");
     at = end;
   }
   return out;
+}
+
+// `wire` with the path as the file writes it.
+std::string WithPathAsWritten(std::string wire, const std::string& written) {
+  const size_t begin = wire.find(' ') + 1;
+  const size_t end = wire.find_first_of("? ", begin);
+  return wire.replace(begin, end - begin, written);
 }
 
 // Whether the route's users have who asks; said in `text`. A Weir that serves does not `check`: it takes too
@@ -215,7 +227,9 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
   }
   std::string wire(http::MaxSerializedBytes(head, context), '\0');
   wire.resize(http::SerializeRequest(head, context, wire.data()));
-  if (!hop.tells_secrets) wire = Masked(wire, route.request.headers);
+  wire = Masked(wire, route.request.headers, hop.tells_secrets);
+  if (const std::string& path = route.request.path_written; !path.empty())
+    wire = WithPathAsWritten(std::move(wire), path);
   return absl::StrCat(
       "upstream   ", upstream.name, ", ",
       upstream.balance == Balance::kLeastConn ? "least_conn" : "round_robin", " among ", endpoints, "\n",
@@ -261,6 +275,7 @@ std::string Response(const RouteSettings& route, const TemplateValues& values, b
   std::string lines;
   route.response.WriteLines(values, &lines);
   if (new_cookie) lines += route.set_cookie;
+  lines = Masked(lines, route.response, true);
   std::string text = "response\n";
   for (const std::string& name : route.response.dropped) absl::StrAppend(&text, "    without ", name, "\n");
   return text + Indented(lines);

@@ -258,6 +258,7 @@ void Reader::ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& change
       if (set && std::any_of(changes.dropped.begin(), changes.dropped.end(), same)) {
         return Error(node.key_place[i], "set or removed already, in other letters");
       }
+      line.written = node.items[i].written;
       if (set) changes.dropped.push_back(line.name);
       changes.added.push_back(std::move(line));
     });
@@ -276,6 +277,7 @@ std::span<const Key<RequestChanges>> RewriteKeys() {
          std::string text;
          std::string expected;
          if (!reader.Text(value, text)) return;
+         out.path_written = value.written;
          const bool visible = std::all_of(text.begin(), text.end(), [](char c) {
            return c > 0x20 && c < 0x7f && c != '"' && c != '?' && c != '#' && c != '<' && c != '>' &&
                   c != '\\';

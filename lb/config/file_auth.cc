@@ -131,6 +131,11 @@ void Reader::ReadUser(std::string_view name, std::string_view hash, const Place&
     return Error(place, absl::StrCat("expected a name of 1 to ", kMaxUserBytes,
                                      " bytes, without : and control characters"));
   }
+  if (hash == kHiddenHash) {
+    return Error(place, absl::StrCat(Absl(name),
+                                     ": \"***\" stands for a hash that weir check does not print: "
+                                     "put the hash here, or use users_file"));
+  }
   // What stands there may be a password: it is not repeated.
   if (const char* const why_not = WhyNoPasswordHash(hash))
     return Error(place, absl::StrCat(Absl(name), ": ", why_not));

@@ -52,6 +52,9 @@ struct FileSections {
   std::vector<RouteList> routes;  // their tables too
 };
 
+// What stands for the hash of a password where the resolved configuration is printed.
+inline constexpr std::string_view kHiddenHash = "***";
+
 // Where a value was said: by the path of its key, such as "upstreams.web.balance" or
 // "routes.shop[0].upstream".
 using SaidKeys = std::map<std::string, Place>;

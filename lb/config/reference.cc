@@ -53,6 +53,8 @@ routes:
 - Durations are `500ms`, `10s`, `5m`, `1h`; sizes `64KiB`, `1GiB`.
 - YAML wants quotes around a value that begins with `*`, `{`, `[` or `&`: `"*.shop.example"`, `"[::]:8080"`.
 - `${env:NAME}` stands for a variable of the environment, in any value; one that does not exist is an error.
+  It may be a secret: `weir check`, `weir explain` and what is said of mistakes name the variable instead of what it says.
+- `weir check` does not print hashes of passwords either: what it prints wants them put back before it can be used.
 - `include:` adds further files: their lists are appended, their names added. A name given twice is an error.
 - A key that is not known is an error, as is one whose feature is not there yet.
 - Which route a request meets, and how hosts and paths are spelled for that, is told in

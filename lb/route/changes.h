@@ -18,6 +18,7 @@ struct HeaderChanges {
   struct Line {
     std::string name;
     Template value;
+    std::string written = {};  // by a file where the environment has a part in it, as may be a secret's
   };
 
   std::vector<std::string> dropped;  // names of what the other side sent: those that are set or removed
@@ -47,8 +48,9 @@ inline constexpr std::string_view kNoEndpoint = "-";
 
 struct RequestChanges {
   HeaderChanges headers;
-  Template path;     // empty: as it came
-  std::string host;  // empty: as it came; the client's stays in X-Forwarded-Host
+  Template path;             // empty: as it came
+  std::string host;          // empty: as it came; the client's stays in X-Forwarded-Host
+  std::string path_written;  // likewise as HeaderChanges::Line has it
 
   bool empty() const { return headers.empty() && path.empty() && host.empty(); }
 };

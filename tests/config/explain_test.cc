@@ -40,6 +40,30 @@ routes:
     - {match: {path: /asked}, upstream: api, auth_request: {upstream: web, path: "/check${path}", copy: X-User}}
 )yaml";
 
+// As secrets do, which are nobody's business.
+TEST(ExplainSecrets, WhatComesFromTheEnvironmentIsToldAsTheFileAsksForIt) {
+  const std::string path = testing::TempDir() + "/explain_secrets." + std::to_string(getpid()) + ".yaml";
+  setenv("WEIR_TEST_KEY", "hunter2", 1);
+  std::ofstream(path) << R"(
+listeners: [{address: 0.0.0.0:80, routes: r}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes:
+  r:
+    - upstream: web
+      rewrite: {path: "/services/${env:WEIR_TEST_KEY}${path}"}
+      request_headers: {set: {Authorization: "Bearer ${env:WEIR_TEST_KEY}", X-Tier: gold}}
+      response_headers: {append: {X-Asked: "${path}", X-Key: "${env:WEIR_TEST_KEY}"}}
+)";
+  const std::string config = "--config=" + path;
+  const std::string out = Parse({"explain", config, "http://a.example/x?y=1"}).out;
+  std::filesystem::remove(path);
+  EXPECT_THAT(out, HasSubstr("    GET /services/${env:WEIR_TEST_KEY}${path}?y=1 HTTP/1.1\n"));
+  EXPECT_THAT(out, HasSubstr("    Authorization: Bearer ${env:WEIR_TEST_KEY}\n"));
+  EXPECT_THAT(out, HasSubstr("    X-Tier: gold\n"));
+  EXPECT_THAT(out, HasSubstr("    X-Asked: /x\n    X-Key: ${env:WEIR_TEST_KEY}\n"));
+  EXPECT_THAT(out, Not(HasSubstr("hunter2")));
+}
+
 class Explain : public testing::Test {
  protected:
   Explain() : path_(testing::TempDir() + "/explain_test." + std::to_string(getpid()) + ".yaml") {

@@ -513,7 +513,13 @@ routes:
       once,
       HasSubstr("      basic_auth:\n        realm: restricted\n        forward: false\n        users_file: " +
                 name + "\n"));
-  EXPECT_FALSE(Check(once).exit) << once;
+  // Hashes stay where they are, and nobody else comes in their place.
+  EXPECT_EQ(once.find(hash), std::string::npos) << once;
+  EXPECT_THAT(once, HasSubstr("        users:  # their hashes are not printed: they stay at f.yaml:6:94\n"
+                              "          \"carol b\": \"***\"\n"));
+  EXPECT_THAT(Bad(once),
+              ElementsAre(HasSubstr("routes.r[0].basic_auth.users: carol b: \"***\" stands for a hash that "
+                                    "weir check does not print: put the hash here, or use users_file")));
 
   std::ofstream(users) << "bob:" << hash << "\nsecret\nbob:hunter2\n:" << hash << "\nbob:" << hash << "\n";
   const std::vector<std::string> said = Bad(R"(listeners: [{address: 0.0.0.0:1, routes: r}]
@@ -551,6 +557,125 @@ routes:
   EXPECT_THAT(said[11], HasSubstr(".users:2:1: routes.r[5].basic_auth.users_file: expected NAME:HASH"));
   EXPECT_THAT(said[12], HasSubstr(".users:3:1: routes.r[5].basic_auth.users_file: bob: expected a hash"));
   EXPECT_THAT(said[13], HasSubstr(".users:4:1: routes.r[5].basic_auth.users_file: expected a name of 1"));
+}
+
+class Environment : public File {
+ protected:
+  Environment() {
+    for (const auto& [name, value] : kValues) setenv(name, value, 1);
+  }
+  ~Environment() override {
+    for (const auto& [name, value] : kValues) unsetenv(name);
+  }
+  static constexpr std::pair<const char*, const char*> kValues[] = {
+      {"ADDRESS", "0.0.0.0:8081"},
+      {"NET", "192.0.2.0/24"},
+      {"BACK", "127.0.0.2"},
+      {"NAME", "two.example"},
+      {"WEIGHT", "3"},
+      {"TIME", "2s"},
+      {"HOST", "shop.example"},
+      {"KEY", "hunter2, 9!"},
+      {"SHARE", "12%"},
+      {"HASH", "$2b$04$WUHhXETkX0fnYkrqZU3ta.zwoU3NOuzYB7by401ZrGRFKs239bMTy"},
+  };
+};
+
+TEST_F(Environment, IsPrintedAsTheFileAsksForIt) {
+  const std::string text = R"(
+listeners:
+  - {address: 0.0.0.0:8080, routes: r, deny: "${env:NET}", error_pages: {404: {body: "${env:KEY}"}}}
+  - {address: "${env:ADDRESS}", upstream: web, allow: [10.0.0.0/8, "${env:NET}"]}
+upstreams:
+  web:
+    endpoints: ["${env:BACK}:80", {address: "${env:NAME}:80", weight: "${env:WEIGHT}"}, 10.0.0.1:99]
+  other: {endpoints: [10.0.0.2:80], timeouts: {connect: "${env:TIME}"}}
+timeouts: {connect: "${env:TIME}", response: 7s}
+access_log: {file: "-", sample: "${env:SHARE}"}
+routes:
+  r:
+    - match: {host: ["${env:HOST}", b.example], path: "/${env:WEIGHT}", headers: {X-A: "${env:KEY}", X-B: {regex: "a${env:KEY}"}}}
+      upstream: other
+      rewrite: {path: "/services/${env:WEIGHT}${path}", host: "${env:HOST}"}
+      request_headers: {set: {Authorization: "Bearer ${env:KEY}"}, append: {X-L: plain, X-M: "${env:KEY}"}}
+      response_headers: {append: {X-N: "${env:KEY}"}, remove: "X-${env:KEY2}"}
+      basic_auth: {realm: "${env:HOST}", users: {ann: "${env:HASH}"}}
+    - {match: {path_prefix: "/p${env:WEIGHT}"}, redirect: {to: "https://${env:HOST}${path}"}}
+    - {match: {host: c.example}, respond: {body: "${env:KEY}"}}
+    - {split: [{upstream: web, weight: "${env:WEIGHT}"}, {upstream: other}]}
+)";
+  setenv("KEY2", "Removed", 1);
+  const std::string once = Check(text, {"check"}).out;
+  for (const auto& [name, value] : kValues) {
+    if (strlen(value) > 3) EXPECT_EQ(once.find(value), std::string::npos) << name << "\n" << once;
+  }
+  for (const char* line : {
+           "  connect: \"${env:TIME}\"                                    # f.yaml:9:21\n",
+           "  sample: \"${env:SHARE}\"                                    # f.yaml:10:33\n",
+           "    deny: \"${env:NET}\"\n",
+           "      404: {content_type: \"text/plain; charset=utf-8\", body: \"${env:KEY}\"}\n",
+           "  - address: \"${env:ADDRESS}\"                               # f.yaml:4:15\n",
+           "    allow: [10.0.0.0/8, \"${env:NET}\"]\n",
+           "      - {address: \"${env:BACK}:80\", weight: 1}\n"
+           "      - {address: \"${env:NAME}:80\", weight: \"${env:WEIGHT}\"}\n"
+           "      - {address: \"10.0.0.1:99\", weight: 1}\n",
+           "      connect: \"${env:TIME}\"                                # timeouts.connect\n",
+           "      connect: \"${env:TIME}\"                                # f.yaml:8:57\n",
+           "    - match: {host: [\"${env:HOST}\", b.example], path: \"/${env:WEIGHT}\", headers: "
+           "{X-A: \"${env:KEY}\", X-B: {regex: \"a${env:KEY}\"}}}",
+           "      rewrite: {path: \"/services/${env:WEIGHT}${path}\", host: \"${env:HOST}\"}\n",
+           "      request_headers: {set: {Authorization: \"Bearer ${env:KEY}\"}, append: {X-L: plain, X-M: "
+           "\"${env:KEY}\"}}\n",
+           "      response_headers: {append: {X-N: \"${env:KEY}\"}, remove: \"X-${env:KEY2}\"}\n",
+           "        realm: \"${env:HOST}\"\n",
+           "          ann: \"${env:HASH}\"\n",
+           "    - match: {path_prefix: \"/p${env:WEIGHT}\"}",
+           "      redirect: {to: \"https://${env:HOST}${path}\", status: 302}\n",
+           "respond: {status: 200, content_type: \"text/plain; charset=utf-8\", body: \"${env:KEY}\"}\n",
+           "        - {upstream: web, weight: \"${env:WEIGHT}\"}\n",
+       }) {
+    EXPECT_THAT(once, HasSubstr(line));
+  }
+  // And so it reads back; what a flag says instead is no secret.
+  const Settings again = Good(once);
+  ASSERT_EQ(again.upstreams.size(), 2u);
+  EXPECT_EQ(again.upstreams[0].endpoints.size(), Good(text).upstreams[0].endpoints.size());
+  EXPECT_EQ(again.upstreams[0].endpoints[1].weight, 3u);
+  EXPECT_EQ(again.routes[0].routes[0].request.headers.added[0].value.text(), "Bearer hunter2, 9!");
+  EXPECT_THAT(Check(text, {"check", "--connect_timeout=4s"}).out,
+              HasSubstr("  connect: 4s                                               # --connect_timeout\n"));
+}
+
+TEST_F(Environment, IsNotRepeatedInErrors) {
+  setenv("BAD", "geheim", 1);
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: "${env:BAD}:x", routes: r, allow: "${env:BAD}/33"}]
+upstreams: {web: {endpoints: ["a_${env:BAD},c"], retries: "${env:WEIGHT}x", balance: "${env:BAD}"}}
+timeouts: {connect: "${env:BAD}"}
+cpus: ["${env:BAD}"]
+routes:
+  r:
+    - {match: {path: "/a${env:BAD}//"}, upstream: "w${env:BAD}", request_headers: {set: {X-A: "x${${env:BAD}}"}}}
+    - {match: {path_regex: "/(${env:BAD}"}, redirect: {to: "${env:BAD}", status: "${env:WEIGHT}"}}
+)"),
+      ElementsAre(
+          "f.yaml:2:23: listeners[0].address: \"${env:BAD}:x\": expected ADDRESS:PORT, such as "
+          "0.0.0.0:8080 or \"[::]:8080\"",
+          HasSubstr("f.yaml:2:57: listeners[0].allow: \"${env:BAD}/33\": expected "),
+          HasSubstr("f.yaml:3:31: upstreams.web.endpoints[0]: \"a_${env:BAD},c\": expected HOST:PORT"),
+          "f.yaml:3:59: upstreams.web.retries: \"${env:WEIGHT}x\": expected a whole number from 0 to "
+          "7",
+          "f.yaml:3:86: upstreams.web.balance: \"${env:BAD}\": expected round_robin or least_conn",
+          HasSubstr("f.yaml:4:21: timeouts.connect: \"${env:BAD}\": expected a duration"),
+          HasSubstr("f.yaml:5:7: cpus: \"${env:BAD}\": expected"),
+          "f.yaml:8:51: routes.r[0].upstream: \"w${env:BAD}\": expected the name of an upstream",
+          HasSubstr("f.yaml:8:95: routes.r[0].request_headers.set.X-A: \"x${${env:BAD}}\": expected one "
+                    "of"),
+          "f.yaml:9:28: routes.r[1].match.path_regex: bad regular expression: missing ): /(${env:BAD}",
+          "f.yaml:9:60: routes.r[1].redirect.to: \"${env:BAD}\": expected https://HOST/PATH, or /PATH",
+          "f.yaml:9:82: routes.r[1].redirect.status: \"${env:WEIGHT}\": expected 301, 302, 303, 307 "
+          "or 308"));
 }
 
 TEST_F(File, MatchesAndActions) {
