@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "lb/config/flag_types.h"
 #include "lb/config/read_file.h"
+#include "lb/config/yaml_hints.h"
 
 namespace weir::lb {
 namespace {
@@ -37,9 +38,6 @@ size_t CountNodes(const ConfigNode& node) {
   return count;
 }
 
-// Values that begin with these mean something else to YAML.
-constexpr std::string_view kIndicators = "[]{}*&!%@`|>";
-
 // Builds nodes from the parser's events.
 class Builder final : public YAML::EventHandler {
  public:
@@ -47,6 +45,11 @@ class Builder final : public YAML::EventHandler {
       : file_(file), nodes_(nodes), problems_(problems) {}
 
   ConfigNode Take() { return std::move(root_); }
+  // Where the last text of all begins.
+  const YAML::Mark& last_text() const { return last_text_; }
+  Place PlaceOf(const YAML::Mark& mark) const {
+    return {file_, static_cast<uint32_t>(mark.line + 1), static_cast<uint32_t>(mark.column + 1)};
+  }
 
   void OnDocumentStart(const YAML::Mark& /*mark*/) override {}
   void OnDocumentEnd() override {}
@@ -70,6 +73,7 @@ class Builder final : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t anchor,
                 const std::string& value) override {
     Count(1, mark);
+    last_text_ = mark;
     ConfigNode node;
     node.kind = ConfigNode::Kind::kScalar;
     node.place = PlaceOf(mark);
@@ -98,9 +102,6 @@ class Builder final : public YAML::EventHandler {
     std::unordered_map<std::string, uint32_t> lines;  // of a map's keys
   };
 
-  Place PlaceOf(const YAML::Mark& mark) const {
-    return {file_, static_cast<uint32_t>(mark.line + 1), static_cast<uint32_t>(mark.column + 1)};
-  }
   void Count(size_t more, const YAML::Mark& mark) { Count(more, PlaceOf(mark)); }
   void Count(size_t more, const Place& place) {
     nodes_ += more;
@@ -193,31 +194,32 @@ class Builder final : public YAML::EventHandler {
   Problems& problems_;
   std::vector<Frame> open_;
   std::map<YAML::anchor_t, ConfigNode> anchors_;
+  YAML::Mark last_text_;
   ConfigNode root_;
 };
 
-// What a person may have meant where YAML understood something else: the value on this line, if it begins
-// with a character that YAML keeps for itself.
-std::string QuotingHint(std::string_view text, uint32_t line) {
-  for (uint32_t back = 0; back < 2 && line > back; ++back) {
-    size_t begin = 0;
-    for (uint32_t i = 1; i < line - back && begin != std::string_view::npos; ++i) {
-      begin = text.find('\n', begin);
-      if (begin != std::string_view::npos) ++begin;
-    }
-    if (begin == std::string_view::npos) continue;
-    std::string_view rest = text.substr(begin, text.find('\n', begin) - begin);
-    size_t at = rest.find(": ");
-    at = at == std::string_view::npos ? rest.find("- ") : at;
-    if (at == std::string_view::npos) continue;
-    rest.remove_prefix(at + 2);
-    rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
-    while (!rest.empty() && (rest.back() == ' ' || rest.back() == '\r')) rest.remove_suffix(1);
-    if (rest.empty() || kIndicators.find(rest.front()) == std::string_view::npos) continue;
-    return absl::StrCat("; YAML wants quotes around a value that begins with ", Absl(rest.substr(0, 1)),
-                        ": \"", Absl(rest), "\"");
+// Whether the text at `mark` begins with a quote that never ends, which the parser takes as one that the
+// file's end ends.
+bool IsUnterminated(std::string_view text, const YAML::Mark& mark) {
+  if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff")) return false;  // UTF-16
+  size_t at = text.starts_with("\xef\xbb\xbf") ? 3 : 0;
+  for (int line = 0; line < mark.line; ++line) {
+    at = text.find('\n', at);
+    if (at == std::string_view::npos) return false;
+    ++at;
   }
-  return "";
+  at += static_cast<size_t>(mark.column);
+  if (at >= text.size() || (text[at] != '"' && text[at] != '\'')) return false;
+  const char quote = text[at];
+  for (++at; at < text.size(); ++at) {
+    if (text[at] == '\\' && quote == '"') {
+      ++at;
+    } else if (text[at] == quote) {
+      if (quote == '"' || at + 1 == text.size() || text[at + 1] != quote) return false;
+      ++at;
+    }
+  }
+  return true;
 }
 
 class Loader {
@@ -248,6 +250,14 @@ class Loader {
     problems_.files.push_back(name);
     if (text.size() > kMaxFileBytes) {
       return problems_.Error({file, 1, 1}, "", absl::StrCat("larger than ", kMaxFileBytes >> 20, " MiB"));
+    }
+    // A text in UTF-16 has bytes of zero at its beginning; another has none.
+    const size_t zero = text.find('\0');
+    if (zero != std::string::npos && zero >= 4 && !text.starts_with("\xff\xfe") &&
+        !text.starts_with("\xfe\xff")) {
+      const auto line =
+          static_cast<uint32_t>(std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(zero), '\n'));
+      return problems_.Error({file, line + 1, 1}, "", "a byte of zero: this is no text");
     }
     std::optional<ConfigNode> root = Parse(text, file);
     if (!root || root->kind == ConfigNode::Kind::kNothing) return;
@@ -280,6 +290,11 @@ class Loader {
       std::istringstream stream(text);
       YAML::Parser parser(stream);
       parser.HandleNextDocument(builder);
+      if (IsUnterminated(text, builder.last_text())) {
+        problems_.Error(builder.PlaceOf(builder.last_text()), "",
+                        "this is not YAML: the quote that begins here has no end");
+        return std::nullopt;
+      }
       ConfigNode root = builder.Take();
       Builder rest(file, nodes_, problems_);
       if (parser.HandleNextDocument(rest)) {
@@ -287,9 +302,17 @@ class Loader {
       }
       return root;
     } catch (const YAML::Exception& error) {
-      const auto line = static_cast<uint32_t>(std::max(error.mark.line, 0) + 1);
-      problems_.Error({file, line, static_cast<uint32_t>(std::max(error.mark.column, 0) + 1)}, "",
-                      "this is not YAML: " + error.msg + QuotingHint(text, line));
+      Place place{file, static_cast<uint32_t>(std::max(error.mark.line, 0) + 1),
+                  static_cast<uint32_t>(std::max(error.mark.column, 0) + 1)};
+      std::string sentence = error.msg;
+      // What comes behind the place where the parser gave up was no trouble to it.
+      if (const std::optional<YamlMistake> mistake = FindYamlMistake(text);
+          mistake && mistake->line <= place.line) {
+        place.line = mistake->line;
+        place.column = mistake->column;
+        sentence = mistake->sentence;
+      }
+      problems_.Error(place, "", "this is not YAML: " + sentence);
     } catch (const Stop&) {
     }
     return std::nullopt;

@@ -201,6 +201,8 @@ const char* KindName(const ConfigNode& node);
 bool PrepareResponseHeaders(RouteSettings& route);
 // Of these what a refusal of auth_request has too: what holds for every answer.
 void PrepareRefusalHeaders(const RouteSettings& route, RouteSettings& leg);
+// Where a list was expected: -a for - a.
+const char* DashHint(const ConfigNode& node);
 // Where somebody wrote [..] or {..} for a text.
 std::string QuoteHint(const ConfigNode& node);
 
@@ -236,7 +238,20 @@ bool Reader::Map(const ConfigNode& node, std::span<const Key<T>> keys, T& out) {
     Within(name, [&] {
       if (key == keys.end()) {
         std::string sentence = "unknown key";
-        SayNearest(name, keys, sentence);
+        const size_t colon = name.find(':');
+        const std::string_view before = std::string_view(name).substr(0, colon);
+        const bool no_space = colon != std::string::npos &&
+                              node.items[i].kind == ConfigNode::Kind::kNothing &&
+                              std::any_of(keys.begin(), keys.end(),
+                                          [before](const Key<T>& known) { return known.name == before; });
+        if (no_space) {
+          absl::StrAppend(&sentence, "; a space is missing behind the colon: ", Absl(before), ": ",
+                          name.substr(colon + 1));
+        } else if (name.starts_with("\xc2\xa0")) {
+          sentence += "; it begins with a no-break space (U+00A0): YAML is indented by usual ones";
+        } else {
+          SayNearest(name, keys, sentence);
+        }
         Error(node.key_place[i], sentence);
       } else if (key->read == nullptr) {
         Error(node.key_place[i], "not available yet");

@@ -174,6 +174,11 @@ const char* KindName(const ConfigNode& node) {
   return "";
 }
 
+const char* DashHint(const ConfigNode& node) {
+  const bool dash = node.is_scalar() && node.text.size() > 1 && node.text[0] == '-' && node.text[1] != '-';
+  return dash ? "; a space is missing behind the dash" : "";
+}
+
 std::string QuoteHint(const ConfigNode& node) {
   if (node.is_list()) return "; to YAML a value that begins with [ is a list: put it in quotes";
   if (node.is_map()) return "; to YAML a value that begins with { is a map: put it in quotes";
@@ -342,8 +347,8 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
   size_t listeners = 0;  // of all files
   each("listeners", [&](const ConfigNode& node) {
     if (!node.is_list()) {
-      return Error(node.place,
-                   absl::StrCat("expected a list (- address: 0.0.0.0:8080), found ", KindName(node)));
+      return Error(node.place, absl::StrCat("expected a list (- address: 0.0.0.0:8080), found ",
+                                            KindName(node), DashHint(node)));
     }
     for (size_t i = 0; i < node.items.size(); ++i) {
       Within(absl::StrCat("[", listeners++, "]"), [&] {

@@ -396,8 +396,8 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
 
 void Reader::ReadRoutes(const ConfigNode& node, RouteList& list) {
   if (!node.is_list()) {
-    return Error(node.place,
-                 absl::StrCat("expected a list of routes (- match: ...), found ", KindName(node)));
+    return Error(node.place, absl::StrCat("expected a list of routes (- match: ...), found ", KindName(node),
+                                          DashHint(node)));
   }
   if (node.items.empty()) Error(node.place, "the list is empty: no request would find a route");
   std::vector<RouteDraft> drafts;

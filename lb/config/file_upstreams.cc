@@ -64,8 +64,8 @@ void Reader::ReadEndpoint(const ConfigNode& node, FileUpstream& upstream) {
 
 void Reader::ReadEndpoints(const ConfigNode& node, FileUpstream& upstream) {
   if (!node.is_list()) {
-    return Error(node.place,
-                 absl::StrCat("expected a list, such as [10.0.0.1:80, 10.0.0.2:80], found ", KindName(node)));
+    return Error(node.place, absl::StrCat("expected a list, such as [10.0.0.1:80, 10.0.0.2:80], found ",
+                                          KindName(node), DashHint(node)));
   }
   if (node.items.empty()) Error(node.place, "the list is empty: an upstream has at least one endpoint");
   for (size_t i = 0; i < node.items.size(); ++i) {

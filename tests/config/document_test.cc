@@ -1,6 +1,7 @@
 // The tree that a configuration file becomes, and what is said of files that become none.
 #include "lb/config/document.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -70,13 +71,145 @@ TEST(Document, AKeyTwiceIsAnErrorAtTheSecond) {
                           "f.yaml:4:1: a: given twice; first on line 1"));
 }
 
-TEST(Document, ValuesThatYamlTakesForItsOwn) {
-  EXPECT_THAT(OnlyError("host: *.shop.example\n"),
-              HasSubstr("quotes around a value that begins with *: \"*.shop.example\""));
-  EXPECT_THAT(OnlyError("address: [::]:8080\n"),
-              HasSubstr("quotes around a value that begins with [: \"[::]:8080\""));
-  EXPECT_THAT(OnlyError("a:\n  - {b}c\n"), HasSubstr("quotes around a value that begins with {: \"{b}c\""));
-  EXPECT_EQ(OnlyError("a: b: c\n").find("quotes around"), std::string::npos);
+// What people write, and what they are told. Each stands in a file that is right but for this.
+TEST(Document, MistakesThatPeopleMake) {
+  struct Mistake {
+    const char* text;
+    const char* said;  // behind "f.yaml:"; "": nothing, it is right
+  };
+  constexpr Mistake kMistakes[] = {
+      {"a:\n\tb: c\n", "2:1: this is not YAML: a tab in the indentation: YAML is indented by spaces alone"},
+      {"a:\n  - b: c\n\t  d: e\n",
+       "3:1: this is not YAML: a tab in the indentation: YAML is indented by spaces alone"},
+      {"a:\t1\n", ""},
+      {"a:\n  - address:127.0.0.1:80\n    upstream: web\n",
+       "2:12: this is not YAML: a space is missing behind the colon: address: 127.0.0.1:80"},
+      {"admin:127.0.0.1:9901\nb: c\n",
+       "1:6: this is not YAML: a space is missing behind the colon: admin: 127.0.0.1:9901"},
+      {"a:\n  -b: c\n    d: e\n",
+       "2:3: this is not YAML: a space is missing behind the dash of a list's item"},
+      {"a: 1\nb\nc: d\n", "2:2: this is not YAML: a colon is missing behind the key: b:"},
+      {"a: 1\nroutes\n  c: d\n", "2:7: this is not YAML: a colon is missing behind the key: routes:"},
+      {"admin = x\nb: c\n", "1:7: this is not YAML: a key and its value stand as admin: x"},
+      {"// ours\nb: c\n", "1:1: this is not YAML: a comment begins with #"},
+      {"listen 80;\nb: c\n", "1:1: this is not YAML: expected KEY: VALUE"},
+      {"a: \"b\nc: d\n", "1:4: this is not YAML: the quote that begins here has no end"},
+      {"a: 'it''s\nc: d\n", "1:4: this is not YAML: the quote that begins here has no end"},
+      {"a: {b: \"c}\nd: e\n", "1:8: this is not YAML: the quote \" that begins here has no end"},
+      {"a: \"b\nc: \"d\"\n",
+       "2:5: this is not YAML: something stands behind the quote that ends here and begins on line 1: is its "
+       "end "
+       "missing there?"},
+      {"a: \"b\" c\n",
+       "1:8: this is not YAML: something stands behind the closing quote: put all of the value in quotes, or "
+       "nothing there"},
+      {"a: {b: \"/x\\.y\"}\n",
+       "1:11: this is not YAML: \\. means nothing in double quotes: in single quotes a backslash is itself"},
+      {"a: b\n  c: d\n",
+       "2:3: this is not YAML: indented by 2 spaces, but a above has a value already: begin it below what it "
+       "stands beside"},
+      {"x:\n  - a: b\n   c: d\n",
+       "3:4: this is not YAML: indented by 3 spaces, and nothing above is: begin it below what it stands "
+       "beside"},
+      {"a:\n  - b\nc:\n  d: e\n  - f\n",
+       "5:3: this is not YAML: an item of a list (- ...) among keys: a list stands below a key of its own"},
+      {"a:\n  - b: c\n  d: e\n",
+       "3:3: this is not YAML: a key among items of a list: begin it with a dash, or indent it below one"},
+      {"host: *.shop.example\n",
+       "1:7: this is not YAML: a value that begins with * wants quotes: \"*.shop.example\""},
+      {"a: {host: [b, *.c]}\n", "1:15: this is not YAML: a value that begins with * wants quotes: \"*.c\""},
+      {"address: [::]:8080\n",
+       "1:10: this is not YAML: a value that begins with [ wants quotes: \"[::]:8080\""},
+      {"a:\n  - {b}c\n", "2:5: this is not YAML: a value that begins with { wants quotes: \"{b}c\""},
+      {"a: %2F\n", "1:4: this is not YAML: a value that begins with % wants quotes: \"%2F\""},
+      {"a: @b\n", "1:4: this is not YAML: a value that begins with @ wants quotes: \"@b\""},
+      {"a: `b\\c`\n", "1:4: this is not YAML: a value that begins with ` wants quotes: '`b\\c`'"},
+      {"a: |b\n", "1:4: this is not YAML: a value that begins with | wants quotes: \"|b\""},
+      {"a: b: c\n",
+       "1:5: this is not YAML: a colon with a space behind it within a value: put the value in quotes: \"b: "
+       "c\""},
+      {"a: {b: c: d}\n",
+       "1:9: this is not YAML: a second colon with a space behind it: is a comma missing before, or quotes "
+       "around "
+       "the value?"},
+      {"a: {b: c d: e}\n",
+       "1:11: this is not YAML: a second colon with a space behind it: is a comma missing before, or quotes "
+       "around "
+       "the value?"},
+      {"a: [\"b\" \"c\"]\n", "1:9: this is not YAML: a comma is missing before this"},
+      {"a: {to: https://x${path}, b: c}\n",
+       "1:9: this is not YAML: a value with { in it wants quotes within {...} and [...]"},
+      {"a: {to: /[a-z]+}\n",
+       "1:9: this is not YAML: a value with [ in it wants quotes within {...} and [...]"},
+      {"a: [b, c\nd: e\n", "1:4: this is not YAML: the [ that begins here has no end"},
+      {"a:\n  - {b: c\n    d: {e: f}\ng: h\n",
+       "3:6: this is not YAML: a second colon with a space behind it: is a comma missing before, or quotes "
+       "around "
+       "the value?"},
+      {"a: {b: [c, d}\n", "1:13: this is not YAML: found } where ] would end what line 1 begins"},
+      {"a: {b: c}}\n", "1:10: this is not YAML: this } ends nothing"},
+      {"a: b", "1:1: a byte of zero: this is no text"},
+      // A parser's word, and no hint: what is meant nobody can tell.
+      {"a: ! !b c\n", "1:6: this is not YAML: cannot assign multiple tags to the same node"},
+  };
+  for (const Mistake& mistake : kMistakes) {
+    // The one with a zero in it is cut where it stands.
+    const std::string text =
+        std::string_view(mistake.text) == "a: b" ? std::string("a: b\0c\n", 7) : mistake.text;
+    const std::vector<std::string> errors = Parse(text).problems.Errors();
+    if (*mistake.said == '\0') {
+      EXPECT_THAT(errors, IsEmpty()) << text;
+    } else {
+      EXPECT_THAT(errors, ElementsAre(std::string("f.yaml:") + mistake.said)) << text;
+    }
+  }
+}
+
+// What is right is not taken for the mistake that comes behind it.
+TEST(Document, HintsPassOverWhatIsRight) {
+  const std::string right = R"(# one: two: [
+%s: 1
+a: it's "no" quote, {no} bracket [either]
+b: several
+  lines - of one
+  text
+"c d": 'it''s
+   quoted: [text'
+e: |
+  literal: text: [
+    "and more
+
+  of it
+f: >-   # folded
+  x
+g:
+- at: the same column
+  h: [1, 2,
+      {x: y}, "z",
+    ]
+-   - nested
+    - i: j
+      k: "\x41\
+        b"
+l: &anchor
+  m: n
+o: *anchor
+p: {q: *anchor, 'r': {}, "s": [], t: https://u:80/v#w, x: a b}
+y: &z [1]
+? complicated
+)";
+  std::string text = right;
+  text.replace(text.find("%s"), 2, "s");
+  text.erase(text.find("? complicated"));
+  ASSERT_THAT(Parse(text).problems.Errors(), IsEmpty());
+  const auto line = std::to_string(1 + std::count(text.begin(), text.end(), '\n'));
+  EXPECT_EQ(
+      OnlyError(text + "host: *.example\n"),
+      "f.yaml:" + line + ":7: this is not YAML: a value that begins with * wants quotes: \"*.example\"");
+  for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 2) text.replace(at, 1, "\r\n");
+  EXPECT_EQ(
+      OnlyError(text + "host: *.example\r\n"),
+      "f.yaml:" + line + ":7: this is not YAML: a value that begins with * wants quotes: \"*.example\"");
 }
 
 TEST(Document, AnchorsAndMergeKeys) {
