@@ -23,7 +23,10 @@ Generation::Generation(Settings settings, const Generation* before, Keeper* keep
       keeper_(keeper),
       listeners_before_(settings_.listeners.size(), kNew),
       snapshots_(std::make_unique<Snapshot[]>(settings_.shards)) {
-  if (before != nullptr) MatchListeners(*before);
+  if (before != nullptr) {
+    MatchListeners(*before);
+    CompareParts(*before);
+  }
   MakePlans(before);
   for (uint32_t shard = 0; shard < settings_.shards; ++shard) {
     Snapshot& snapshot = snapshots_[shard];
@@ -80,6 +83,16 @@ void Generation::MakePlans(const Generation* before) {
     }
   }
   for (const auto& [name, plan] : left) changed_.push_back({plan, nullptr});
+}
+
+void Generation::CompareParts(const Generation& before) {
+  std::map<std::string, size_t> old = before.settings_.parts;
+  for (const auto& [name, hash] : settings_.parts) {
+    const auto at = old.find(name);
+    if (at == old.end() || at->second != hash) parts_changed_.push_back(name);
+    if (at != old.end()) old.erase(at);
+  }
+  for (const auto& [name, hash] : old) parts_changed_.push_back(name);
 }
 
 uint64_t Generation::users() const {

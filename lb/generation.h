@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/mailbox.h"
@@ -84,6 +85,8 @@ class Generation {
   // Upstreams of the generation before whose plan is not here.
   std::span<const Change> changed() const { return changed_; }
   uint32_t upstreams_added() const { return upstreams_added_; }
+  // Parts of the configuration that say something else than in the generation before (Settings::parts).
+  std::span<const std::string> parts_changed() const { return parts_changed_; }
   // Requests that still go by it.
   uint64_t users() const;
 
@@ -100,6 +103,7 @@ class Generation {
  private:
   void MatchListeners(const Generation& before);
   void MakePlans(const Generation* before);
+  void CompareParts(const Generation& before);
 
   Settings settings_;
   const uint64_t number_;
@@ -109,6 +113,7 @@ class Generation {
   std::vector<uint32_t> listeners_removed_;
   std::vector<Change> changed_;
   uint32_t upstreams_added_ = 0;
+  std::vector<std::string> parts_changed_;
   std::unique_ptr<Snapshot[]> snapshots_;
 };
 

@@ -97,8 +97,9 @@ std::unique_ptr<Loader::Result> Loader::Load(const Generation& running) {
     if (failed == Generation::kNew) {
       result->generation = std::move(generation);
     } else {
-      result->messages +=
-          "weir: " + generation->settings().listeners[failed].text + ": " + std::strerror(error) + "\n";
+      const ListenerSettings& listener = generation->settings().listeners[failed];
+      const std::string where = listener.where.empty() ? "--listen" : listener.where;
+      result->messages += "weir: " + where + ": " + listener.text + ": " + std::strerror(error) + "\n";
     }
   }
   result->took_us =

@@ -3,7 +3,7 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +11,22 @@
 #include "lb/proxy.h"
 
 namespace weir::lb {
+
+namespace {
+
+// Each line of `text`, with its time.
+void LogLines(std::string_view text) {
+  constexpr std::string_view kName = "weir: ";  // which a log line has by itself
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    if (line.starts_with(kName)) line.remove_prefix(kName.size());
+    if (!line.empty()) LogLine("%.*s", static_cast<int>(line.size()), line.data());
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
+}  // namespace
 
 Reloader::Watch::Watch(Reloader* owner)
     : Runnable([](Runnable* self) { static_cast<Watch*>(self)->owner->OnEvent(); }), owner(owner) {}
@@ -108,7 +124,7 @@ void Reloader::OnAdopted(Snapshot& snapshot) {
   adopting_ = false;
   ++reloads_;
   const std::string summary = Summary();
-  std::fputs(warnings_.c_str(), stderr);
+  LogLines(warnings_);
   LogLine("%s", summary.c_str());
   Tell(true, warnings_ + summary + "\n");
   Begin();
@@ -127,7 +143,7 @@ void Reloader::OnGone(Snapshot& snapshot) {
 void Reloader::Refuse(const std::string& text) {
   ++failures_;
   LogLine("reload refused, nothing has changed:");
-  std::fputs(text.c_str(), stderr);
+  LogLines(text);
   Tell(false, text);
 }
 
@@ -145,11 +161,20 @@ std::string Reloader::Summary() const {
   const auto changed = generation.changed();
   const auto removed = std::count_if(changed.begin(), changed.end(),
                                      [](const auto& change) { return change.after == nullptr; });
-  return absl::StrCat("generation ", generation.number(), " is in force: read and built in ", load_us_ / 1000,
-                      " ms, adopted in ", slowest_us, " us at most; listeners: ", listeners_added, " new, ",
-                      generation.listeners_removed().size(),
-                      " removed; upstreams: ", generation.upstreams_added(), " new, ",
-                      changed.size() - static_cast<size_t>(removed), " changed, ", removed, " removed");
+  const bool new_listeners = listeners_added > 0 || !generation.listeners_removed().empty();
+  const bool new_upstreams = generation.upstreams_added() > 0 || !changed.empty();
+  // What is counted need not be named.
+  std::string parts;
+  for (const std::string& part : generation.parts_changed()) {
+    if ((part == "listeners" && new_listeners) || (part == "upstreams" && new_upstreams)) continue;
+    absl::StrAppend(&parts, parts.empty() ? "; changed: " : ", ", part);
+  }
+  if (parts.empty() && !new_listeners && !new_upstreams) parts = "; nothing changed";
+  return absl::StrCat(
+      "generation ", generation.number(), " is in force: read and built in ", load_us_ / 1000,
+      " ms, adopted in ", slowest_us, " us at most; listeners: ", listeners_added, " new, ",
+      generation.listeners_removed().size(), " removed; upstreams: ", generation.upstreams_added(), " new, ",
+      changed.size() - static_cast<size_t>(removed), " changed, ", removed, " removed", parts);
 }
 
 }  // namespace weir::lb

@@ -28,6 +28,11 @@ constexpr NamedCommand kCommands[] = {{"demo", Command::kDemo},       {"check", 
                                       {"explain", Command::kExplain}, {"reload", Command::kReload},
                                       {"version", Command::kVersion}, {"help", Command::kHelp}};
 
+bool IsFileName(std::string_view word) {
+  return word.find('/') != std::string_view::npos || word.ends_with(".yaml") || word.ends_with(".yml") ||
+         word.ends_with(".conf") || word.ends_with(".json");
+}
+
 Command FindCommand(const Arguments& arguments, std::vector<std::string>& errors) {
   if (arguments.help) return Command::kHelp;
   if (arguments.version) return Command::kVersion;
@@ -39,7 +44,10 @@ Command FindCommand(const Arguments& arguments, std::vector<std::string>& errors
     names.push_back(known.name);
   }
   const std::string_view nearest = Nearest(word, names);
-  if (arguments.words.size() > 1) {
+  const auto file = std::find_if(arguments.words.begin(), arguments.words.end(), IsFileName);
+  if (file != arguments.words.end()) {
+    errors.push_back("\"" + *file + "\": a configuration file is given as --config=" + *file);
+  } else if (arguments.words.size() > 1) {
     errors.push_back("\"" + arguments.words[1] +
                      "\": expected at most one word that is not a flag, a command");
   } else {
@@ -165,6 +173,7 @@ CommandLine ParseCommandLine(std::span<const std::string_view> all_arguments, co
   }
   Settings settings = Resolve(machine, command == Command::kDemo, documents, problems, said, running);
   if (!problems.ok()) return Refuse(command, problems);
+  settings.parts = HashParts(documents, problems);
   CommandLine result;
   if (command == Command::kExplain) {
     std::string text;

@@ -390,6 +390,15 @@ class Loader {
   size_t listeners_ = 0;  // of the files that were read
 };
 
+size_t Mixed(size_t hash, size_t more) { return (hash ^ more) * size_t{0x9e3779b97f4a7c15} + (hash >> 29); }
+
+size_t HashOf(const ConfigNode& node) {
+  size_t hash = Mixed(static_cast<size_t>(node.kind), std::hash<std::string>()(node.text));
+  for (const std::string& key : node.key_text) hash = Mixed(hash, std::hash<std::string>()(key));
+  for (const ConfigNode& item : node.items) hash = Mixed(hash, HashOf(item));
+  return hash;
+}
+
 void ReplaceAll(std::string& text, std::string_view from, std::string_view to) {
   for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
     text.replace(at, from.size(), to);
@@ -499,6 +508,23 @@ std::vector<ConfigNode> LoadDocument(const std::string& path, Problems& problems
   Loader loader(problems);
   loader.File(path, {}, "--config");
   return loader.Take();
+}
+
+void Problems::AddContent(const std::string& kind, std::string_view text) {
+  size_t& hash = contents_[kind];
+  hash = Mixed(hash, std::hash<std::string_view>()(text));
+}
+
+std::map<std::string, size_t> HashParts(const std::vector<ConfigNode>& documents, const Problems& problems) {
+  std::map<std::string, size_t> parts = problems.contents();
+  for (const ConfigNode& document : documents) {
+    for (size_t i = 0; i < document.items.size(); ++i) {
+      if (document.key_text[i] == "include") continue;
+      size_t& hash = parts[document.key_text[i]];
+      hash = Mixed(hash, HashOf(document.items[i]));
+    }
+  }
+  return parts;
 }
 
 std::vector<ConfigNode> ParseDocument(std::string_view text, const std::string& name, Problems& problems) {

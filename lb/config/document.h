@@ -64,6 +64,10 @@ class Problems {
   std::vector<std::string> Warnings() const { return Texts(warnings_); }
   std::vector<std::string> files;  // as they were named
 
+  // What another file said that this one names: users, networks, a body. `kind` is the key's name.
+  void AddContent(const std::string& kind, std::string_view text);
+  const std::map<std::string, size_t>& contents() const { return contents_; }
+
   // What `place` says came from the environment.
   void AddExpansion(const Place& place, const Expansion& expansion);
   Expansion ExpansionAt(const Place& place) const;
@@ -86,6 +90,7 @@ class Problems {
   std::multimap<Place, Expansion> expansions_;
   std::map<std::string, std::string> variables_;
   std::map<std::string, std::string> written_;
+  std::map<std::string, size_t> contents_;  // hashes
   std::vector<Entry> errors_;
   std::vector<Entry> warnings_;
 };
@@ -95,5 +100,7 @@ class Problems {
 std::vector<ConfigNode> LoadDocument(const std::string& path, Problems& problems);
 // The same from text, without a file: `name` stands for it; `include:` is an error.
 std::vector<ConfigNode> ParseDocument(std::string_view text, const std::string& name, Problems& problems);
+// By top-level key, and by kind of the other files that were read: a hash of what is said there.
+std::map<std::string, size_t> HashParts(const std::vector<ConfigNode>& documents, const Problems& problems);
 
 }  // namespace weir::lb

@@ -36,6 +36,7 @@ void Reader::ReadNetworkFile(const std::string& path, const Place& place, Networ
   const std::string whole = FileBeside(path, place);
   const std::optional<std::string> text = ReadWholeFile(whole);
   if (!text) return Error(place, absl::StrCat("\"", whole, "\": cannot be read: ", std::strerror(errno)));
+  problems_.AddContent("files of networks", *text);
   const size_t before = draft.networks.size();
   Place line{static_cast<uint32_t>(problems_.files.size()), 0, 1};
   problems_.files.push_back(whole);

@@ -188,6 +188,7 @@ void Reader::ReadBodyFile(const ConfigNode& node, std::string& body) {
     Error(node.place,
           absl::StrCat("\"", whole, "\": ", text->size(), " bytes: expected at most ", kMaxLocalBodyBytes));
   } else {
+    problems_.AddContent("files of bodies", *text);
     body = std::move(*text);
   }
 }

@@ -148,6 +148,7 @@ void Reader::ReadUsersFile(const ConfigNode& node, BasicAuth& auth) {
   const std::optional<std::string> text = ReadWholeFile(whole);
   if (!text)
     return Error(node.place, absl::StrCat("\"", whole, "\": cannot be read: ", std::strerror(errno)));
+  problems_.AddContent("users files", *text);
   Place line{static_cast<uint32_t>(problems_.files.size()), 0, 1};
   problems_.files.push_back(whole);
   bool good = true;

@@ -376,6 +376,7 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
                                                         "or \"[::]:8080\""));
             }
             settings.address = *address;
+            settings.where = absl::StrCat(problems_.Where(listener.place), ": ", key_);
           });
           settings.text = absl::StrCat(settings.protocol == Protocol::kTcp ? "tcp://" : "http://", text);
         }

@@ -86,7 +86,7 @@ int Try(const SocketAddress& address, bool beside_ours) {
   return address.is_unix() ? ProbeUnixListener(address) : TryToListen(address, beside_ours);
 }
 
-absl::Status Check(const char* flag, const std::string& text, const SocketAddress& address,
+absl::Status Check(const std::string& where, const std::string& text, const SocketAddress& address,
                    bool beside_ours = false) {
   int error = Try(address, beside_ours);
   for (int i = 0; i < kPatience && error == EADDRINUSE; ++i) {
@@ -95,7 +95,7 @@ absl::Status Check(const char* flag, const std::string& text, const SocketAddres
   }
   if (error == 0) return absl::OkStatus();
   return absl::UnavailableError(
-      absl::StrCat(flag, ": ", text, ": ", address.is_unix() ? ExplainUnix(error) : Explain(error)));
+      absl::StrCat(where, ": ", text, ": ", address.is_unix() ? ExplainUnix(error) : Explain(error)));
 }
 
 bool Has(const Settings& settings, const SocketAddress& address) {
@@ -115,19 +115,20 @@ bool HasBeside(const Settings& settings, const SocketAddress& address) {
 absl::Status CheckPortsFree(const Settings& settings, const Settings* running) {
   for (const ListenerSettings& listener : settings.listeners) {
     if (running != nullptr && Has(*running, listener.address)) continue;
+    const std::string where = listener.where.empty() ? "--listen" : listener.where;
     // The admin listener shares its port with nobody.
     if (settings.has_admin && Overlap(settings.admin, listener.address)) {
-      return absl::UnavailableError(absl::StrCat("--listen: ", listener.text, ": the port of --admin, ",
+      return absl::UnavailableError(absl::StrCat(where, ": ", listener.text, ": the port of the admin listener, ",
                                                  settings.admin.ToString(),
                                                  ", is among these: choose another port for one"));
     }
     const bool beside_ours = running != nullptr && HasBeside(*running, listener.address);
-    if (absl::Status status = Check("--listen", listener.text, listener.address, beside_ours); !status.ok()) {
+    if (absl::Status status = Check(where, listener.text, listener.address, beside_ours); !status.ok()) {
       return status;
     }
   }
   if (!settings.has_admin || running != nullptr) return absl::OkStatus();
-  return Check("--admin", settings.admin.ToString(), settings.admin);
+  return Check(settings.admin_where, settings.admin.ToString(), settings.admin);
 }
 
 }  // namespace weir::lb

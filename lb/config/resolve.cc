@@ -159,6 +159,8 @@ void Resolver::Admin() {
   settings_.admin = absl::GetFlag(FLAGS_admin).value;
   if (settings_.admin.family == 0 && demo_) settings_.admin = Loopback(9901);
   settings_.has_admin = settings_.admin.family != 0;
+  if (const auto at = said_->find("admin"); at != said_->end() && at->second.line > 0)
+    settings_.admin_where = problems_.Where(at->second) + ": admin";
   if (!settings_.has_admin || (settings_.admin.port == 0 && !settings_.admin.is_unix())) return;
   if (const ListenerSettings* listener = ListenerOn(settings_.admin)) {
     Error("--admin", settings_.admin.ToString(), " is also ", listener->text,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -178,6 +179,7 @@ struct ListenerSettings {
   AccessSettings access = {};
   AccessSettings trusted = {};  // proxies whose X-Forwarded-* or Forwarded is believed; null: nobody's
   ForwardedForm forwarded = ForwardedForm::kXForwarded;  // what endpoints are told of who asked
+  std::string where = {};  // who said the address: "weir.yaml:2:14: listeners[0].address"; empty: --listen
 };
 
 // The one upstream that the flags make.
@@ -210,7 +212,10 @@ struct Settings {
   http::Limits limits;
   uint64_t client_max_body_bytes = 0;  // of a request; 0: unlimited
   Timeouts timeouts;
-  uint32_t fd_limit = 0;  // RLIMIT_NOFILE after it was raised
+  uint32_t fd_limit = 0;                // RLIMIT_NOFILE after it was raised
+  std::string admin_where = "--admin";  // who said it, likewise
+  // Hashes of what the parts of the file say, and of what other files do: to tell what a reload changed.
+  std::map<std::string, size_t> parts;
 
   bool has_access_log() const { return !access_log.empty() || log.syslog.on(); }
 };

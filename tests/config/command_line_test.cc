@@ -129,6 +129,11 @@ TEST(CommandLine, Commands) {
                                                "reload, version or help; did you mean check?"));
   EXPECT_EQ(ParseWith({"check", "demo"}).err,
             OneError("\"demo\": expected at most one word that is not a flag, a command"));
+  // What was meant is a file, with check or without.
+  EXPECT_EQ(Parse({"check", "weir.yaml"}).err,
+            OneError("\"weir.yaml\": a configuration file is given as --config=weir.yaml"));
+  EXPECT_EQ(Parse({"/etc/weir/main"}).err,
+            OneError("\"/etc/weir/main\": a configuration file is given as --config=/etc/weir/main"));
 }
 
 TEST(CommandLine, TheDemoNeedsNoFlags) {

@@ -89,6 +89,15 @@ class Explain : public testing::Test {
   const std::string path_;
 };
 
+TEST_F(Explain, ThePortOfTheUrlChoosesTheListener) {
+  EXPECT_THAT(Answer({"http://a.example:81/"}),
+              testing::StartsWith("listener   http://0.0.0.0:81\nupstream"));
+  EXPECT_THAT(Answer({"http://a.example:8099/"}),
+              testing::StartsWith("listener   http://0.0.0.0:80\n"
+                                  "           the first one for http: none has the URL's port 8099\n"));
+  EXPECT_THAT(Answer({"http://a.example/"}), Not(HasSubstr("the first one")));
+}
+
 TEST_F(Explain, TellsTheWholeStory) {
   EXPECT_EQ(Answer({"GET", "http://A.example.//api/./x?q=%20", "-H", "Cookie: a=b", "-H",
                     "X-Forwarded-For: forged", "--client", "203.0.113.7"}),

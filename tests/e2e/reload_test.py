@@ -90,6 +90,18 @@ class Asking(ReloadTest):
         self.assertRegex(text, r"generation 2 is in force: read and built in \d+ ms, adopted in \d+ us at most")
         self.assertEqual(self.mark(), "2")
 
+    def test_it_says_what_changed(self):
+        nothing = "listeners: 0 new, 0 removed; upstreams: 0 new, 0 changed, 0 removed; nothing changed\n"
+        self.assertTrue(self.reload(self.text + "# seen\n").endswith(nothing))
+        text = self.text.replace('"1"', '"2"') + "error_pages: {404: {file: lost.html}}\n"
+        page = os.path.join(os.path.dirname(self.front.config), "lost.html")
+        for words, changed in (("lost", "error_pages, files of bodies, routes"), ("found", "files of bodies")):
+            with open(page, "w", encoding="ascii") as file:
+                file.write(words)
+            self.assertTrue(self.reload(text).endswith(f"0 removed; changed: {changed}\n"), changed)
+        self.assertTrue(self.reload(text.replace("web: {", "web: {retries: 1, "))
+                        .endswith("upstreams: 0 new, 1 changed, 0 removed\n"))
+
     def test_by_command(self):
         self.write(self.text.replace('"1"', '"2"'))
         done = self.command(f"--admin={address_text(self.front.admin)}", f"--admin_token_file={self.token}")
@@ -151,6 +163,10 @@ class Asking(ReloadTest):
         self.front.signal(signal.SIGHUP)
         wait_for(lambda: self.front.stats()["reload_failures"] == 2, "another refusal")
         self.assertEqual(self.front.err().count("reload refused, nothing has changed"), 2)
+        # Each line of it has its time.
+        for line in self.front.err().splitlines():
+            if self.front.config in line:
+                self.assertRegex(line, r"^weir: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
         self.assertEqual(self.front.metric("weir_reload_failures_total"), 2)
         os.unlink(self.front.config)
         self.assertIn("No such file", self.post().body.decode())
@@ -298,6 +314,7 @@ class Listeners(ReloadTest):
         response = self.post()
         self.assertEqual(response.status, 422)
         self.assertIn("the port is in use by another process", response.body.decode())
+        self.assertRegex(response.body.decode(), r"^weir: .*:\d+:\d+: listeners\[\d\].address: ")
         self.assertEqual(self.get(self.front).header("X-Mark"), "1")
 
 
