@@ -390,10 +390,11 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   wire += "\r\n";
   http::RequestHead head(settings.limits, settings.via_name);
   const http::ParseResult parsed = http::ParseRequest(wire, head);
-  *text = absl::StrCat("listener   ", listener->text, "\n");
-  if (question.listener.empty() && !url.port.empty() && absl::StrCat(listener->address.port) != url.port) {
-    absl::StrAppend(text, "           the first one for http: none has the URL's port ", url.port, "\n");
-  }
+  const bool other_port =
+      question.listener.empty() && !url.port.empty() && absl::StrCat(listener->address.port) != url.port;
+  *text = absl::StrCat("listener   ", listener->text,
+                       other_port ? " (the first one for http: none has the URL's port " : "",
+                       other_port ? url.port + ")" : "", "\n");
   if (!parsed.done()) {
     absl::StrAppend(text, "answer     ", parsed.failed() ? parsed.error.status : 400, ": ",
                     parsed.failed() ? parsed.error.reason : "the head is incomplete", "\n");

@@ -119,6 +119,7 @@ std::span<const Key<RouteSettings>> RedirectKeys() {
              std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f && c != '"'; });
          if (!visible) return reader.Error(value.place, absl::StrCat("\"", text, "\": expected a URL"));
          if (!Template::Parse(text, &out.location, &expected)) return reader.Error(value.place, expected);
+         reader.WarnOfVariables(value, out.location);
          if (const char* why = out.location.WhyNoRedirect()) {
            reader.Error(value.place, absl::StrCat("\"", text, "\": ", why));
          }
@@ -259,6 +260,7 @@ void Reader::ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& change
       if (set && std::any_of(changes.dropped.begin(), changes.dropped.end(), same)) {
         return Error(node.key_place[i], "set or removed already, in other letters");
       }
+      WarnOfVariables(node.items[i], line.value);
       line.written = node.items[i].written;
       if (set) changes.dropped.push_back(line.name);
       changes.added.push_back(std::move(line));
@@ -288,6 +290,7 @@ std::span<const Key<RequestChanges>> RewriteKeys() {
                                absl::StrCat("\"", text, "\": expected a path that begins with /"));
          }
          if (!Template::Parse(text, &out.path, &expected)) return reader.Error(value.place, expected);
+         reader.WarnOfVariables(value, out.path);
          if (out.path.Uses(Variable::kQuery) || out.path.Uses(Variable::kUri)) {
            return reader.Error(value.place,
                                "the query stays by itself: expected ${path}, not ${uri} or ${query}");

@@ -159,6 +159,9 @@ class Reader {
   void FinishSplit(RouteDraft& draft);
   void FinishAuthRequest(RouteDraft& draft);
   void BuildTable(RouteList& list, std::vector<RouteDraft>& drafts);
+  // What is right and surely not meant.
+  void WarnOfMatch(const RouteDraft& draft);
+  void WarnOfVariables(const ConfigNode& node, const Template& text);
   void ReadConditions(const ConfigNode& node, std::vector<ValueCondition>& out, std::vector<Place>& places);
   void ReadClients(const ConfigNode& node, RouteDraft& draft);
   void ReadNetworks(const ConfigNode& node, NetworkDraft& draft);

@@ -38,6 +38,61 @@ bool AbslParseFlag(absl::string_view text, SchemeName* flag, std::string* error)
 
 // Routes
 
+void Reader::WarnOfMatch(const RouteDraft& draft) {
+  const auto each = [&](RoutePart part, const std::vector<std::string>& texts, const auto& why) {
+    const std::vector<Place>& places = draft.places[static_cast<size_t>(part)];
+    for (size_t i = 0; i < texts.size(); ++i) {
+      const std::string sentence = why(texts[i]);
+      if (!sentence.empty())
+        problems_.Warning(places[i], absl::StrCat(key_, ".match.", Absl(KeyOf(part))), sentence);
+    }
+  };
+  each(RoutePart::kMethod, draft.match.methods, [](const std::string& text) -> std::string {
+    static constexpr std::string_view kMethods[] = {"GET",   "HEAD",    "POST",    "PUT",  "DELETE",
+                                                    "PATCH", "OPTIONS", "CONNECT", "TRACE"};
+    for (const std::string_view method : kMethods) {
+      if (text != method && http::EqualsIgnoreCase(text, method))
+        return absl::StrCat("\"", text, "\": methods differ by case; did you mean ", Absl(method), "?");
+    }
+    return "";
+  });
+  for (const bool prefix : {false, true}) {
+    each(prefix ? RoutePart::kPathPrefix : RoutePart::kPath,
+         prefix ? draft.match.path_prefixes : draft.match.paths, [&](const std::string& text) -> std::string {
+           if (text == "*" || text.find('*') == std::string::npos) return "";
+           const bool at_end = text.find('*') + 1 == text.size();
+           return absl::StrCat("\"", text, "\": the star stands for itself",
+                               at_end ? "; a path_prefix has all below it without one" : "",
+                               at_end ? "" : "; path_regex is for patterns");
+         });
+  }
+  each(RoutePart::kPathRegex, draft.match.path_regexes, [](const std::string& text) -> std::string {
+    const std::string_view rest = std::string_view(text).substr(text.starts_with('^') ? 1 : 0);
+    // Certain where it begins with a letter that has to be there.
+    const bool letter =
+        !rest.empty() && ((rest[0] >= 'a' && rest[0] <= 'z') || (rest[0] >= 'A' && rest[0] <= 'Z') ||
+                          (rest[0] >= '0' && rest[0] <= '9'));
+    const bool other = rest.find('|') != std::string_view::npos ||
+                       (rest.size() > 1 && std::string_view("*?{").find(rest[1]) != std::string_view::npos);
+    return letter && !other ? absl::StrCat("\"", text, "\": matches nothing, as paths begin with /") : "";
+  });
+}
+
+// $host as others have it.
+void Reader::WarnOfVariables(const ConfigNode& node, const Template& text) {
+  static constexpr std::string_view kNames[] = {"host",   "path",   "query",     "uri",       "scheme",
+                                                "method", "client", "remainder", "request_id"};
+  const std::string& all = text.text();
+  for (size_t at = 0; (at = all.find('$', at)) != std::string::npos; ++at) {
+    const size_t end = std::min(all.find_first_not_of("abcdefghijklmnopqrstuvwxyz_", at + 1), all.size());
+    const std::string_view name = std::string_view(all).substr(at + 1, end - at - 1);
+    if (std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames)) continue;
+    problems_.Warning(
+        node.place, key_,
+        absl::StrCat("\"$", Absl(name), "\" stands for itself; did you mean ${", Absl(name), "}?"));
+  }
+}
+
 std::span<const Key<RouteSettings>> RouteTimeoutKeys() {
   using T = RouteSettings;
   static const std::vector<Key<T>> kKeys = [] {
@@ -405,7 +460,9 @@ void Reader::ReadRoutes(const ConfigNode& node, RouteList& list) {
     Within(absl::StrCat("[", i, "]"), [&] {
       RouteDraft& draft = drafts.emplace_back();
       draft.place = node.items[i].place;
-      if (Map(node.items[i], RouteKeys(), draft)) FinishRoute(draft, node.items[i]);
+      if (!Map(node.items[i], RouteKeys(), draft)) return;
+      WarnOfMatch(draft);
+      FinishRoute(draft, node.items[i]);
     });
   }
   BuildTable(list, drafts);

@@ -160,6 +160,8 @@ class RouteTableBuilder {
     if (text == "*") return "expected a host; a rule without one is for every host";
     if (text.find('*') != std::string_view::npos)
       return "expected the star as the whole first label: *.a.example";
+    if (text.find("://") != std::string_view::npos) return "expected a host alone, without scheme and path";
+    if (text.find('/') != std::string_view::npos) return "expected a host without a path";
     if (text.find(':') != std::string_view::npos) return "expected a host without a port; IPv6 in brackets";
     return "expected a host name in ASCII (xn--... for others), *.NAME, an IPv4 address, or an IPv6 one in "
            "brackets";

@@ -93,8 +93,8 @@ TEST_F(Explain, ThePortOfTheUrlChoosesTheListener) {
   EXPECT_THAT(Answer({"http://a.example:81/"}),
               testing::StartsWith("listener   http://0.0.0.0:81\nupstream"));
   EXPECT_THAT(Answer({"http://a.example:8099/"}),
-              testing::StartsWith("listener   http://0.0.0.0:80\n"
-                                  "           the first one for http: none has the URL's port 8099\n"));
+              testing::StartsWith("listener   http://0.0.0.0:80 (the first one for http: none has the URL's "
+                                  "port 8099)\n"));
   EXPECT_THAT(Answer({"http://a.example/"}), Not(HasSubstr("the first one")));
 }
 

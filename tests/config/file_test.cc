@@ -1390,6 +1390,55 @@ TEST_F(File, WhatIsNoFileAtAll) {
                           HasSubstr("f.yaml:9:9: limits: expected keys and values, found a single value")));
 }
 
+TEST_F(File, WhatIsSurelyNotMeantIsWarnedOf) {
+  const CommandLine line = Check(R"(
+listeners: [{address: 0.0.0.0:1, routes: r}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes:
+  r:
+    - {match: {method: [GET, post], path: /a/*b, path_prefix: "/api/*"}, upstream: web}
+    - {match: {path_regex: [api/.*, "^a", "/x", "^[^b]", "a|/b", "a?/b"]}, upstream: web}
+    - {match: {host: a.example}, redirect: {to: https://$host/x}}
+    - {match: {host: b.example}, upstream: web, rewrite: {path: /x$uri}, request_headers: {set: {X-A: $hosts, X-B: "a$client $5"}}}
+    - upstream: web
+)");
+  EXPECT_FALSE(line.exit);
+  const std::string w = ": warning: routes.r[";
+  EXPECT_EQ(line.err,
+            "f.yaml:6:30" + w +
+                "0].match.method: \"post\": methods differ by case; did you mean POST?\n"
+                "f.yaml:6:43" +
+                w +
+                "0].match.path: \"/a/*b\": the star stands for itself; path_regex is for patterns\n"
+                "f.yaml:6:63" +
+                w +
+                "0].match.path_prefix: \"/api/*\": the star stands for itself; a path_prefix has "
+                "all below it without one\n"
+                "f.yaml:7:29" +
+                w +
+                "1].match.path_regex: \"api/.*\": matches nothing, as paths begin with /\n"
+                "f.yaml:7:37" +
+                w +
+                "1].match.path_regex: \"^a\": matches nothing, as paths begin with /\n"
+                "f.yaml:8:49" +
+                w +
+                "2].redirect.to: \"$host\" stands for itself; did you mean ${host}?\n"
+                "f.yaml:9:65" +
+                w +
+                "3].rewrite.path: \"$uri\" stands for itself; did you mean ${uri}?\n"
+                "f.yaml:9:116" +
+                w + "3].request_headers.set.X-B: \"$client\" stands for itself; did you mean ${client}?\n");
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:1, routes: r}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes: {r: [{match: {host: [https://a.example, a.example/x, a.example:80]}, upstream: web}]}
+)"),
+      ElementsAre("f.yaml:4:30: routes.r[0].match.host: expected a host alone, without scheme and path",
+                  "f.yaml:4:49: routes.r[0].match.host: expected a host without a path",
+                  "f.yaml:4:62: routes.r[0].match.host: expected a host without a port; IPv6 in brackets"));
+}
+
 TEST_F(File, WarningsDoNotStopAnybody) {
   const CommandLine line = Check(kSmallest + R"(
   spare: {endpoints: [10.0.0.3:80]}
