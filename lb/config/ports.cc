@@ -118,9 +118,9 @@ absl::Status CheckPortsFree(const Settings& settings, const Settings* running) {
     const std::string where = listener.where.empty() ? "--listen" : listener.where;
     // The admin listener shares its port with nobody.
     if (settings.has_admin && Overlap(settings.admin, listener.address)) {
-      return absl::UnavailableError(absl::StrCat(where, ": ", listener.text, ": the port of the admin listener, ",
-                                                 settings.admin.ToString(),
-                                                 ", is among these: choose another port for one"));
+      return absl::UnavailableError(
+          absl::StrCat(where, ": ", listener.text, ": the port of the admin listener, ",
+                       settings.admin.ToString(), ", is among these: choose another port for one"));
     }
     const bool beside_ours = running != nullptr && HasBeside(*running, listener.address);
     if (absl::Status status = Check(where, listener.text, listener.address, beside_ours); !status.ok()) {

@@ -1228,11 +1228,15 @@ routes:
   EXPECT_THAT(settings.listeners[2].direct.request.headers.dropped, ElementsAre("X-Edge", "X-B"));
   EXPECT_THAT(settings.listeners[2].direct.response.dropped, ElementsAre("Server"));
   // What check prints reads back, with the listener's beside the listener alone.
-  const std::string said = Check(text, {"check"}).out;
+  std::string said = Check(text, {"check"}).out;
   EXPECT_THAT(said,
               HasSubstr("    response_headers: {set: {X-All: 1}, append: {Cache-Control: no-store}}\n"));
   EXPECT_THAT(said, HasSubstr("      response_headers: {set: {X-Own: 2}}\n"));
   EXPECT_THAT(said, HasSubstr("    request_headers: {set: {X-Edge: a}, remove: X-B}\n"));
+  // All but the hash, which it does not print.
+  const size_t hidden = said.find("\"***\"");
+  ASSERT_NE(hidden, std::string::npos);
+  said.replace(hidden, 5, "$2b$04$WUHhXETkX0fnYkrqZU3ta.zwoU3NOuzYB7by401ZrGRFKs239bMTy");
   const Settings again = Good(said);
   EXPECT_EQ(again.routes.size(), 2u);
   EXPECT_EQ(again.routes[1].routes[0].response_fields, list.routes[0].response_fields);

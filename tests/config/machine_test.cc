@@ -141,9 +141,9 @@ TEST(Ports, AWildcardThatTakesInAdmin) {
   Settings settings = Listening(any);
   settings.has_admin = true;
   settings.admin = address;
-  EXPECT_EQ(CheckPortsFree(settings).message(), "--listen: http://" + any.ToString() +
-                                                    ": the port of the admin listener, " + address.ToString() +
-                                                    ", is among these: choose another port for one");
+  EXPECT_EQ(CheckPortsFree(settings).message(),
+            "--listen: http://" + any.ToString() + ": the port of the admin listener, " + address.ToString() +
+                ", is among these: choose another port for one");
   const Settings running = Listening(*SocketAddress::Parse("127.0.0.1:1"));
   EXPECT_FALSE(CheckPortsFree(settings, &running).ok());
   settings.admin.port ^= 1;

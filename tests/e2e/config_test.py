@@ -685,7 +685,7 @@ routes:
         front.stop()
         with open(log, encoding="utf-8") as file:
             lines = {line["status"]: line for line in map(json.loads, file)}
-        self.assertEqual((lines[302]["path"], lines[302]["method"], lines[302]["end"]), ("/gone?q", "GET", "answered_here"))
+        self.assertEqual((lines[302]["path"], lines[302]["method"], lines[302]["end"]), ("/x/../gone?q", "GET", "answered_here"))
         self.assertEqual((lines[404]["path"], lines[404]["host"], lines[404]["end"]), ("/nobody", "test", "no_route"))
 
 

@@ -115,7 +115,7 @@ uint64_t Rig::RequestsCounted() const {
 }
 
 std::string Rig::LogLinesOf(uint64_t id) const {
-  const std::string target = "\"/r/" + std::to_string(id) + "\"";
+  const std::string target = "/r/" + std::to_string(id) + "\"";  // perhaps behind http://host
   std::string lines;
   for (size_t begin = 0; begin < log_text_.size();) {
     const size_t end = log_text_.find('\n', begin) + 1;
