@@ -60,11 +60,14 @@ bool PrepareResponseHeaders(RouteSettings& route) {
 void PrepareRefusalHeaders(const RouteSettings& route, RouteSettings& leg) {
   leg.error_fields = leg.response_fields = route.error_fields;
   leg.response.dropped.clear();
-  for (const HeaderChanges::Line& line : route.response.added) {
-    const auto same = [&](const std::string& name) { return http::EqualsIgnoreCase(name, line.name); };
-    const bool set = std::any_of(route.response.dropped.begin(), route.response.dropped.end(), same);
-    if (set && !line.value.HasVariables() && IsOfEveryAnswer(line.name)) {
-      leg.response.dropped.push_back(line.name);
+  for (const std::string& name : route.response.dropped) {
+    const auto is_variable = [&](const HeaderChanges::Line& line) {
+      return line.value.HasVariables() && http::EqualsIgnoreCase(name, line.name);
+    };
+    const std::vector<HeaderChanges::Line>& added = route.response.added;
+    // What a refusal is for stays: where to log in, and how.
+    if (IsOfEveryAnswer(name) && std::none_of(added.begin(), added.end(), is_variable)) {
+      leg.response.dropped.push_back(name);
     }
   }
 }

@@ -137,7 +137,9 @@ std::span<const Key<RouteDraft>> MatchKeys() {
        [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadClients(value, out); }},
       {"scheme", SchemeName::kPlaceholder, "either",
        "What the client came by: http, unless one of the listener's trusted_proxies says https in "
-       "X-Forwarded-Proto or Forwarded. What others say there does not count.",
+       "X-Forwarded-Proto or Forwarded; of a list in X-Forwarded-Proto all must say so (wss counts as "
+       "https). What "
+       "others say there does not count.",
        SchemaOf<SchemeName>(),
        [](Reader& reader, const ConfigNode& value, T& out) {
          out.places[static_cast<size_t>(RoutePart::kScheme)].push_back(value.place);

@@ -94,6 +94,7 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     record.bytes_sent = record.body_bytes_sent = result.upstream_bytes;
     record.total_us = static_cast<uint64_t>((shard.now_ns() - begin_ns) / kNsPerUs);
     record.connect_us = static_cast<uint32_t>((connected_ns - begin_ns) / kNsPerUs);
+    if (upstream != nullptr) record.upstream = upstream->pool->settings().name;
     record.endpoint = upstream == nullptr ? nullptr : &upstream->pool->address(upstream->index);
     record.retries = attempts.count() > 0 ? attempts.count() - 1 : 0;
     record.end = result.end;

@@ -142,7 +142,8 @@ void Exchange::Respond(uint16_t status, std::string_view reason, const char* end
   if (deciding_ && status >= 500) {
     proxy_.counters().auth_failures.Add();
     reason = "who decides about this request could not be asked";
-    end = "auth_failed";
+    const std::string_view why = end;
+    if (why.starts_with("upstream_") || why == "none_available") end = "auth_failed";
   }
   keep_ = keep_ && phase_ != Phase::kHead && request_body_.done() && !proxy_.Closing(client_);
   Slice answer = ErrorAnswer(status, reason, retry_after_s);

@@ -212,6 +212,7 @@ class Exchange {
   bool answered_ : 1 = false;  // our own answer was queued
   bool tunnel_ : 1 = false;
   bool new_cookie_ : 1 = false;     // the client gets its side's
+  bool https_ : 1 = false;          // what the client came by
   bool deciding_ : 1 = false;       // what goes up and comes down is the subrequest's
   bool whole_ : 1 = false;          // head_ has, or shall have, the whole body
   bool authenticated_ : 1 = false;  // it is from user_: the password was right

@@ -17,10 +17,9 @@ namespace {
 constexpr const char* kToldNames[] = {"X-Forwarded-Method", "X-Forwarded-Uri", "X-Original-Method",
                                       "X-Original-URI"};
 // What is about the body, which is not sent there, or would make the answer another one.
-constexpr const char* kNotAsked[] = {
-    "Content-Type",       "Content-Encoding",  "Content-Language", "If-Match",
-    "If-None-Match",      "If-Modified-Since", "If-Range",         "Range",
-    "If-Unmodified-Since"};
+constexpr const char* kNotAsked[] = {"Content-Type", "Content-Encoding",   "Content-Language",  "Trailer",
+                                     "If-Match",     "If-None-Match",      "If-Modified-Since", "If-Range",
+                                     "Range",        "If-Unmodified-Since"};
 
 void AppendLine(std::string_view name, std::string_view value, std::string* out) {
   out->append(name).append(": ").append(value).append("\r\n");

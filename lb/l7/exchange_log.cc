@@ -29,15 +29,26 @@ void Exchange::NoteRequest() {
 }
 
 // What the client asked for, where that is not what goes up: a route has rewritten it, or it came in another
-// spelling or form. Of a long one no more than a line takes; `whole`: `target` is not already a part.
+// spelling or form. Of a long one no more than a line takes; `whole`: `target` is not already a part. Clients
+// that take us for a forward proxy say passwords there (http://user:password@host/): those are left out.
 void Exchange::NoteTarget(std::string_view method, std::string_view target, bool whole) {
-  const size_t bytes = std::min(target.size(), kMostNotedBytes - method.size());
-  if (method.size() + bytes == 0) return;
-  Buffer* const chunk = TakeChunk(method.size() + bytes);
+  const size_t colon = target.find("://");
+  const size_t begin = colon <= 16 ? colon + 3 : 0;  // no scheme is longer
+  const std::string_view authority = target.substr(begin, target.find_first_of("/?#", begin) - begin);
+  const size_t at = authority.rfind('@');
+  const std::string_view before = target.substr(0, at == authority.npos ? 0 : begin);
+  const std::string_view mark = at == authority.npos ? "" : "***";
+  target.remove_prefix(at == authority.npos ? 0 : begin + at);
+  const size_t fixed = method.size() + before.size() + mark.size();
+  const size_t bytes = std::min(target.size(), kMostNotedBytes - std::min<size_t>(fixed, kMostNotedBytes));
+  if (fixed + bytes == 0) return;
+  Buffer* const chunk = TakeChunk(fixed + bytes);
   if (chunk == nullptr) return;  // the line does without
-  method.copy(chunk->data, method.size());
-  target.copy(chunk->data + method.size(), bytes);
-  noted_ = Slice(chunk, 0, static_cast<uint32_t>(method.size() + bytes));
+  char* out = chunk->data;
+  for (const std::string_view part : {method, before, mark, target.substr(0, bytes)}) {
+    out += part.copy(out, part.size());
+  }
+  noted_ = Slice(chunk, 0, static_cast<uint32_t>(fixed + bytes));
   noted_method_bytes_ = static_cast<uint8_t>(method.size());
   noted_cut_ = !whole || bytes < target.size();
 }
@@ -59,7 +70,7 @@ void Exchange::Log() {
     record.method = head.substr(0, method_end);
     const size_t line_end = head.find(" HTTP/1.1\r\n");
     record.target = head.substr(method_end + 1, line_end - method_end - 1);
-    if (pool_ != nullptr && !aside) record.forwarded_target = record.target;
+    if (pool_ != nullptr && !aside && attempts_.count() > 0) record.forwarded_target = record.target;
     const auto value_of = [head](std::string_view name) -> std::string_view {
       const size_t at = head.find(name);
       if (at == std::string_view::npos) return {};
@@ -75,6 +86,8 @@ void Exchange::Log() {
     record.target = noted_.view().substr(noted_method_bytes_);
     record.target_cut = noted_cut_;
   }
+  if (pool_ != nullptr) record.upstream = snapshot_->settings().upstreams[route_->upstream].name;
+  record.https = https_;
   record.status = answer_begun_ ? status_ : 0;
   record.bytes_received = body_received_;
   record.bytes_sent = client_.stream.sent_bytes() - client_sent_before_;

@@ -107,6 +107,7 @@ bool Exchange::Admit(Slice& rest, http::RequestContext& context, http::BodyPiece
       return false;
     }
     address_ = *client;
+    https_ = context.proto == "https";
   }
   if (!listener_.access.Allows(address_)) {
     keep_ = false;

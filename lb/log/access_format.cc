@@ -34,6 +34,8 @@ enum class LogField : uint8_t {
   kRequest,
   kBodyBytesSent,
   kForwardedPath,
+  kUpstream,
+  kScheme,
   kNamedEnd,
   kRequestHeader = kNamedEnd,
   kResponseHeader,
@@ -76,6 +78,8 @@ constexpr FieldInfo kFields[] = {
     {"request", kMaxLoggedMethod + kMaxLoggedTarget + sizeof("  HTTP/1.1"), true},
     {"body_bytes_sent", kNumberBytes},
     {"forwarded_path", kMaxLoggedTarget, true},
+    {"upstream", kMaxLoggedUpstream},
+    {"scheme", kNumberBytes, true},
     {"request_header:NAME", AccessFormat::kMostHeaderBytes, true},
     {"response_header:NAME", AccessFormat::kMostHeaderBytes, true},
     {"", kTimeBytes},
@@ -164,7 +168,9 @@ void WriteWord(std::string_view text, size_t limit, LineWriter& line) {
 }
 
 bool IsError(const AccessRecord& record) {
-  return record.status >= 500 || (record.end != "ok" && record.end != "answered_here");
+  // Whom another server refuses is as ordinary as whom an origin does.
+  const bool in_order = record.end == "ok" || record.end == "answered_here" || record.end == "auth_denied";
+  return record.status >= 500 || !in_order;
 }
 
 constexpr uint16_t kNotThere = UINT16_MAX;  // in what Keep writes
@@ -487,6 +493,11 @@ void AccessFormat::WriteField(const Piece& piece, const AccessRecord& record, in
       quote();
       write_target(record.forwarded_target);
       return quote();
+    case LogField::kUpstream:
+      if (json_ && record.upstream.empty()) return line.Raw("null");
+      return text(record.upstream);
+    case LogField::kScheme:
+      return text(record.https ? "https" : "http");
     case LogField::kRequest:
       if (record.method.empty()) return text({});
       quote();

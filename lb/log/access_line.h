@@ -15,6 +15,7 @@ inline constexpr size_t kMaxLoggedTarget = 2048;
 inline constexpr size_t kMaxLoggedHost = 256;
 inline constexpr size_t kMaxLoggedMethod = 32;
 inline constexpr size_t kMaxLoggedUser = 256;
+inline constexpr size_t kMaxLoggedUpstream = 64;
 inline constexpr size_t kMaxLoggedRequestId = 128;
 inline constexpr size_t kMaxLoggedEnd = 64;
 inline constexpr size_t kMaxAccessLineBytes = 4096;

@@ -66,7 +66,10 @@ class LineWriter {
 
   // "192.0.2.7:80", "[2001:db8::1]:80", "unix:/run/app.sock": nothing in it has to be escaped. Without the
   // port "192.0.2.7", "2001:db8::1", "-".
-  void Address(const SocketAddress& address) { at_ += address.Write(at_); }
+  // Without a port where it is not known: who is behind a proxy has none.
+  void Address(const SocketAddress& address) {
+    at_ += address.port == 0 && !address.is_unix() ? address.WriteIp(at_) : address.Write(at_);
+  }
   void Ip(const SocketAddress& address) {
     char ip[SocketAddress::kMaxIpText + 1];
     Raw(std::string_view(ip, address.WriteIp(ip)));

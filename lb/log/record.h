@@ -18,6 +18,8 @@ struct AccessRecord {
   std::string_view target;  // HTTP only: as the client sent it
   bool target_cut = false;  // and that was longer
   std::string_view forwarded_target;  // HTTP only: path and query as an endpoint gets them; empty: none does
+  std::string_view upstream;          // its name; empty: it was for none
+  bool https = false;                 // HTTP only: what the client came by
   std::string_view host;              // HTTP only
   std::string_view request_id;        // HTTP only
   std::string_view request_head;      // HTTP only: as forwarded, whole; for a format that wants headers

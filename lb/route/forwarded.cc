@@ -63,6 +63,19 @@ std::string_view Joined(const http::FieldList& head, http::FieldId id, std::stri
   return memory;
 }
 
+// Of a list all must say the same: who was first may have been the client itself. A WebSocket's scheme is
+// that of its handshake. What nobody understands says nothing, and undoes what a line before it said.
+std::string_view SchemeOf(std::string_view value) {
+  std::string_view scheme;
+  for (http::ListReader list(value); list.Next();) {
+    const auto is = [&list](std::string_view name) { return http::EqualsIgnoreCase(list.element(), name); };
+    const std::string_view said = is("https") || is("wss") ? "https" : is("http") || is("ws") ? "http" : "";
+    if (said.empty()) return "";
+    scheme = scheme.empty() || scheme == said ? said : "http";
+  }
+  return scheme;
+}
+
 void ReadXForwarded(const AccessList& trusted, const http::FieldList& head, std::string& memory,
                     Chain& chain) {
   chain.text = Joined(head, http::FieldId::kXForwardedFor, memory);
@@ -77,9 +90,7 @@ void ReadXForwarded(const AccessList& trusted, const http::FieldList& head, std:
   }
   for (const http::Field& field : head.fields()) {
     const std::string_view value = field.value();
-    if (field.id == http::FieldId::kXForwardedProto && (value == "http" || value == "https")) {
-      chain.proto = value;
-    }
+    if (field.id == http::FieldId::kXForwardedProto) chain.proto = SchemeOf(value);
     if (field.id == http::FieldId::kXForwardedHost && !value.empty()) chain.host = value;
   }
 }

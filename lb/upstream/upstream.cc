@@ -181,6 +181,13 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
   return connection;
 }
 
+bool UpstreamPool::OthersAreLeft(const Endpoint& endpoint) {
+  if (endpoint.owner == nullptr) return true;
+  const std::vector<Endpoint*>& all = endpoint.owner->endpoints_;
+  return std::any_of(all.begin(), all.end(),
+                     [&](const Endpoint* other) { return other != &endpoint && !other->aside; });
+}
+
 void UpstreamPool::ConnectFailed(uint32_t index, int error) {
   Endpoint& endpoint = *endpoints_[index];
   endpoint.counters.failures.Add();
@@ -188,7 +195,8 @@ void UpstreamPool::ConnectFailed(uint32_t index, int error) {
   if (IsOurs(error)) return;
   if (endpoint.aside) return;  // somebody else's attempt set it aside meanwhile
   const uint32_t doublings = std::min(endpoint.failures++, kMaxDoublings);
-  const uint32_t delay_ms = settings().set_aside_ms << doublings;
+  // Where nobody else is left there is nobody whom waiting would spare.
+  const uint32_t delay_ms = settings().set_aside_ms << (OthersAreLeft(endpoint) ? doublings : 0);
   if (delay_ms == 0) return;
   Shard& shard = upstreams_.shard();
   endpoint.aside = true;

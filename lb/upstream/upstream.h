@@ -6,7 +6,7 @@
 //
 // Bounds: `UpstreamSettings::idle_connections` idle ones per endpoint; in use: one per client connection. An
 // endpoint that refuses or times out is set aside for UpstreamSettings::set_aside_ms, doubling up to 16 times
-// while it goes on failing; it comes back by itself.
+// while it goes on failing and others are left; it comes back by itself.
 //
 // A reload: a pool whose plan is no longer in force is retired. What was begun with it ends with it; its
 // endpoints belong to the pool of the new plan from the moment there is one, and it looks at them itself
@@ -107,6 +107,9 @@ class UpstreamPool {
 
  private:
   friend class Upstreams;
+
+  // Of the endpoint's pool in force: one that takes requests.
+  static bool OthersAreLeft(const Endpoint& endpoint);
 
   uint32_t Choose(std::span<const uint32_t> tried);
   uint32_t ChooseRetired(std::span<const uint32_t> tried);

@@ -907,8 +907,8 @@ TEST_F(File, AuthRequests) {
       head +
       "routes:\n  r:\n    - upstream: web\n      timeouts: {request: 9s}\n"
       "      auth_request: {upstream: sso, path: \"/auth?from=${client}\", copy: [X-User, X-Groups]}\n"
-      "      response_headers: {set: {X-Frame-Options: DENY, Cache-Control: no-store, X-Id: "
-      "\"${request_id}\"}}\n"
+      "      response_headers: {remove: [Server, Location], set: {X-Frame-Options: DENY, Cache-Control: "
+      "no-store, X-Id: \"${request_id}\"}}\n"
       "    - match: {path: /s}\n      split: [{upstream: web}, {upstream: sso}]\n"
       "      auth_request: {upstream: sso, path: \"${uri}\"}\n";
   const Settings settings = Good(text);
@@ -920,7 +920,8 @@ TEST_F(File, AuthRequests) {
   EXPECT_EQ(auth.leg.timeouts.response_ms, 3'000u);
   EXPECT_EQ(auth.leg.timeouts.request_ms, 9'000u) << "the whole request's time is the route's";
   EXPECT_EQ(auth.leg.response_fields, "X-Frame-Options: DENY\r\n");
-  EXPECT_THAT(auth.leg.response.dropped, ElementsAre("X-Frame-Options"));
+  EXPECT_THAT(auth.leg.response.dropped, ElementsAre("X-Frame-Options", "Server"))
+      << "but where to log in, how, and what a body says of itself";
   EXPECT_EQ(settings.routes[0].routes[1].split->sides[1].auth_request->path.text(), "${uri}");
   const std::string said = Check(text, {"check"}).out;
   EXPECT_THAT(said,

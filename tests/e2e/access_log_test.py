@@ -288,6 +288,10 @@ class Refused(Form):
             (b"GET /a\r\n\r\n", "GET", "/a", "GET /a", 400),
             (b"GET /a HTTP/3.0\r\n\r\n", "GET", "/a", "GET /a", 505),
             (b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n", "CONNECT", "h:443", "CONNECT h:443", 501),
+            # Who takes us for a forward proxy may say a password.
+            (b"CONNECT joe:pw@h:443 HTTP/1.1\r\nHost: h\r\n\r\n", "CONNECT", "***@h:443", "CONNECT ***@h:443", 501),
+            (b"GET http://joe:p@w@h/a@b HTTP/1.1\r\nHost: h\r\n\r\n", "GET", "http://***@h/a@b", "GET http://***@h/a@b", 400),
+            (b"GET //joe:pw@h/a HTTP/1.1\r\n\r\n", "GET", "//joe:pw@h/a", "GET //joe:pw@h/a HTTP/1.1", 400),  # a path
             (b"GET /a HTTP/1.0\r\nA : b\r\n\r\n", "GET", "/a", "GET /a HTTP/1.0", 400),
             (b"GET /b HTTP/1.1\r\nHost: h\r\nA: " + x + x + b"\r\n\r\n", "GET", "/b", "GET /b HTTP/1.1", 431),
             ([b"GET /in/pie", b"ces HTTP/1.1\r\nHost: h\r\n", b"Host: h\r\n\r\n"], "GET", "/in/pieces", "GET /in/pieces HTTP/1.1", 400),

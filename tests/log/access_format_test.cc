@@ -230,6 +230,15 @@ TEST(AccessFormat, ThePathAsItCameAndAsItGoesOn) {
   settings.fields = {"forwarded_path", "path"};
   EXPECT_EQ(Write(*Build(settings), record), R"({"forwarded_path":"","path":"/index.html?q=1"})");
   EXPECT_EQ(Write(*Build(settings), Connection()), "{}");
+  EXPECT_EQ(ByTemplate("${upstream} ${scheme}", record), "- http");
+  record.client.port = 0;
+  EXPECT_EQ(ByTemplate("${client}", record), "192.0.2.7");
+  settings.fields = {"upstream", "scheme"};
+  EXPECT_EQ(Write(*Build(settings), record), R"({"upstream":null,"scheme":"http"})");
+  record.upstream = "web";
+  record.https = true;
+  EXPECT_EQ(Write(*Build(settings), record), R"({"upstream":"web","scheme":"https"})");
+  EXPECT_EQ(Write(*Build(settings), Connection()), R"({"upstream":null})");
 }
 
 TEST(AccessFormat, TheUser) {
@@ -350,7 +359,8 @@ TEST(AccessFormat, ALineHasItsBound) {
   json.fields = {"user",       "time",       "protocol", "client",          "method",
                  "host",       "path",       "status",   "bytes_sent",      "duration_us",
                  "connect_us", "endpoint",   "retries",  "request_id",      "end",
-                 "client_ip",  "time_local", "request",  "body_bytes_sent", "forwarded_path"};
+                 "client_ip",  "time_local", "request",  "body_bytes_sent", "forwarded_path",
+                 "upstream",   "scheme"};
   json.request_headers = {"A", "B", "C"};
   json.response_headers = {"A", "B", "C"};
   AccessLogSettings combined;
@@ -363,7 +373,7 @@ TEST(AccessFormat, ALineHasItsBound) {
         AccessRecord record;
         record.client = address;
         record.endpoint = &address;
-        record.user = record.method = record.host = record.request_id = record.end = worst;
+        record.upstream = record.user = record.method = record.host = record.request_id = record.end = worst;
         record.target = record.forwarded_target = target;
         record.target_cut = redact;
         record.request_head = head;

@@ -84,6 +84,28 @@ TEST(Forwarded, WhatGoesOn) {
   EXPECT_EQ(Find("10.0.0.1:5", "X-Forwarded-Proto: gopher\r\n").proto, "http");
 }
 
+TEST(Forwarded, Schemes) {
+  const std::string name = "X-Forwarded-Proto: ";
+  for (const auto& [lines, scheme] : std::initializer_list<std::pair<std::string, std::string>>{
+           {name + "HTTPS\r\n", "https"},
+           {name + "wss\r\n", "https"},
+           {name + "https,https\r\n", "https"},
+           {name + "https, wss\r\n", "https"},
+           // One word of http is enough: who was first may have been the client itself.
+           {name + "https, http\r\n", "http"},
+           {name + "http, https\r\n", "http"},
+           {name + "ws\r\n", "http"},
+           {name + "https, gopher\r\n", "http"},
+           {name + "\r\n", "http"},
+           // The last line was added by who is nearest, whatever it means.
+           {name + "https\r\n" + name + "HTTP\r\n", "http"},
+           {name + "https\r\n" + name + "gopher\r\n", "http"},
+           {name + "http\r\n" + name + "https\r\n", "https"},
+       }) {
+    EXPECT_EQ(Find("10.0.0.1:5", lines).proto, scheme) << lines;
+  }
+}
+
 TEST(Forwarded, OfRfc7239) {
   for (const auto& [value, client] : std::initializer_list<std::pair<std::string, std::string>>{
            {"for=1.2.3.4", "1.2.3.4"},

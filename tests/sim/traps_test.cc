@@ -1452,5 +1452,38 @@ TEST(Buffers, ThatRelaysHoldAreTakenBack) {
       options);
 }
 
+// Asks for `seconds`, ten times a second.
+void AskFor(Stage& stage, int seconds) {
+  for (int i = 0; i < seconds * 10; ++i) {
+    Speaker& client = stage.Client(Get("/", "Connection: close\r\n"));
+    stage.Until([&] { return client.over(); }, 1'000);
+    client.peer.Finish();
+    stage.Run(100);
+  }
+}
+
+TEST(SetAside, LongerAndLongerWhileOthersAreLeft) {
+  Stage::Options options;
+  options.settings = Rig::Defaults(2);
+  Stage stage(1, std::move(options));
+  stage.Origin(1, SayOk);
+  AskFor(stage, 20);
+  const uint64_t times = stage.counters().endpoints_set_aside.Get();
+  EXPECT_GE(times, 4u);
+  EXPECT_LE(times, 5u) << "1, 2, 4, 8, 16 s";
+  EXPECT_EQ(stage.counters().none_available.Get(), 0u);
+}
+
+TEST(SetAside, TheLastOneIsLookedAtSoonAgain) {
+  Stage stage(1);
+  AskFor(stage, 20);
+  EXPECT_GE(stage.counters().endpoints_set_aside.Get(), 15u);
+  stage.Origin(0, SayOk);
+  stage.Run(stage.rig().settings().upstreams[0].set_aside_ms + 50);
+  Speaker& client = stage.Client(Get("/"));
+  ASSERT_TRUE(stage.Until([&] { return client.Heard("\r\n"); }, 1'000));
+  EXPECT_TRUE(client.Heard("200 OK"));
+}
+
 }  // namespace
 }  // namespace weir::lb::trial
