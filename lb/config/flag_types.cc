@@ -109,8 +109,18 @@ std::string DurationText(uint64_t ms) {
 }
 
 bool ParseSize(absl::string_view text, uint64_t* bytes, std::string* error) {
-  return WithUnit(Std(text), kSizes, bytes) ||
-         Fail(error, "expected a size such as 65536, 64KiB, 256MiB or 1GiB");
+  if (WithUnit(Std(text), kSizes, bytes)) return true;
+  constexpr std::string_view kExpected = "expected a size such as 65536, 64KiB, 256MiB or 1GiB";
+  // 10m and 10MB, as others have it.
+  const size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  const std::string unit = absl::AsciiStrToUpper(text.substr(digits));
+  for (const std::string_view known : {"KiB", "MiB", "GiB"}) {
+    if (unit != known.substr(0, 1) && unit != absl::StrCat(Absl(known.substr(0, 1)), "B")) continue;
+    const std::string meant = absl::StrCat(text.substr(0, digits), Absl(known));
+    if (!WithUnit(meant, kSizes, bytes)) break;
+    return Fail(error, absl::StrCat(Absl(kExpected), "; did you mean ", meant, "?"));
+  }
+  return Fail(error, kExpected);
 }
 
 std::string SizeText(uint64_t bytes) {

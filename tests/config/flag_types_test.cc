@@ -50,8 +50,14 @@ TEST(Sizes, TakeUnits) {
 
 TEST(Sizes, RefuseTheRest) {
   using Size = SizeIn<512, 30 * 1024, uint32_t>;
-  for (const char* text : {"", "k", "-1k", "1.5k", "1 k", "1kb", "1MB", "1TiB", "18446744073709551615k"}) {
+  for (const char* text : {"", "k", "-1k", "1.5k", "1 k", "1TiB", "kb", "1kbit", "18446744073709551615k"}) {
     EXPECT_EQ(Say<Size>(text), "expected a size such as 65536, 64KiB, 256MiB or 1GiB") << text;
+  }
+  for (const auto& [text, meant] :
+       {std::pair("8m", "8MiB"), std::pair("10MB", "10MiB"), std::pair("1kb", "1KiB")}) {
+    EXPECT_EQ(
+        Say<Size>(text),
+        std::string("expected a size such as 65536, 64KiB, 256MiB or 1GiB; did you mean ") + meant + "?");
   }
   EXPECT_EQ(Say<Size>("511"), "expected a size from 512B to 30KiB");
   EXPECT_EQ(Say<Size>("31k"), "expected a size from 512B to 30KiB");
