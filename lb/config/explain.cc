@@ -204,10 +204,6 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
                       http::RequestContext context, const Hop& hop) {
   const UpstreamSettings& upstream = settings.upstreams[route.upstream];
   const uint64_t most_bytes = route.client_max_body_bytes;
-  if (most_bytes != 0 && head.facts.body.length > most_bytes) {
-    return absl::StrCat("answer     413: the request body is too large (at most ", SizeInWords(most_bytes),
-                        ")\n", PageOf(413, settings, hop.listener, route));
-  }
   std::string endpoints;
   for (const EndpointSettings& endpoint : upstream.endpoints) {
     absl::StrAppend(&endpoints, endpoints.empty() ? "" : ", ", endpoint.address.ToString());
@@ -279,6 +275,55 @@ std::string Response(const RouteSettings& route, const TemplateValues& values, b
   std::string text = "response\n";
   for (const std::string& name : route.response.dropped) absl::StrAppend(&text, "    without ", name, "\n");
   return text + Indented(lines);
+}
+
+// A request that is for the route's upstream, and what becomes of the answer.
+std::string SentUp(const Settings& settings, const RouteSettings& route, http::RequestHead& head,
+                   const http::RequestContext& context, const Hop& hop, const TemplateValues& values,
+                   bool new_cookie) {
+  const uint64_t most_bytes = route.client_max_body_bytes;
+  if (most_bytes != 0 && head.facts.body.length > most_bytes) {
+    return absl::StrCat("answer     413: the request body is too large (at most ", SizeInWords(most_bytes),
+                        ")\n", PageOf(413, settings, hop.listener, route));
+  }
+  return Forwarded(settings, route, head, context, hop) + Response(route, values, new_cookie);
+}
+
+// Which of several listeners was taken, where the question does not say.
+std::string WhichListener(const Settings& settings, const ExplainQuestion& question, const Url& url,
+                          const ListenerSettings& taken) {
+  if (!question.listener.empty()) return "";
+  const std::string port = absl::StrCat(taken.address.port);
+  if (!url.port.empty() && url.port != port) {
+    return absl::StrCat(" (the first one for http: none has the URL's port ", url.port, ")");
+  }
+  const auto count =
+      std::count_if(settings.listeners.begin(), settings.listeners.end(), [&](const auto& one) {
+        return one.protocol == Protocol::kHttp &&
+               (url.port.empty() || one.address.port == taken.address.port);
+      });
+  if (count < 2) return "";
+  return url.port.empty()
+             ? absl::StrCat(" (1 of ", count, " listeners; --listener or a port in the URL chooses)")
+             : absl::StrCat(" (1 of ", count, " listeners with port ", port, "; --listener chooses)");
+}
+
+// The routes that would have been met without the one that was, the next best first.
+void TellOthers(const RouteList& list, const RoutedHead& routed, std::string* text) {
+  constexpr size_t kMostTold = 5;
+  if (!routed.hit.found()) return;
+  const std::vector<RouteStep> others = list.table->OthersThatFit(routed.asked, routed.hit, kMostTold + 1);
+  for (size_t i = 0; i < std::min(others.size(), kMostTold); ++i) {
+    absl::StrAppend(text, "also fits  ", list.routes[others[i].rule].where, ": for ",
+                    HostWords(others[i].host), " and ", PathWords(others[i], routed.asked.path),
+                    ", but less specific or later in the list\n");
+  }
+  if (others.size() > kMostTold) *text += "           and others\n";
+}
+
+bool IsHost(std::string_view header) {
+  const size_t colon = header.find(':');
+  return colon != std::string_view::npos && http::EqualsIgnoreCase(header.substr(0, colon), "Host");
 }
 
 }  // namespace
@@ -385,16 +430,15 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   }
 
   std::string wire = absl::StrCat(question.method, " ", url.target, " HTTP/1.1\r\n");
-  if (!url.authority.empty()) absl::StrAppend(&wire, "Host: ", url.authority, "\r\n");
+  // As with curl, a Host among the headers stands for the URL's.
+  const bool says_host = std::any_of(question.headers.begin(), question.headers.end(), IsHost);
+  if (!url.authority.empty() && !says_host) absl::StrAppend(&wire, "Host: ", url.authority, "\r\n");
   for (const std::string& header : question.headers) absl::StrAppend(&wire, header, "\r\n");
   wire += "\r\n";
   http::RequestHead head(settings.limits, settings.via_name);
   const http::ParseResult parsed = http::ParseRequest(wire, head);
-  const bool other_port =
-      question.listener.empty() && !url.port.empty() && absl::StrCat(listener->address.port) != url.port;
-  *text = absl::StrCat("listener   ", listener->text,
-                       other_port ? " (the first one for http: none has the URL's port " : "",
-                       other_port ? url.port + ")" : "", "\n");
+  *text =
+      absl::StrCat("listener   ", listener->text, WhichListener(settings, question, url, *listener), "\n");
   if (!parsed.done()) {
     absl::StrAppend(text, "answer     ", parsed.failed() ? parsed.error.status : 400, ": ",
                     parsed.failed() ? parsed.error.reason : "the head is incomplete", "\n");
@@ -441,7 +485,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   if (listener->routes == ListenerSettings::kNone) {
     const RouteSettings& direct = listener->direct;
     ChangeRequest(direct.request, settings.paths, {}, head, scratch, context);
-    *text += Forwarded(settings, direct, head, context, hop) + Response(direct, {}, false);
+    *text += SentUp(settings, direct, head, context, hop, {}, false);
     return true;
   }
 
@@ -466,6 +510,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     }
     *text += "\n";
   }
+  TellOthers(list, routed, text);
   if (!routed.hit.found()) {
     *text +=
         "answer     404: no route is for this request\n" + PageOf(404, settings, *listener, listener->direct);
@@ -512,7 +557,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
       if (refused != nullptr) {
         absl::StrAppend(text, "answer     400: ", refused, "\n");
       } else {
-        *text += Forwarded(settings, route, head, context, hop) + Response(route, values, new_cookie);
+        *text += SentUp(settings, route, head, context, hop, values, new_cookie);
       }
       break;
     }

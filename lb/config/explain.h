@@ -14,8 +14,8 @@ namespace weir::lb {
 
 struct ExplainQuestion {
   std::string method = "GET";
-  // http://host[:port]/path?query, or /path with a Host among the headers. https://: as a trusted proxy in
-  // front would tell of it, where the listener has any.
+  // http://host[:port]/path?query, or /path; a Host among the headers stands for the URL's. https://: as a
+  // trusted proxy in front would tell of it, where the listener has any.
   std::string url;
   std::vector<std::string> headers;  // "Name: value"
   std::string client = "127.0.0.1";

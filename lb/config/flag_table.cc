@@ -161,7 +161,8 @@ constexpr std::string_view kUsage = R"(Weir, a load balancer and reverse proxy f
   weir demo       serves in front of three small origins of its own, on loopback
   weir reload     has a running Weir (--admin or --pid_file) read its configuration anew
   weir check      names every mistake in the flags, or prints the resolved configuration and memory budget
-  weir explain    [METHOD] URL [-H 'Name: value'] [--client=ADDRESS]: what would become of a request, and why
+  weir explain    [METHOD] URL [-H 'Name: value'] [--client=ADDRESS] [--listener=ADDRESS:PORT]
+                  what would become of a request, and why
   weir version    prints the version
   weir help       prints this, as does --help
 

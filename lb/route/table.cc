@@ -17,11 +17,27 @@ constexpr size_t kPrefetchBytes = 8 * 64;
 
 struct Unobserved {
   void Considered(const RouteStep&) {}
+  static constexpr bool Skips(uint32_t /*rule*/) { return false; }
 };
 
 struct StepList {
   std::vector<RouteStep>& steps;
   void Considered(const RouteStep& step) { steps.push_back(step); }
+  static constexpr bool Skips(uint32_t /*rule*/) { return false; }
+};
+
+// Those that were met in earlier walks are as if they were not there.
+struct OtherList {
+  uint32_t met;
+  std::vector<RouteStep>& others;
+
+  void Considered(const RouteStep& step) {
+    if (step.failed == RoutePart::kNone) others.push_back(step);
+  }
+  bool Skips(uint32_t rule) const {
+    return rule == met || std::any_of(others.begin(), others.end(),
+                                      [rule](const RouteStep& step) { return step.rule == rule; });
+  }
 };
 
 }  // namespace
@@ -119,6 +135,7 @@ class RouteTable::Walk {
 
   bool Try(uint32_t candidate) {
     const uint32_t rule = candidate & kRuleMask;
+    if (observer_.Skips(rule)) return false;
     if ((candidate & kConditional) != 0) {
       const RouteConditions& conditions = table_.conditions_[table_.conditions_of_[rule]];
       const RouteConditions::Failure failure = conditions.Check({.method = request_.method,
@@ -179,6 +196,13 @@ RouteHit RouteTable::Match(const RouteRequest& request) const {
 
 RouteHit RouteTable::Explain(const RouteRequest& request, std::vector<RouteStep>& steps) const {
   return Walk<StepList>(*this, request, {steps}).Run();
+}
+
+std::vector<RouteStep> RouteTable::OthersThatFit(const RouteRequest& request, const RouteHit& met,
+                                                 size_t most) const {
+  std::vector<RouteStep> others;
+  while (others.size() < most && Walk<OtherList>(*this, request, {met.rule, others}).Run().found()) continue;
+  return others;
 }
 
 RouteCaptures RouteTable::Capture(const RouteHit& hit, std::string_view path) const {

@@ -101,6 +101,9 @@ class RouteTable {
   // The same walk, which also appends the candidates in the order in which they were looked at. The last one
   // is what was met, if anything was.
   RouteHit Explain(const RouteRequest& request, std::vector<RouteStep>& steps) const;
+  // The rules that Match would give if the one that it gave, `met`, were not there, and then the next best,
+  // and so on: the steps at which they would be met, `most` at most. Each costs another walk.
+  std::vector<RouteStep> OthersThatFit(const RouteRequest& request, const RouteHit& met, size_t most) const;
   // Some rule asks for query parameters.
   bool looks_at_query() const { return looks_at_query_; }
   // REQUIRES: `hit` is what Match gave for `path`. With a regex it costs another match, which may allocate.

@@ -36,7 +36,8 @@ routes:
     - {match: {path: /chance}, split: [{upstream: api}, {upstream: web}]}
     - {match: {path: /mine}, upstream: api, basic_auth: {realm: ours, users: {alice: "$2b$04$WUHhXETkX0fnYkrqZU3ta.zwoU3NOuzYB7by401ZrGRFKs239bMTy"}}}
     - {match: {path: /small}, upstream: api, client_max_body: 1KiB, max_header_bytes: 512, buffer: 1KiB,
-       error_pages: {413: {body: big}}}
+       error_pages: {413: {body: big}}, response_headers: {append: {X-Here: "1", X-By: "${endpoint}"}}}
+    - {match: {path: /sides}, split: [{upstream: web}, {upstream: api}], sticky: {cookie: side}, client_max_body: 1KiB}
     - {match: {path: /asked}, upstream: api, auth_request: {upstream: web, path: "/check${path}", copy: X-User}}
 )yaml";
 
@@ -101,7 +102,7 @@ TEST_F(Explain, ThePortOfTheUrlChoosesTheListener) {
 TEST_F(Explain, TellsTheWholeStory) {
   EXPECT_EQ(Answer({"GET", "http://A.example.//api/./x?q=%20", "-H", "Cookie: a=b", "-H",
                     "X-Forwarded-For: forged", "--client", "203.0.113.7"}),
-            R"text(listener   http://0.0.0.0:80
+            R"text(listener   http://0.0.0.0:80 (1 of 3 listeners; --listener or a port in the URL chooses)
 routes     site
 host       a.example
 path       /api/x
@@ -127,9 +128,10 @@ request
 TEST_F(Explain, EveryEnd) {
   EXPECT_THAT(
       Answer({"POST", "http://a.example/api"}),
-      HasSubstr("met        f.yaml:11:7: for its host and the prefix /api\nupstream   api, least_conn among "
-                "10.0.1.1:80\ntimes      connect 3000 ms, response none, body 30000 ms, request none; 1 "
-                "retry\n"));
+      HasSubstr("met        f.yaml:11:7: for its host and the prefix /api\nalso fits  f.yaml:16:7: for "
+                "any host and the prefix /api, but less specific or later in the list\nupstream   api, "
+                "least_conn among 10.0.1.1:80\ntimes      connect 3000 ms, response none, body 30000 ms, "
+                "request none; 1 retry\n"));
   EXPECT_THAT(Answer({"http://b.example/u/7"}), HasSubstr("answer     308, Location: https://x/7\n"));
   EXPECT_THAT(Answer({"http://b.example/gone"}), HasSubstr("answer     410, 4 bytes of text/plain"));
   EXPECT_THAT(Answer({"http://b.example/"}), HasSubstr("answer     404: no route is for this request\n"));
@@ -208,6 +210,11 @@ TEST_F(Explain, HowMuchItMayBring) {
   EXPECT_THAT(Answer({"POST", "http://b/small", "-H", "Content-Length: 1025"}),
               HasSubstr("answer     413: the request body is too large (at most 1KiB)\n"
                         "page       3 bytes of text/plain; charset=utf-8\n"));
+  // Nothing is said of an upstream's answer that never comes.
+  EXPECT_THAT(Answer({"POST", "http://b/small", "-H", "Content-Length: 1025"}),
+              testing::EndsWith("bytes of text/plain; charset=utf-8\nresponse\n    X-Here: 1\n"));
+  EXPECT_THAT(Answer({"POST", "http://b/sides", "-H", "Content-Length: 1025"}),
+              testing::AllOf(testing::EndsWith("too large (at most 1KiB)\n"), Not(HasSubstr("Set-Cookie"))));
   const std::string field = "X: " + std::string(500, 'x');
   EXPECT_THAT(Answer({"http://b/small", "-H", field}),
               HasSubstr("answer     431: the request head has 537 bytes, the route takes 512\n"));
@@ -240,6 +247,66 @@ TEST_F(Explain, WhichListener) {
   EXPECT_THAT(Answer({"http://a.example/api", "--client=10.9.9.9"}), HasSubstr("met        f.yaml:13:7"));
   EXPECT_THAT(Answer({"http://a.example/api", "--client=2001:db8::1"}),
               HasSubstr("X-Forwarded-For: 2001:db8::1"));
+}
+
+TEST_F(Explain, WhichOfSeveralListeners) {
+  EXPECT_THAT(
+      Answer({"/gone", "-H", "Host: a"}),
+      testing::StartsWith("listener   http://0.0.0.0:80 (1 of 3 listeners; --listener or a port in the "
+                          "URL chooses)\n"));
+  EXPECT_THAT(Answer({"http://a/gone", "--listener=0.0.0.0:80"}),
+              testing::StartsWith("listener   http://0.0.0.0:80\n"));
+  EXPECT_THAT(Answer({"http://a:80/gone"}), testing::StartsWith("listener   http://0.0.0.0:80\n"));
+  const CommandLine one = Parse(
+      {"--listen=http://0.0.0.0:80,tcp://0.0.0.0:81", "explain", "http://a/", "--backends=10.0.0.1:80"});
+  EXPECT_THAT(one.out, testing::StartsWith("listener   http://0.0.0.0:80\n"));
+  const CommandLine same_port = Parse({"--listen=http://10.0.0.1:80,http://10.0.0.2:80", "explain",
+                                       "http://a:80/", "--backends=10.0.0.9:80"});
+  EXPECT_THAT(same_port.out,
+              testing::StartsWith("listener   http://10.0.0.1:80 (1 of 2 listeners with port 80; --listener "
+                                  "chooses)\n"));
+}
+
+TEST_F(Explain, AHostAmongTheHeadersStandsForTheUrls) {
+  const std::string story = Answer({"http://b.example:81/x", "-H", "hOST: a.example"});
+  EXPECT_THAT(story, testing::AllOf(testing::StartsWith("listener   http://0.0.0.0:81\n"),
+                                    HasSubstr("    Host: a.example\n"), Not(HasSubstr("b.example"))));
+  EXPECT_THAT(Answer({"http://b/", "-H", "Host: a", "-H", "Host: c"}),
+              HasSubstr("answer     400: repeated Host"));
+  EXPECT_THAT(Answer({"http://b/", "-H", "Hostile: a"}), HasSubstr("host       b\n"));
+}
+
+TEST(ExplainRoutes, WhatElseFitsUpToFive) {
+  const std::string path = testing::TempDir() + "/explain_others." + std::to_string(getpid()) + ".yaml";
+  std::string text =
+      "listeners: [{address: 0.0.0.0:80, routes: r}]\nupstreams: {web: {endpoints: [10.0.0.1:80]}}\n"
+      "routes:\n  r:\n    - upstream: web\n    - {match: {method: POST}, upstream: web}\n"
+      "    - {match: {host: [\"*.example\", a.example], path_regex: \"/a.*\"}, upstream: web}\n";
+  const auto ask = [&] {
+    std::ofstream(path) << text;
+    const std::string config = "--config=" + path;
+    std::string out = Parse({"explain", config, "http://a.example/a/b/c/d/e"}).out;
+    for (size_t at; (at = out.find(path)) != std::string::npos;) out.replace(at, path.size(), "f");
+    std::filesystem::remove(path);
+    return out;
+  };
+  EXPECT_THAT(ask(),
+              HasSubstr("met        f:7:7: for its host and a path regex\n"
+                        "also fits  f:5:7: for any host and any path, but less specific or later in the "
+                        "list\nupstream"));
+  text += "    - {match: {path: /a/b/c/d/e}, upstream: web}\n";
+  for (const char* prefix : {"/a", "/a/b", "/a/b/c"})
+    text += std::string("    - {match: {path_prefix: ") + prefix + "}, upstream: web}\n";
+  EXPECT_THAT(
+      ask(),
+      testing::AllOf(HasSubstr("also fits  f:8:7: for any host and its path, but"),
+                     HasSubstr("also fits  f:11:7: for any host and the prefix /a/b/c, but"),
+                     HasSubstr("also fits  f:9:7: for any host and the prefix /a, but less specific or later "
+                               "in the list\nalso fits  f:5:7: for any host and any path, but less specific "
+                               "or later in the list\nupstream")));
+  text += "    - {match: {path_prefix: /a/b/c/d}, upstream: web}\n";
+  EXPECT_THAT(ask(), testing::AllOf(HasSubstr("in the list\n           and others\nupstream"),
+                                    Not(HasSubstr("f:5:7"))));
 }
 
 TEST_F(Explain, BadQuestions) {

@@ -122,6 +122,15 @@ TEST(TableProperty, FindsWhatGoingThroughAllRulesFinds) {
         const bool last = &step == &steps.back();
         ASSERT_EQ(step.failed == RoutePart::kNone, last && hit.found());
       }
+      std::vector<uint32_t> others;
+      for (const RouteStep& other : table->OthersThatFit(request, hit, rules.size())) {
+        ASSERT_EQ(other.failed, RoutePart::kNone);
+        ASSERT_NE(other.rule, hit.rule);
+        const std::vector<RouteMatch> alone = {rules[other.rule]};
+        ASSERT_EQ(ReferenceMatch(alone, asked), 0u) << "seed " << seed << ": " << Told(asked);
+        ASSERT_EQ(std::count(others.begin(), others.end(), other.rule), 0);
+        others.push_back(other.rule);
+      }
       for (const RouteProblem& problem : problems) {
         ASSERT_FALSE(problem.is_error);
         if (problem.part == RoutePart::kNone) ASSERT_NE(hit.rule, problem.rule) << "said never to match";
