@@ -265,7 +265,7 @@ class Loader {
       return problems_.Error(root->place, "", "expected keys and values, such as listeners:");
     }
     Substitute(*root, "");
-    if (const ConfigNode* const listeners = root->Find("listeners")) listeners_ += listeners->items.size();
+    CountLists(*root);
     const ConfigNode* include = root->Find("include");
     ConfigNode wanted;
     if (include != nullptr) wanted = *include;
@@ -329,13 +329,13 @@ class Loader {
       for (size_t at = 0; (at = text.find(kOpen, at)) != std::string::npos;) {
         const size_t end = text.find('}', at);
         if (end == std::string::npos) {
-          return problems_.Error(node.place, key, "${env:NAME without the closing }");
+          return problems_.Unknown(node.place, key, "${env:NAME without the closing }");
         }
         const std::string name = text.substr(at + kOpen.size(), end - at - kOpen.size());
         const char* value = std::getenv(name.c_str());
         if (value == nullptr) {
-          return problems_.Error(node.place, key,
-                                 absl::StrCat("the environment has no variable \"", name, "\""));
+          return problems_.Unknown(node.place, key,
+                                   absl::StrCat("the environment has no variable \"", name, "\""));
         }
         text.replace(at, end + 1 - at, value);
         at += std::strlen(value);
@@ -347,8 +347,8 @@ class Loader {
       problems_.AddExpansion(node.place, expansion);
       return;
     }
-    // The lists of several files are one.
-    const size_t before = node.is_list() && key == "listeners" ? listeners_ : 0;
+    const auto in_files_before = node.is_list() ? list_items_.find(key) : list_items_.end();
+    const size_t before = in_files_before == list_items_.end() ? 0 : in_files_before->second;
     for (size_t i = 0; i < node.items.size(); ++i) {
       if (node.is_map()) {
         Substitute(node.items[i], key.empty() ? node.key_text[i] : key + "." + node.key_text[i]);
@@ -358,6 +358,18 @@ class Loader {
       const ConfigNode& item = node.items[i];
       // What is wrong with an item may be told of the list.
       if (!item.written.empty()) problems_.AddExpansion(node.place, problems_.ExpansionAt(item.place));
+    }
+  }
+
+  // The lists of several files are one: `listeners:`, and those of the same name under `routes:`.
+  void CountLists(const ConfigNode& root) {
+    if (const ConfigNode* const listeners = root.Find("listeners"); listeners && listeners->is_list())
+      list_items_["listeners"] += listeners->items.size();
+    const ConfigNode* const routes = root.Find("routes");
+    if (routes == nullptr || !routes->is_map()) return;
+    for (size_t i = 0; i < routes->items.size(); ++i) {
+      if (routes->items[i].is_list())
+        list_items_["routes." + routes->key_text[i]] += routes->items[i].items.size();
     }
   }
 
@@ -387,7 +399,7 @@ class Loader {
   std::vector<ConfigNode> documents_;
   std::vector<std::string> open_;
   size_t nodes_ = 0;
-  size_t listeners_ = 0;  // of the files that were read
+  std::map<std::string, size_t> list_items_;  // by key, of the files that were read
 };
 
 size_t Mixed(size_t hash, size_t more) { return (hash ^ more) * size_t{0x9e3779b97f4a7c15} + (hash >> 29); }
@@ -491,7 +503,12 @@ void Problems::Add(std::vector<Entry>& entries, const Place& place, std::string 
 }
 
 void Problems::Error(const Place& place, std::string_view key, std::string_view sentence) {
-  Add(errors_, place, Sentence(place, key, sentence));
+  if (!unknown_.contains(place)) Add(errors_, place, Sentence(place, key, sentence));
+}
+
+void Problems::Unknown(const Place& place, std::string_view key, std::string_view sentence) {
+  Error(place, key, sentence);
+  unknown_.insert(place);
 }
 
 void Problems::Warning(const Place& place, std::string_view key, std::string_view sentence) {

@@ -9,6 +9,7 @@
 #include <compare>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -55,6 +56,9 @@ class Problems {
   // `key` is the path of the key within the file ("upstreams.web.balance"); may be empty.
   void Error(const Place& place, std::string_view key, std::string_view sentence);
   void Warning(const Place& place, std::string_view key, std::string_view sentence);
+  // An error after which nobody knows what `place` says: further ones about it would only be consequences,
+  // and are not told.
+  void Unknown(const Place& place, std::string_view key, std::string_view sentence);
   // "FILE:LINE:COLUMN".
   std::string Where(const Place& place) const;
 
@@ -87,6 +91,7 @@ class Problems {
   static void Add(std::vector<Entry>& entries, const Place& place, std::string text);
   static std::vector<std::string> Texts(const std::vector<Entry>& entries);
 
+  std::set<Place> unknown_;
   std::multimap<Place, Expansion> expansions_;
   std::map<std::string, std::string> variables_;
   std::map<std::string, std::string> written_;

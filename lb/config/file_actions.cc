@@ -64,7 +64,9 @@ Key<T> BodyKey() {
           [](Reader& reader, const ConfigNode& value, T& out) {
             if (!out.body_file.empty())
               return reader.Error(value.place, "expected only one of body and file");
-            if (!reader.Text(value, out.body) || out.body.size() <= kMaxLocalBodyBytes) return;
+            if (!reader.Text(value, out.body)) return;
+            reader.WarnOfBody(value);
+            if (out.body.size() <= kMaxLocalBodyBytes) return;
             reader.Error(value.place,
                          absl::StrCat(out.body.size(), " bytes: expected at most ", kMaxLocalBodyBytes));
           }};

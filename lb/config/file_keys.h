@@ -153,7 +153,21 @@ class Reader {
     Place rewrites;  // of something that changes the request
     Place place;
   };
-  void ReadRoutes(const ConfigNode& node, RouteList& list);
+  // A list of routes: what the files have of it, in their order.
+  struct RoutesDraft {
+    struct Scheme {
+      Place place;
+      std::string key;
+      bool https = false;
+    };
+    std::string name;
+    std::vector<Place> places;
+    std::vector<const ConfigNode*> parts;
+    std::vector<Scheme> schemes;  // that its routes ask for
+    bool used = false;            // by a listener
+    bool behind_proxies = false;  // by one that has trusted_proxies
+  };
+  void ReadRoutes(RoutesDraft& draft, RouteList& list);
   void FinishRoute(RouteDraft& draft, const ConfigNode& node);
   void ReadSplit(const ConfigNode& node, RouteDraft& draft);
   void FinishSplit(RouteDraft& draft);
@@ -161,6 +175,8 @@ class Reader {
   void BuildTable(RouteList& list, std::vector<RouteDraft>& drafts);
   // What is right and surely not meant.
   void WarnOfMatch(const RouteDraft& draft);
+  void WarnOfSchemes(const RoutesDraft& draft);
+  void WarnOfBody(const ConfigNode& node);
   void WarnOfVariables(const ConfigNode& node, const Template& text);
   void ReadConditions(const ConfigNode& node, std::vector<ValueCondition>& out, std::vector<Place>& places);
   void ReadClients(const ConfigNode& node, RouteDraft& draft);
@@ -204,6 +220,8 @@ const char* KindName(const ConfigNode& node);
 bool PrepareResponseHeaders(RouteSettings& route);
 // Of these what a refusal of auth_request has too: what holds for every answer.
 void PrepareRefusalHeaders(const RouteSettings& route, RouteSettings& leg);
+// Of the words in "expected http or tcp" the one that was meant by `text`; empty: none.
+std::string_view NearestChoice(std::string_view text, std::string_view expected);
 // Where a list was expected: -a for - a.
 const char* DashHint(const ConfigNode& node);
 // Where somebody wrote [..] or {..} for a text.
@@ -216,6 +234,15 @@ void Reader::SayNearest(std::string_view name, std::span<const Key<T>> keys, std
   const std::string_view nearest = Nearest(name, names);
   if (!nearest.empty()) {
     absl::StrAppend(&sentence, "; did you mean ", Absl(nearest), "?");
+    return;
+  }
+  // What others call it.
+  if (name == "add" && std::find(names.begin(), names.end(), "append") != names.end()) {
+    sentence += "; did you mean append?";
+    return;
+  }
+  if (name == "timeouts") {
+    sentence += "; timeouts stand at the top of the file, at upstreams and at routes";
     return;
   }
   sentence += "; accepted:";
@@ -280,7 +307,10 @@ void Reader::Scalar(const ConfigNode& node, Value& out) {
     Error(node.place,
           absl::StrCat("found ", KindName(node), expected.empty() ? "" : ": ", expected, QuoteHint(node)));
   } else if (!absl::ParseFlag(Absl(node.text), &value, &expected)) {
-    Error(node.place, absl::StrCat("\"", node.text, "\": ", expected));
+    const std::string_view nearest = NearestChoice(node.text, expected);
+    Error(node.place,
+          absl::StrCat("\"", node.text, "\": ", expected, nearest.empty() ? "" : "; did you mean ",
+                       Absl(nearest), nearest.empty() ? "" : "?"));
   } else {
     out = static_cast<Value>(value.value);
   }

@@ -174,6 +174,22 @@ const char* KindName(const ConfigNode& node) {
   return "";
 }
 
+std::string_view NearestChoice(std::string_view text, std::string_view expected) {
+  constexpr std::string_view kBegin = "expected ";
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz_";
+  if (!expected.starts_with(kBegin)) return {};
+  expected.remove_prefix(kBegin.size());
+  std::vector<std::string_view> words;
+  while (!expected.empty()) {
+    const size_t end = std::min({expected.find(", "), expected.find(" or "), expected.size()});
+    const std::string_view word = expected.substr(0, end);
+    if (!word.empty() && word.find_first_not_of(kLetters) == std::string_view::npos) words.push_back(word);
+    expected.remove_prefix(end);
+    expected.remove_prefix(expected.starts_with(',') ? 2 : std::min<size_t>(4, expected.size()));
+  }
+  return words.size() < 2 ? std::string_view() : Nearest(text, words);
+}
+
 const char* DashHint(const ConfigNode& node) {
   const bool dash = node.is_scalar() && node.text.size() > 1 && node.text[0] == '-' && node.text[1] != '-';
   return dash ? "; a space is missing behind the dash" : "";
@@ -331,19 +347,29 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
     });
   });
   each(kAccessLog, [&](const ConfigNode& node) { ReadAccessLog(node); });
-  std::vector<Place> routes_places;
+  // Lists of the same name in several files are one: a site a file.
+  std::vector<RoutesDraft> routes;
+  std::map<std::string, size_t> routes_by_name;
   each("routes", [&](const ConfigNode& node) {
     named(node, [&](const std::string& name, const Place& place, const ConfigNode& value) {
-      for (const RouteList& other : sections_.routes) {
-        if (other.name == name) return Error(place, "given twice");
+      const auto [first, is_new] = routes_by_name.emplace(name, routes.size());
+      if (is_new) routes.emplace_back().name = name;
+      RoutesDraft& draft = routes[first->second];
+      for (const Place& other : draft.places) {
+        if (problems_.files[other.file] != problems_.files[place.file]) continue;
+        // Within one reading of a file it is told already.
+        if (other.file == place.file) return;
+        return Error(place, absl::StrCat("given twice; first at ", problems_.Where(other)));
       }
-      RouteList& list = sections_.routes.emplace_back();
-      list.name = name;
-      routes_places.push_back(place);
-      ReadRoutes(value, list);
+      draft.places.push_back(place);
+      draft.parts.push_back(&value);
     });
   });
-  std::vector<bool> routes_used(sections_.routes.size());
+  for (RoutesDraft& draft : routes) {
+    RouteList& list = sections_.routes.emplace_back();
+    list.name = draft.name;
+    Within("routes." + draft.name, [&] { ReadRoutes(draft, list); });
+  }
   size_t listeners = 0;  // of all files
   each("listeners", [&](const ConfigNode& node) {
     if (!node.is_list()) {
@@ -390,7 +416,10 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
         } else if (draft.routes != nullptr) {
           Within("routes", [&] {
             settings.routes = FindRoutes(*draft.routes);
-            if (settings.routes < routes_used.size()) routes_used[settings.routes] = true;
+            if (settings.routes < routes.size()) {
+              routes[settings.routes].used = true;
+              if (!draft.trusted.texts.empty()) routes[settings.routes].behind_proxies = true;
+            }
             if (settings.protocol == Protocol::kTcp) {
               Error(draft.routes->place, "a tcp listener knows no requests: expected upstream");
             }
@@ -419,9 +448,12 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
       });
     }
   });
-  for (size_t i = 0; i < routes_used.size(); ++i) {
-    if (routes_used[i]) continue;
-    problems_.Warning(routes_places[i], "routes." + sections_.routes[i].name, "no listener has these routes");
+  for (const RoutesDraft& draft : routes) {
+    if (!draft.used) {
+      problems_.Warning(draft.places.front(), "routes." + draft.name, "no listener has these routes");
+    } else if (!draft.behind_proxies) {
+      WarnOfSchemes(draft);
+    }
   }
   for (const FileUpstream& upstream : sections_.upstreams) {
     if (!upstream.used) {

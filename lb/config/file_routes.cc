@@ -78,15 +78,40 @@ void Reader::WarnOfMatch(const RouteDraft& draft) {
   });
 }
 
+// Nobody could say https: TLS ends in front of Weir, and only a trusted proxy is believed.
+void Reader::WarnOfSchemes(const RoutesDraft& draft) {
+  for (const RoutesDraft::Scheme& scheme : draft.schemes) {
+    problems_.Warning(
+        scheme.place, scheme.key,
+        scheme.https ? "never holds: no listener with these routes has trusted_proxies that could say https"
+                     : "always holds: no listener with these routes has trusted_proxies that could say "
+                       "https");
+  }
+}
+
+namespace {
+
+constexpr std::string_view kVariables[] = {"host",   "path",   "query",     "uri",       "scheme",
+                                           "method", "client", "remainder", "request_id"};
+
+}  // namespace
+
+void Reader::WarnOfBody(const ConfigNode& node) {
+  for (const std::string_view name : kVariables) {
+    const std::string variable = absl::StrCat("${", Absl(name), "}");
+    if (node.text.find(variable) == std::string::npos) continue;
+    return problems_.Warning(node.place, key_,
+                             absl::StrCat("\"", variable, "\" stands for itself: no variables in bodies"));
+  }
+}
+
 // $host as others have it.
 void Reader::WarnOfVariables(const ConfigNode& node, const Template& text) {
-  static constexpr std::string_view kNames[] = {"host",   "path",   "query",     "uri",       "scheme",
-                                                "method", "client", "remainder", "request_id"};
   const std::string& all = text.text();
   for (size_t at = 0; (at = all.find('$', at)) != std::string::npos; ++at) {
     const size_t end = std::min(all.find_first_not_of("abcdefghijklmnopqrstuvwxyz_", at + 1), all.size());
     const std::string_view name = std::string_view(all).substr(at + 1, end - at - 1);
-    if (std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames)) continue;
+    if (std::find(std::begin(kVariables), std::end(kVariables), name) == std::end(kVariables)) continue;
     problems_.Warning(
         node.place, key_,
         absl::StrCat("\"$", Absl(name), "\" stands for itself; did you mean ${", Absl(name), "}?"));
@@ -138,8 +163,8 @@ std::span<const Key<RouteDraft>> MatchKeys() {
       {"scheme", SchemeName::kPlaceholder, "either",
        "What the client came by: http, unless one of the listener's trusted_proxies says https in "
        "X-Forwarded-Proto or Forwarded; of a list in X-Forwarded-Proto all must say so (wss counts as "
-       "https). What "
-       "others say there does not count.",
+       "https). What others say there does not count. A more specific route that asks for no scheme is met "
+       "before one that does: a redirect of http to https must then be said there too.",
        SchemaOf<SchemeName>(),
        [](Reader& reader, const ConfigNode& value, T& out) {
          out.places[static_cast<size_t>(RoutePart::kScheme)].push_back(value.place);
@@ -451,21 +476,26 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
   FinishSplit(draft);
 }
 
-void Reader::ReadRoutes(const ConfigNode& node, RouteList& list) {
-  if (!node.is_list()) {
-    return Error(node.place, absl::StrCat("expected a list of routes (- match: ...), found ", KindName(node),
-                                          DashHint(node)));
-  }
-  if (node.items.empty()) Error(node.place, "the list is empty: no request would find a route");
+void Reader::ReadRoutes(RoutesDraft& routes, RouteList& list) {
   std::vector<RouteDraft> drafts;
-  for (size_t i = 0; i < node.items.size(); ++i) {
-    Within(absl::StrCat("[", i, "]"), [&] {
-      RouteDraft& draft = drafts.emplace_back();
-      draft.place = node.items[i].place;
-      if (!Map(node.items[i], RouteKeys(), draft)) return;
-      WarnOfMatch(draft);
-      FinishRoute(draft, node.items[i]);
-    });
+  for (const ConfigNode* const part : routes.parts) {
+    if (!part->is_list()) {
+      Error(part->place, absl::StrCat("expected a list of routes (- match: ...), found ", KindName(*part),
+                                      DashHint(*part)));
+      continue;
+    }
+    if (part->items.empty()) Error(part->place, "the list is empty: no request would find a route");
+    for (const ConfigNode& item : part->items) {
+      Within(absl::StrCat("[", drafts.size(), "]"), [&] {
+        RouteDraft& draft = drafts.emplace_back();
+        draft.place = item.place;
+        if (!Map(item, RouteKeys(), draft)) return;
+        WarnOfMatch(draft);
+        for (const Place& place : draft.places[static_cast<size_t>(RoutePart::kScheme)])
+          routes.schemes.push_back({place, key_ + ".match.scheme", draft.match.scheme == "https"});
+        FinishRoute(draft, item);
+      });
+    }
   }
   BuildTable(list, drafts);
 }

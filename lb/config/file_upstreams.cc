@@ -52,6 +52,17 @@ void Reader::ReadEndpoint(const ConfigNode& node, FileUpstream& upstream) {
     upstream.endpoints.push_back({std::move(item), draft.place});
     return;
   }
+  if (const size_t equals = draft.address.find('='); equals != std::string::npos) {
+    // As the flag has it.
+    const std::string before = draft.address.substr(0, equals);
+    CountIn<1, 1000> weight;
+    if (ParseElement(Absl(before), &list, &expected) && before.find(',') == std::string::npos &&
+        absl::ParseFlag(Absl(draft.address).substr(equals + 1), &weight, &expected)) {
+      return Error(draft.place,
+                   absl::StrCat("\"", draft.address, "\": a weight is a key of its own: {address: \"", before,
+                                "\", weight: ", weight.value, "}"));
+    }
+  }
   if (draft.address.find('=') != std::string::npos || draft.address.find(',') != std::string::npos ||
       !ParseElement(Absl(draft.address), &list, &expected)) {
     return Error(draft.place, absl::StrCat("\"", draft.address,

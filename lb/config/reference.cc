@@ -55,7 +55,9 @@ routes:
 - `${env:NAME}` stands for a variable of the environment, in any value; one that does not exist is an error.
   It may be a secret: `weir check`, `weir explain` and what is said of mistakes name the variable instead of what it says.
 - `weir check` does not print hashes of passwords either: what it prints wants them put back before it can be used.
-- `include:` adds further files: their lists are appended, their names added. A name given twice is an error.
+- `include:` adds further files, and those of a pattern in the order of their names: `listeners` are appended, names of `upstreams`
+  and `routes` added. A list of routes that several files have under one name is appended too, in the order of the files:
+  a file for each site. Any other name given twice is an error.
 - A key that is not known is an error, as is one whose feature is not there yet.
 - Which route a request meets, and how hosts and paths are spelled for that, is told in
   [lb/route/README.md](../lb/route/README.md). The origin gets the host and the path in that spelling.

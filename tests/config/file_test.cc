@@ -678,9 +678,184 @@ routes:
           "or 308"));
 }
 
+TEST_F(Environment, AVariableThatIsNotThereIsToldOnce) {
+  unsetenv("NOT_THERE");
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:80, routes: r}]
+upstreams: {web: {endpoints: ["${env:NOT_THERE}:80", "b:80:"], retries: "${env:NOT_THERE"}}
+timeouts: {connect: "${env:NOT_THERE}"}
+routes:
+  r: [{upstream: "${env:NOT_THERE}", request_headers: {set: {X-Key: "${env:NOT_THERE}", X-B: "${nobody}"}}}]
+)"),
+      ElementsAre("f.yaml:3:31: upstreams.web.endpoints[0]: the environment has no variable \"NOT_THERE\"",
+                  HasSubstr("f.yaml:3:54: upstreams.web.endpoints[1]: \"b:80:\": expected HOST:PORT"),
+                  "f.yaml:3:73: upstreams.web.retries: ${env:NAME without the closing }",
+                  "f.yaml:4:21: timeouts.connect: the environment has no variable \"NOT_THERE\"",
+                  "f.yaml:6:18: routes.r[0].upstream: the environment has no variable \"NOT_THERE\"",
+                  "f.yaml:6:69: routes.r[0].request_headers.set.X-Key: the environment has no variable "
+                  "\"NOT_THERE\"",
+                  HasSubstr("f.yaml:6:94: routes.r[0].request_headers.set.X-B: ")));
+}
+
+TEST_F(File, WhatOthersCallIt) {
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:80, routes: r, timeouts: {connect: 1s}, protocol: htp}]
+upstreams:
+  web: {endpoints: ["127.0.0.1:80=3", "127.0.0.1:81=", "a,b:1=3"], balance: leastconn}
+  api: {endpoints: ["127.0.0.1:80"], balance: roundrobin}
+limits: {client_max_body: 10MB, max_header_bytes: 8m}
+routes:
+  r: [{upstream: web, response_headers: {add: {X: y}}, client_max_body: 8Mb},
+      {match: {path: /x}, redirect: {to: /, status: 300}}]
+)"),
+      ElementsAre(
+          "f.yaml:2:46: listeners[0].timeouts: unknown key; timeouts stand at the top of the file, at "
+          "upstreams "
+          "and at routes",
+          "f.yaml:2:81: listeners[0].protocol: \"htp\": expected http or tcp; did you mean http?",
+          "f.yaml:4:21: upstreams.web.endpoints[0]: \"127.0.0.1:80=3\": a weight is a key of its own: "
+          "{address: \"127.0.0.1:80\", weight: 3}",
+          HasSubstr("f.yaml:4:39: upstreams.web.endpoints[1]: \"127.0.0.1:81=\": expected HOST:PORT"),
+          HasSubstr("f.yaml:4:56: upstreams.web.endpoints[2]: \"a,b:1=3\": expected HOST:PORT"),
+          "f.yaml:4:77: upstreams.web.balance: \"leastconn\": expected round_robin or least_conn; did you "
+          "mean "
+          "least_conn?",
+          "f.yaml:5:47: upstreams.api.balance: \"roundrobin\": expected round_robin or least_conn; did you "
+          "mean "
+          "round_robin?",
+          "f.yaml:6:27: limits.client_max_body: \"10MB\": expected a size such as 65536, 64KiB, 256MiB or "
+          "1GiB; "
+          "did you mean 10MiB?",
+          "f.yaml:6:51: limits.max_header_bytes: \"8m\": expected a size such as 65536, 64KiB, 256MiB or "
+          "1GiB; "
+          "did you mean 8MiB?",
+          "f.yaml:8:42: routes.r[0].response_headers.add: unknown key; did you mean append?",
+          "f.yaml:8:73: routes.r[0].client_max_body: \"8Mb\": expected a size such as 65536, 64KiB, 256MiB "
+          "or "
+          "1GiB; did you mean 8MiB?",
+          "f.yaml:9:53: routes.r[1].redirect.status: \"300\": expected 301, 302, 303, 307 or 308"));
+}
+
+TEST_F(File, WarnsOfSchemesThatNobodyCouldSay) {
+  const auto told = [this](const std::string& listeners) {
+    const CommandLine line = Check("listeners: [" + listeners + R"(]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes:
+  r:
+    - {match: {scheme: http}, redirect: {to: "https://${host}${uri}"}}
+    - {match: {scheme: https}, upstream: web}
+    - {match: {scheme: https, path: /x}, upstream: web}
+)",
+                                   {"check"});
+    EXPECT_EQ(line.exit_code, 0);
+    return line.err;
+  };
+  const std::string plain = "{address: 0.0.0.0:80, routes: r}";
+  const std::string behind = "{address: 0.0.0.0:81, routes: r, trusted_proxies: 10.0.0.0/8}";
+  EXPECT_EQ(told(plain),
+            "f.yaml:5:24: warning: routes.r[0].match.scheme: always holds: no listener with these routes has "
+            "trusted_proxies that could say https\n"
+            "f.yaml:6:24: warning: routes.r[1].match.scheme: never holds: no listener with these routes has "
+            "trusted_proxies that could say https\n"
+            "f.yaml:7:24: warning: routes.r[2].match.scheme: never holds: no listener with these routes has "
+            "trusted_proxies that could say https\n");
+  EXPECT_EQ(told(behind), "");
+  EXPECT_EQ(told(plain + ", " + behind), "");
+}
+
+TEST_F(File, WarnsOfVariablesInBodies) {
+  const CommandLine line = Check(R"(
+listeners: [{address: 0.0.0.0:80, routes: r}]
+routes:
+  r:
+    - {match: {path: /x}, respond: {body: "x ${request_id} ${host}"}}
+    - {respond: {body: "`${cart}` $host"}, error_pages: {403: {body: "${client}"}}}
+)",
+                                 {"check"});
+  EXPECT_EQ(line.exit_code, 0);
+  EXPECT_EQ(line.err,
+            "f.yaml:5:43: warning: routes.r[0].respond.body: \"${host}\" stands for itself: no variables in "
+            "bodies\n"
+            "f.yaml:6:70: warning: routes.r[1].error_pages.403.body: \"${client}\" stands for itself: no "
+            "variables in bodies\n");
+}
+
+class SiteFiles : public File {
+ protected:
+  SiteFiles() : folder_(path_ + ".d") { std::filesystem::create_directory(folder_); }
+  ~SiteFiles() override { std::filesystem::remove_all(folder_); }
+
+  void Site(const std::string& name, const std::string& text) { std::ofstream(folder_ + "/" + name) << text; }
+  CommandLine CheckAll(const std::string& more = "", std::vector<std::string_view> flags = {"check"}) {
+    return Check(
+        "listeners: [{address: 0.0.0.0:80, routes: sites}]\ninclude: [" + folder_ + "/*.yaml" + more + "]\n",
+        std::move(flags));
+  }
+
+  const std::string folder_;
+  const std::string shown_ = "f.yaml.d";
+};
+
+TEST_F(SiteFiles, AddToTheSameRoutes) {
+  setenv("SITE_KEY", "a key of a site", 1);
+  Site("a.yaml",
+       "upstreams: {a: {endpoints: [10.0.0.1:80]}}\n"
+       "routes:\n  sites:\n    - {match: {host: a.example}, upstream: a}\n"
+       "    - {match: {host: a.example, path: /x}, respond: {body: a}}\n");
+  Site("b.yaml",
+       "upstreams: {b: {endpoints: [10.0.0.2:80]}}\n"
+       "routes:\n  sites:\n    - match: {host: b.example}\n      upstream: b\n"
+       "      request_headers: {set: {X-Key: \"${env:SITE_KEY}\"}}\n");
+  const Settings settings = CheckAll("", {}).settings;
+  ASSERT_EQ(settings.routes.size(), 1u);
+  EXPECT_EQ(settings.routes[0].name, "sites");
+  ASSERT_EQ(settings.routes[0].routes.size(), 3u);
+  EXPECT_EQ(settings.routes[0].matches[2].hosts.front(), "b.example");
+  EXPECT_EQ(settings.routes[0].routes[0].where, folder_ + "/a.yaml:4:7");
+  EXPECT_EQ(settings.routes[0].routes[2].where, folder_ + "/b.yaml:4:7");
+  const CommandLine line = CheckAll();
+  // Said where it is, kept secret where it is printed, and it reads back.
+  EXPECT_THAT(line.out, HasSubstr("X-Key: \"${env:SITE_KEY}\""));
+  EXPECT_THAT(line.out, testing::Not(HasSubstr("a key of a site")));
+  EXPECT_EQ(Good(line.out).routes[0].routes.size(), 3u);
+}
+
+TEST_F(SiteFiles, MistakesAndWarningsAreOfTheRightFile) {
+  Site("a.yaml",
+       "upstreams: {web: {endpoints: [10.0.0.1:80]}}\n"
+       "routes:\n  sites:\n    - {match: {host: a.example}, upstream: web}\n");
+  Site("b.yaml",
+       "\nroutes:\n  sites:\n    - {match: {host: b.example}, upstream: web}\n"
+       "    - {match: {host: a.example, method: GET}, upstream: web}\n");
+  EXPECT_EQ(CheckAll().err,
+            shown_ +
+                "/b.yaml:5:7: warning: routes.sites[2]: can never match: a rule with the same host and path "
+                "comes first (the route at " +
+                shown_ + "/a.yaml:4:7)\n");
+  Site("b.yaml",
+       "routes:\n  sites:\n    - {match: {host: b.example}, upstream: wep}\n"
+       "  sites: [{respond: {}}]\n");
+  Site("c.yaml", "routes: {sites: {a: b}}\n");
+  EXPECT_EQ(CheckAll().err,
+            shown_ +
+                "/b.yaml:3:44: routes.sites[1].upstream: \"wep\": expected the name of an upstream; did you "
+                "mean web?\n" +
+                shown_ + "/b.yaml:4:3: sites: given twice; first on line 2\n" + shown_ +
+                "/c.yaml:1:17: routes.sites: expected a list of routes (- match: ...), found keys and "
+                "values\n");
+}
+
+TEST_F(SiteFiles, AFileThatIsReadTwiceIsNoSecondSite) {
+  Site("a.yaml", "routes: {sites: [{respond: {}}]}\n");
+  EXPECT_EQ(CheckAll(", " + folder_ + "/a.yaml").err,
+            shown_ + "/a.yaml:1:10: routes.sites: given twice; first at " + shown_ + "/a.yaml:1:10\n");
+}
+
 TEST_F(File, MatchesAndActions) {
   const Settings settings = Good(R"(
-listeners: [{address: 0.0.0.0:1, routes: r}]
+listeners: [{address: 0.0.0.0:1, routes: r, trusted_proxies: 10.0.0.0/8}]
 upstreams: {web: {endpoints: [10.0.0.1:80]}}
 routes:
   r:
@@ -1291,7 +1466,8 @@ TEST_F(File, HeadersThatNoListenerCanHave) {
 
 TEST_F(File, SchemesAreOneOfTwo) {
   const std::string file =
-      "listeners: [{address: 0.0.0.0:1, routes: r}]\nupstreams: {web: {endpoints: [10.0.0.1:80]}}\n"
+      "listeners: [{address: 0.0.0.0:1, routes: r, trusted_proxies: 10.0.0.0/8}]\nupstreams: {web: "
+      "{endpoints: [10.0.0.1:80]}}\n"
       "routes:\n  r:\n    - {match: {scheme: SCHEME}, upstream: web}\n";
   const auto with = [&file](const std::string& scheme) {
     std::string text = file;
@@ -1370,7 +1546,7 @@ TEST_F(File, WhatUpstreamsAreToldOfWhoAsked) {
   EXPECT_THAT(
       Bad(listener("forwarded: x-forwarded")),
       ElementsAre("f.yaml:1:60: listeners[0].forwarded: \"x-forwarded\": expected x_forwarded, rfc7239 "
-                  "or both"));
+                  "or both; did you mean x_forwarded?"));
   EXPECT_THAT(Bad(listener("forwarded: [both]")),
               ElementsAre(HasSubstr("found a list: expected x_forwarded")));
   EXPECT_THAT(Bad(listener("protocol: tcp, forwarded: both")),

@@ -70,7 +70,7 @@ class Recipes(WeirTest):
                 done = run([weir_harness.binary(), "check", f"--config={path}"])
                 with self.subTest(heading):
                     self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertEqual(found, 9)
+        self.assertEqual(found, 10)
 
     def test_everything_to_https(self):
         self.start("Everything to https, and it stays there")
@@ -114,6 +114,24 @@ class Recipes(WeirTest):
             done = run([weir_harness.binary(), "explain", f"--config={self.front.config}", "http://shop.example/x",
                         "-H", "X-Forwarded-Proto: https", f"--client={client}"])
             self.assertIn(outcome, done.stdout)
+
+    def test_one_file_per_site(self):
+        heading = "One file per site"
+        folder = scratch("sites")
+        pattern = os.path.join(folder, "*.yaml")
+        self.api = self.origin(self.answer)
+        main = recipes()[heading][0].replace("sites-enabled/*.yaml", pattern).replace('"0.0.0.0:80"', "LISTEN0")
+        self.front = self.weir(None, config=main)
+        self.assertEqual(self.ask("shop.example", "/").body, b"There is no such site.\n")
+        with open(runfiles.path("docs/recipes.md"), encoding="utf-8") as file:
+            site = re.search(rf"## {heading}.*?```yml\n(.*?)```", file.read(), re.DOTALL).group(1)
+        site = site.replace("10.0.0.1:80", str(self.api))
+        for name, text in (("shop", site), ("blog", site.replace("shop", "blog"))):
+            with open(os.path.join(folder, name + ".yaml"), "w", encoding="utf-8") as file:
+                file.write(text)
+        self.front = self.weir(None, config=main)
+        for host, body in (("shop.example", b"/x"), ("blog.example", b"/x"), ("other.example", b"There is no such site.\n")):
+            self.assertEqual(self.ask(host, "/x").body, body, host)
 
     def test_www(self):
         self.start("www to the bare domain")
