@@ -20,7 +20,10 @@ bool WriteLine(const char* format, va_list arguments) {
   size_t length = strftime(line, sizeof(line), "weir: %Y-%m-%dT%H:%M:%SZ ", &parts);
   const int written = vsnprintf(line + length, sizeof(line) - length - 1, format, arguments);
   if (written > 0) length += static_cast<size_t>(written);
-  if (length > sizeof(line) - 2) length = sizeof(line) - 2;
+  if (length > sizeof(line) - 2) {
+    length = sizeof(line) - 2;
+    for (size_t i = 1; i <= 3; ++i) line[length - i] = '.';  // there was more
+  }
   line[length++] = '\n';
   return write(STDERR_FILENO, line, length) >= 0;
 }

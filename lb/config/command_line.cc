@@ -174,6 +174,7 @@ CommandLine ParseCommandLine(std::span<const std::string_view> all_arguments, co
   Settings settings = Resolve(machine, command == Command::kDemo, documents, problems, said, running);
   if (!problems.ok()) return Refuse(command, problems);
   settings.parts = HashParts(documents, problems);
+  settings.written = problems.written();
   CommandLine result;
   if (command == Command::kExplain) {
     std::string text;

@@ -376,7 +376,7 @@ class FileForm {
       for (const Network& network : match.clients) clients.push_back(network.ToString());
       list("client", clients);
     }
-    if (!match.scheme.empty()) part("scheme", match.scheme);
+    if (!match.scheme.empty()) part("scheme", Said(of + "scheme", match.scheme));
     absl::StrAppend(&out_, "}  # ", route.where, "\n");
     if (!route.request.path.empty() || !route.request.host.empty()) {
       std::string changes;

@@ -305,6 +305,9 @@ class Loader {
       Place place{file, static_cast<uint32_t>(std::max(error.mark.line, 0) + 1),
                   static_cast<uint32_t>(std::max(error.mark.column, 0) + 1)};
       std::string sentence = error.msg;
+      // The name behind it may be a value that begins with a star.
+      const std::string_view no_anchor = YAML::ErrorMsg::UNKNOWN_ANCHOR;
+      if (sentence.starts_with(no_anchor)) sentence = no_anchor;
       // What comes behind the place where the parser gave up was no trouble to it.
       if (const std::optional<YamlMistake> mistake = FindYamlMistake(text);
           mistake && mistake->line <= place.line) {
@@ -448,18 +451,19 @@ std::string Problems::Sentence(const Place& place, std::string_view key, std::st
   // What no file says came from the command line, and is told under the program's name.
   std::string text = place.line == 0 ? "weir" : Where(place);
   text += ": ";
-  if (!key.empty()) absl::StrAppend(&text, Absl(key), ": ");
+  if (!key.empty())
+    absl::StrAppend(&text, Absl(key.substr(0, place.line == 0 ? key.npos : key.find(':'))), ": ");
   return text + Discreet(place, sentence);
 }
 
 void Problems::AddExpansion(const Place& place, const Expansion& expansion) {
-  expansions_.emplace(place, expansion);
+  if (!expansions_[place].emplace(expansion.written, expansion).second) return;  // as another alias says it
   variables_.insert(expansion.variables.begin(), expansion.variables.end());
 }
 
 Expansion Problems::ExpansionAt(const Place& place) const {
   const auto found = expansions_.find(place);
-  return found == expansions_.end() ? Expansion() : found->second;
+  return found == expansions_.end() ? Expansion() : found->second.begin()->second;
 }
 
 const std::string* Problems::Written(const std::string& key) const {
@@ -472,9 +476,9 @@ std::string Problems::Discreet(const Place& place, std::string_view sentence) co
   constexpr size_t kLeastHere = 4;
   constexpr size_t kLeastElsewhere = 8;
   std::string text(sentence);
-  const auto [begin, end] = expansions_.equal_range(place);
-  for (auto at = begin; at != end; ++at) {
-    const Expansion& expansion = at->second;
+  static const std::map<std::string, Expansion> kNone;
+  const auto here = expansions_.find(place);
+  for (const auto& [written, expansion] : here == expansions_.end() ? kNone : here->second) {
     HideQuoted(text, expansion);
     for (const auto& [name, value] : expansion.variables) {
       if (value.size() >= kLeastHere) ReplaceAll(text, value, absl::StrCat("${env:", name, "}"));
@@ -493,17 +497,19 @@ std::string Problems::Discreet(const Place& place, std::string_view sentence) co
   return text;
 }
 
-void Problems::Add(std::vector<Entry>& entries, const Place& place, std::string text) {
+void Problems::Add(Entries& entries, const Place& place, std::string_view key, std::string_view sentence) {
+  ++entries.count;
+  std::vector<Entry>& told = entries.told;
   const auto after =
-      std::upper_bound(entries.begin(), entries.end(), place, [](const Place& added, const Entry& entry) {
-        return std::tie(added.file, added.line, added.column) <
-               std::tie(entry.place.file, entry.place.line, entry.place.column);
-      });
-  entries.insert(after, {place, std::move(text)});
+      std::upper_bound(told.begin(), told.end(), place,
+                       [](const Place& added, const Entry& entry) { return added < entry.place; });
+  if (after == told.end() && told.size() == kMostTold) return;
+  told.insert(after, {place, Sentence(place, key, sentence)});
+  if (told.size() > kMostTold) told.pop_back();
 }
 
 void Problems::Error(const Place& place, std::string_view key, std::string_view sentence) {
-  if (!unknown_.contains(place)) Add(errors_, place, Sentence(place, key, sentence));
+  if (!unknown_.contains(place)) Add(errors_, place, key, sentence);
 }
 
 void Problems::Unknown(const Place& place, std::string_view key, std::string_view sentence) {
@@ -512,12 +518,15 @@ void Problems::Unknown(const Place& place, std::string_view key, std::string_vie
 }
 
 void Problems::Warning(const Place& place, std::string_view key, std::string_view sentence) {
-  Add(warnings_, place, Sentence(place, "warning", absl::StrCat(Absl(key), ": ", Absl(sentence))));
+  Add(warnings_, place, "warning", absl::StrCat(Absl(key), ": ", Absl(sentence)));
 }
 
-std::vector<std::string> Problems::Texts(const std::vector<Entry>& entries) {
+std::vector<std::string> Problems::Texts(const Entries& entries, const char* what) {
   std::vector<std::string> texts;
-  for (const Entry& entry : entries) texts.push_back(entry.text);
+  for (const Entry& entry : entries.told) texts.push_back(entry.text);
+  if (const size_t more = entries.count - entries.told.size(); more > 0) {
+    texts.push_back(absl::StrCat("weir: and ", more, " more ", what, more == 1 ? "" : "s"));
+  }
   return texts;
 }
 

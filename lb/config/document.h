@@ -54,6 +54,7 @@ struct Expansion {
 class Problems {
  public:
   // `key` is the path of the key within the file ("upstreams.web.balance"); may be empty.
+  // What a key has behind a colon is left out of it: that may be a value without the space before it.
   void Error(const Place& place, std::string_view key, std::string_view sentence);
   void Warning(const Place& place, std::string_view key, std::string_view sentence);
   // An error after which nobody knows what `place` says: further ones about it would only be consequences,
@@ -62,10 +63,14 @@ class Problems {
   // "FILE:LINE:COLUMN".
   std::string Where(const Place& place) const;
 
-  bool ok() const { return errors_.empty(); }
-  // In the order of the files and lines.
-  std::vector<std::string> Errors() const { return Texts(errors_); }
-  std::vector<std::string> Warnings() const { return Texts(warnings_); }
+  // Of each kind so many are told; how many more there are is the last.
+  static constexpr size_t kMostTold = 100;
+
+  bool ok() const { return errors_.count == 0; }
+  size_t error_count() const { return errors_.count; }
+  // The first in the order of the files and lines.
+  std::vector<std::string> Errors() const { return Texts(errors_, "mistake"); }
+  std::vector<std::string> Warnings() const { return Texts(warnings_, "warning"); }
   std::vector<std::string> files;  // as they were named
 
   // What another file said that this one names: users, networks, a body. `kind` is the key's name.
@@ -79,25 +84,30 @@ class Problems {
   void AddWritten(const std::string& key, const std::string& written) { written_[key] = written; }
   // How the file has the value of a key that the environment has a part in; null: of any other.
   const std::string* Written(const std::string& key) const;
+  const std::map<std::string, std::string>& written() const { return written_; }
 
  private:
   struct Entry {
     Place place;
     std::string text;
   };
+  struct Entries {
+    std::vector<Entry> told;  // in order
+    size_t count = 0;         // of these and the others
+  };
   std::string Sentence(const Place& place, std::string_view key, std::string_view sentence) const;
   // The sentence without what the environment says.
   std::string Discreet(const Place& place, std::string_view sentence) const;
-  static void Add(std::vector<Entry>& entries, const Place& place, std::string text);
-  static std::vector<std::string> Texts(const std::vector<Entry>& entries);
+  void Add(Entries& entries, const Place& place, std::string_view key, std::string_view sentence);
+  static std::vector<std::string> Texts(const Entries& entries, const char* what);
 
   std::set<Place> unknown_;
-  std::multimap<Place, Expansion> expansions_;
+  std::map<Place, std::map<std::string, Expansion>> expansions_;  // of a place, by how each is written
   std::map<std::string, std::string> variables_;
   std::map<std::string, std::string> written_;
   std::map<std::string, size_t> contents_;  // hashes
-  std::vector<Entry> errors_;
-  std::vector<Entry> warnings_;
+  Entries errors_;
+  Entries warnings_;
 };
 
 // The file and what it includes, as one list of top-level maps, the including one first. What cannot be read

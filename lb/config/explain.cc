@@ -65,7 +65,15 @@ const ListenerSettings* FindListener(const Settings& settings, const ExplainQues
   return question.listener.empty() ? first : nullptr;
 }
 
-std::string ElementText(const RouteMatch& match, RoutePart part, uint32_t element) {
+// How the file has the value of a key that the environment has a part in, or `value`.
+std::string AsWritten(const Settings& settings, const std::string& key, std::string value) {
+  const auto found = settings.written.find(key);
+  return found == settings.written.end() ? value : found->second;
+}
+
+// `key` is that of the match.
+std::string ElementText(const Settings& settings, const std::string& key, const RouteMatch& match,
+                        RoutePart part, uint32_t element) {
   const auto condition = [element](const std::vector<ValueCondition>& conditions) -> std::string {
     return element < conditions.size() ? conditions[element].name : "";
   };
@@ -75,9 +83,11 @@ std::string ElementText(const RouteMatch& match, RoutePart part, uint32_t elemen
     case RoutePart::kQuery:
       return condition(match.query);
     case RoutePart::kPathRegex:
-      return element < match.path_regexes.size() ? match.path_regexes[element] : "";
+      if (element >= match.path_regexes.size()) return "";
+      return AsWritten(settings, absl::StrCat(key, ".path_regex[", element, "]"),
+                       AsWritten(settings, key + ".path_regex", match.path_regexes[element]));
     case RoutePart::kScheme:
-      return match.scheme;
+      return AsWritten(settings, key + ".scheme", match.scheme);
     default:
       return "";
   }
@@ -126,30 +136,6 @@ std::string Times(const Timeouts& timeouts, uint32_t retries) {
                       "; ", retries, retries == 1 ? " retry" : " retries");
 }
 
-// What an error is answered with beside our words: its page, if there is one, and headers.
-std::string PageOf(uint16_t status, const Settings& settings, const ListenerSettings& listener,
-                   const RouteSettings& route) {
-  const std::string fields =
-      route.error_fields.empty() ? "" : absl::StrCat("response\n", Indented(route.error_fields));
-  for (const ErrorPages* pages : {&route.error_pages, &listener.direct.error_pages, &settings.error_pages}) {
-    for (const ErrorPage& page : *pages) {
-      if (!page.IsFor(status)) continue;
-      return absl::StrCat("page       ", page.body.size(), " bytes of ", page.content_type,
-                          page.body_file.empty() ? "" : " from ", page.body_file, "\n", fields);
-    }
-  }
-  return fields;
-}
-
-// How the request came.
-struct Hop {
-  const ListenerSettings& listener;
-  const SocketAddress& peer;
-  RouteScratch& scratch;
-  const UpstreamHealth& health;
-  bool tells_secrets;
-};
-
 // `wire` without the values of headers that the route sets: they may be the upstream's keys. One that `tells`
 // keeps those that stand in the file itself.
 std::string Masked(const std::string& wire, const HeaderChanges& changes, bool tells) {
@@ -171,6 +157,32 @@ std::string Masked(const std::string& wire, const HeaderChanges& changes, bool t
   return out;
 }
 
+// What an error is answered with beside our words: its page, if there is one, and headers.
+std::string PageOf(uint16_t status, const Settings& settings, const ListenerSettings& listener,
+                   const RouteSettings& route) {
+  const std::string fields =
+      route.error_fields.empty()
+          ? ""
+          : absl::StrCat("response\n", Indented(Masked(route.error_fields, route.response, true)));
+  for (const ErrorPages* pages : {&route.error_pages, &listener.direct.error_pages, &settings.error_pages}) {
+    for (const ErrorPage& page : *pages) {
+      if (!page.IsFor(status)) continue;
+      return absl::StrCat("page       ", page.body.size(), " bytes of ", page.content_type,
+                          page.body_file.empty() ? "" : " from ", page.body_file, "\n", fields);
+    }
+  }
+  return fields;
+}
+
+// How the request came.
+struct Hop {
+  const ListenerSettings& listener;
+  const SocketAddress& peer;
+  RouteScratch& scratch;
+  const UpstreamHealth& health;
+  bool tells_secrets;
+};
+
 // `wire` with the path as the file writes it.
 std::string WithPathAsWritten(std::string wire, const std::string& written) {
   const size_t begin = wire.find(' ') + 1;
@@ -178,9 +190,18 @@ std::string WithPathAsWritten(std::string wire, const std::string& written) {
   return wire.replace(begin, end - begin, written);
 }
 
+std::string WithHostAsWritten(std::string wire, const std::string& written) {
+  constexpr std::string_view kHost = "\r\nHost: ";
+  const size_t begin = wire.find(kHost);
+  if (begin == std::string::npos) return wire;
+  const size_t value = begin + kHost.size();
+  return wire.replace(value, wire.find("\r\n", value) - value, written);
+}
+
 // Whether the route's users have who asks; said in `text`. A Weir that serves does not `check`: it takes too
 // long, and who has a name there is nobody's business.
-bool MayCome(const BasicAuth& auth, bool check, http::RequestHead& head, std::string* text) {
+bool MayCome(const BasicAuth& auth, const std::string& realm, bool check, http::RequestHead& head,
+             std::string* text) {
   Credentials credentials;
   bool right = credentials.ReadFrom(head);
   if (right && check) {
@@ -189,7 +210,7 @@ bool MayCome(const BasicAuth& auth, bool check, http::RequestHead& head, std::st
             PasswordChecker().Matches(std::string(credentials.password()).c_str(), user->hash.c_str());
   }
   if (!right) {
-    absl::StrAppend(text, "answer     401: a name and a password are wanted (basic_auth, realm ", auth.realm,
+    absl::StrAppend(text, "answer     401: a name and a password are wanted (basic_auth, realm ", realm,
                     ")\n");
     return false;
   }
@@ -199,9 +220,9 @@ bool MayCome(const BasicAuth& auth, bool check, http::RequestHead& head, std::st
   return true;
 }
 
-// What the upstream would get, and where it is.
-std::string Forwarded(const Settings& settings, const RouteSettings& route, http::RequestHead& head,
-                      http::RequestContext context, const Hop& hop) {
+// What the upstream would get, and where it is. `key` is that of the route.
+std::string Forwarded(const Settings& settings, const RouteSettings& route, const std::string& key,
+                      http::RequestHead& head, http::RequestContext context, const Hop& hop) {
   const UpstreamSettings& upstream = settings.upstreams[route.upstream];
   const uint64_t most_bytes = route.client_max_body_bytes;
   std::string endpoints;
@@ -212,7 +233,8 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
   std::string mirror;
   if (route.mirror.upstream != MirrorSettings::kNone)
     mirror = absl::StrCat("mirror     ", settings.upstreams[route.mirror.upstream].name, ", ",
-                          route.mirror.share.text, " of the requests\n");
+                          AsWritten(settings, key + ".mirror.share", route.mirror.share.text),
+                          " of the requests\n");
   context.body = head.facts.body;
   context.request_id = kMadeForEach;
   context.via_name = "weir-...";
@@ -226,6 +248,8 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
   wire = Masked(wire, route.request.headers, hop.tells_secrets);
   if (const std::string& path = route.request.path_written; !path.empty())
     wire = WithPathAsWritten(std::move(wire), path);
+  if (const std::string host = AsWritten(settings, key + ".rewrite.host", ""); !host.empty())
+    wire = WithHostAsWritten(std::move(wire), host);
   return absl::StrCat(
       "upstream   ", upstream.name, ", ",
       upstream.balance == Balance::kLeastConn ? "least_conn" : "round_robin", " among ", endpoints, "\n",
@@ -235,58 +259,70 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, http
       "request\n", Indented(wire));
 }
 
-// Which side of a split the request goes to, and why.
-const RouteSettings& TakeSide(const Settings& settings, const SplitSettings& of, const RouteRequest& asked,
-                              bool* new_cookie, std::string* text) {
+// Which side of a split the request goes to, and why. `key` is that of the route.
+const RouteSettings& TakeSide(const Settings& settings, const SplitSettings& of, const std::string& key,
+                              const RouteRequest& asked, bool* new_cookie, std::string* text) {
   const Split& split = of.split;
   const SplitChoice choice = ChooseSide(split, asked, 0);
   *new_cookie = split.sticky == Split::Sticky::kCookie && choice.why != SplitChoice::Why::kCookie;
   const auto name = [&](size_t side) { return settings.upstreams[of.sides[side].upstream].name; };
+  const std::string cookie = AsWritten(settings, key + ".sticky.cookie", split.cookie);
+  const std::string hash_on = AsWritten(settings, key + ".sticky.hash_on", split.key.ToString());
   std::string sides;
   for (size_t i = 0; i < split.sides.size(); ++i) {
-    absl::StrAppend(&sides, i > 0 ? ", " : "", name(i), " (weight ", split.sides[i].weight, ")");
+    absl::StrAppend(
+        &sides, i > 0 ? ", " : "", name(i), " (weight ",
+        AsWritten(settings, absl::StrCat(key, ".split[", i, "].weight"), absl::StrCat(split.sides[i].weight)),
+        ")");
   }
   absl::StrAppend(text, "split      ", sides, "\nside       ", name(choice.side), ", ");
   switch (choice.why) {
     case SplitChoice::Why::kCookie:
-      absl::StrAppend(text, "by its cookie ", split.cookie, "\n");
+      absl::StrAppend(text, "by its cookie ", cookie, "\n");
       break;
     case SplitChoice::Why::kHash:
-      absl::StrAppend(text, "by the hash of ", split.key.ToString(), "\n");
+      absl::StrAppend(text, "by the hash of ", hash_on, "\n");
       break;
     case SplitChoice::Why::kChance:
       absl::StrAppend(text, "for example: chance decides",
                       split.sticky == Split::Sticky::kHash     ? ", as the request has no "
                       : split.sticky == Split::Sticky::kCookie ? ", as it has no valid cookie "
                                                                : " of each request",
-                      split.sticky == Split::Sticky::kHash ? split.key.ToString() : split.cookie, "\n");
+                      split.sticky == Split::Sticky::kHash ? hash_on : cookie, "\n");
       break;
   }
   return of.sides[choice.side];
 }
 
-// What the route changes on the way down.
-std::string Response(const RouteSettings& route, const TemplateValues& values, bool new_cookie) {
+// What the route changes on the way down. `key` is that of the route.
+std::string Response(const Settings& settings, const RouteSettings& route, const std::string& key,
+                     const TemplateValues& values, bool new_cookie) {
   if (route.response.empty() && !new_cookie) return "";
   std::string lines;
   route.response.WriteLines(values, &lines);
-  if (new_cookie) lines += route.set_cookie;
   lines = Masked(lines, route.response, true);
+  if (new_cookie) {
+    std::string line = route.set_cookie;
+    const std::string cookie = AsWritten(settings, key + ".sticky.cookie", "");
+    if (!cookie.empty()) line = absl::StrCat("Set-Cookie: ", cookie, line.substr(line.find('=')));
+    lines += line;
+  }
   std::string text = "response\n";
   for (const std::string& name : route.response.dropped) absl::StrAppend(&text, "    without ", name, "\n");
   return text + Indented(lines);
 }
 
 // A request that is for the route's upstream, and what becomes of the answer.
-std::string SentUp(const Settings& settings, const RouteSettings& route, http::RequestHead& head,
-                   const http::RequestContext& context, const Hop& hop, const TemplateValues& values,
-                   bool new_cookie) {
+std::string SentUp(const Settings& settings, const RouteSettings& route, const std::string& key,
+                   http::RequestHead& head, const http::RequestContext& context, const Hop& hop,
+                   const TemplateValues& values, bool new_cookie) {
   const uint64_t most_bytes = route.client_max_body_bytes;
   if (most_bytes != 0 && head.facts.body.length > most_bytes) {
     return absl::StrCat("answer     413: the request body is too large (at most ", SizeInWords(most_bytes),
                         ")\n", PageOf(413, settings, hop.listener, route));
   }
-  return Forwarded(settings, route, head, context, hop) + Response(route, values, new_cookie);
+  return Forwarded(settings, route, key, head, context, hop) +
+         Response(settings, route, key, values, new_cookie);
 }
 
 // Which of several listeners was taken, where the question does not say.
@@ -479,13 +515,13 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     return true;
   }
   if (head.MustAnswerHere()) {
-    *text += "answer     200: Max-Forwards is 0\n";
+    *text += "answer     200: Max-Forwards is 0\n" + PageOf(200, settings, *listener, listener->direct);
     return true;
   }
   if (listener->routes == ListenerSettings::kNone) {
     const RouteSettings& direct = listener->direct;
     ChangeRequest(direct.request, settings.paths, {}, head, scratch, context);
-    *text += SentUp(settings, direct, head, context, hop, {}, false);
+    *text += SentUp(settings, direct, "", head, context, hop, {}, false);
     return true;
   }
 
@@ -499,12 +535,14 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   }
   absl::StrAppend(text, "routes     ", list.name, "\nhost       ", Absl(routed.asked.host), "\npath       ",
                   Absl(routed.asked.path), "\n");
+  const auto key_of = [&list](uint32_t rule) { return absl::StrCat("routes.", list.name, "[", rule, "]"); };
   for (const RouteStep& step : steps) {
     absl::StrAppend(text, step.failed == RoutePart::kNone ? "met        " : "not met    ",
                     list.routes[step.rule].where, ": for ", HostWords(step.host), " and ",
                     PathWords(step, routed.asked.path));
     if (step.failed != RoutePart::kNone) {
-      const std::string element = ElementText(list.matches[step.rule], step.failed, step.failed_element);
+      const std::string element = ElementText(settings, key_of(step.rule) + ".match", list.matches[step.rule],
+                                              step.failed, step.failed_element);
       absl::StrAppend(text, ", but not this ", Name(step.failed), element.empty() ? "" : " (", element,
                       element.empty() ? "" : ")");
     }
@@ -517,6 +555,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     return true;
   }
   const RouteSettings& met = list.routes[routed.hit.rule];
+  const std::string key = key_of(routed.hit.rule);
   if (!met.access.Allows(address)) {
     *text += "answer     403: the route does not allow this client\n" + PageOf(403, settings, *listener, met);
     return true;
@@ -527,13 +566,15 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
                     PageOf(431, settings, *listener, met));
     return true;
   }
-  if (met.basic_auth != nullptr && !MayCome(*met.basic_auth, !health, head, text)) {
+  if (met.basic_auth != nullptr &&
+      !MayCome(*met.basic_auth, AsWritten(settings, key + ".basic_auth.realm", met.basic_auth->realm),
+               !health, head, text)) {
     *text += PageOf(401, settings, *listener, met);
     return true;
   }
   bool new_cookie = false;
   const RouteSettings& route =
-      met.split == nullptr ? met : TakeSide(settings, *met.split, routed.asked, &new_cookie, text);
+      met.split == nullptr ? met : TakeSide(settings, *met.split, key, routed.asked, &new_cookie, text);
   const std::string_view request_id = head.request_id.empty() ? kMadeForEach : head.request_id;
   TemplateValues values = ValuesFor(route.captures, *list.table, routed, ip, request_id);
   const bool forward = route.action == RouteSettings::Action::kUpstream;
@@ -542,8 +583,11 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     const AuthRequestSettings& auth = *route.auth_request;
     std::string target(auth.path.Bytes(values), '\0');
     auth.path.Write(values, target.data());
+    // It may have the key that the other server knows Weir by.
+    target =
+        hop.tells_secrets ? AsWritten(settings, key + ".auth_request.path", std::move(target)) + " " : "";
     absl::StrAppend(text, "asks       ", head.facts.method == http::Method::kHead ? "HEAD " : "GET ", target,
-                    " of ", settings.upstreams[auth.leg.upstream].name,
+                    "of ", settings.upstreams[auth.leg.upstream].name,
                     ": this is what becomes of the request if it answers 2xx\n");
     for (const std::string& name : auth.copy) head.Drop(name);
     if (!auth.copy.empty()) {
@@ -557,21 +601,23 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
       if (refused != nullptr) {
         absl::StrAppend(text, "answer     400: ", refused, "\n");
       } else {
-        *text += SentUp(settings, route, head, context, hop, values, new_cookie);
+          *text += SentUp(settings, route, key, head, context, hop, values, new_cookie);
       }
       break;
     }
     case RouteSettings::Action::kRedirect: {
       std::string location(route.location.Bytes(values), '\0');
       route.location.Write(values, location.data());
+      location = AsWritten(settings, key + ".redirect.to", std::move(location));
       absl::StrAppend(text, "answer     ", route.status, ", Location: ", location, "\n",
-                      Response(route, values, new_cookie));
+                      Response(settings, route, key, values, new_cookie));
       break;
     }
     case RouteSettings::Action::kRespond:
       absl::StrAppend(text, "answer     ", route.status, ", ", route.body.size(), " bytes",
-                      route.content_type.empty() ? "" : " of ", route.content_type, "\n",
-                      Response(route, values, new_cookie));
+                      route.content_type.empty() ? "" : " of ",
+                      AsWritten(settings, key + ".respond.content_type", route.content_type), "\n",
+                      Response(settings, route, key, values, new_cookie));
       break;
   }
   return true;

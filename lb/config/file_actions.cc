@@ -42,6 +42,12 @@ bool AbslParseFlag(absl::string_view text, ResponseStatus* flag, std::string* er
   return false;
 }
 
+// What of a header's name, or of what stands there instead, can be one.
+std::string TokenOf(const std::string& name) {
+  const auto end = std::find_if_not(name.begin(), name.end(), [](char c) { return http::IsToken({&c, 1}); });
+  return {name.begin(), end};
+}
+
 std::string TypeOfFile(const std::string& path) {
   static constexpr std::pair<std::string_view, const char*> kTypes[] = {{".html", "text/html; charset=utf-8"},
                                                                         {".htm", "text/html; charset=utf-8"},
@@ -229,8 +235,13 @@ void Reader::ReadErrorPages(const ConfigNode& node, ErrorPages& pages) {
 
 bool Reader::IsChangeable(const std::string& name, const Place& place) {
   const char* const why_not = WhyNotChangeable(name, in_response_);
-  if (why_not != nullptr) Error(place, absl::StrCat("\"", name, "\": ", why_not));
-  return why_not == nullptr;
+  if (why_not == nullptr) return true;
+  // Behind a colon, or whatever no name has, a value may stand that got there by mistake.
+  const size_t end = TokenOf(name).size();
+  const bool colon = end > 0 && end < name.size() && name[end] == ':';
+  Error(place, absl::StrCat("\"", name.substr(0, end), end < name.size() ? "...\": " : "\": ",
+                            colon ? "a space is missing behind the colon" : why_not));
+  return false;
 }
 
 void Reader::ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& changes) {
@@ -242,7 +253,9 @@ void Reader::ReadHeaders(const ConfigNode& node, bool set, HeaderChanges& change
     return Error(node.place, absl::StrCat("more than ", kMaxHeaderLines, " headers"));
   }
   for (size_t i = 0; i < node.items.size(); ++i) {
-    Within(node.key_text[i], [&] {
+    const std::string& key = node.key_text[i];
+    const std::string token = TokenOf(key);
+    Within(token.empty() ? "..." : token, [&] {
       HeaderChanges::Line line;
       line.name = node.key_text[i];
       std::string text;

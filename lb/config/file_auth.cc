@@ -14,6 +14,10 @@ namespace {
 
 constexpr size_t kMaxRealmBytes = 128;
 
+bool LooksLikeHash(std::string_view text) {
+  return text.starts_with("$") || WhyNoPasswordHash(text) == nullptr;
+}
+
 }  // namespace
 
 std::span<const Key<BasicAuthDraft>> BasicAuthKeys() {
@@ -71,7 +75,8 @@ std::span<const Key<AuthRequestDraft>> AuthRequestKeys() {
            return reader.Error(value.place,
                                absl::StrCat("\"", text, "\": expected a path that begins with /"));
          }
-         if (!Template::Parse(text, &out.path, &expected)) reader.Error(value.place, expected);
+         if (!Template::Parse(text, &out.path, &expected)) return reader.Error(value.place, expected);
+         reader.WarnOfVariables(value, out.path);
        },
        nullptr, true},
       {"copy", "text or list", "none",
@@ -124,6 +129,7 @@ void Reader::FinishAuthRequest(RouteDraft& draft) {
 }
 
 void Reader::ReadUser(std::string_view name, std::string_view hash, const Place& place, BasicAuth& auth) {
+  if (LooksLikeHash(name)) return Error(place, "expected a name before the hash, found a hash in its place");
   const bool plain = !name.empty() && name.size() <= kMaxUserBytes &&
                      std::all_of(name.begin(), name.end(),
                                  [](unsigned char c) { return c >= 0x20 && c != 0x7f && c != ':'; });
@@ -144,6 +150,11 @@ void Reader::ReadUser(std::string_view name, std::string_view hash, const Place&
 
 void Reader::ReadUsersFile(const ConfigNode& node, BasicAuth& auth) {
   if (!Text(node, auth.users_file)) return;
+  // It may have been meant as a user's.
+  const size_t colon = auth.users_file.find(':');
+  if (LooksLikeHash(auth.users_file) ||
+      (colon != std::string::npos && auth.users_file.substr(colon).starts_with(":$")))
+    return Error(node.place, "expected a file, found the hash of a password");
   const std::string whole = FileBeside(auth.users_file, node.place);
   const std::optional<std::string> text = ReadWholeFile(whole);
   if (!text)
@@ -177,9 +188,12 @@ std::shared_ptr<const BasicAuth> Reader::ReadBasicAuth(const ConfigNode& node) {
   BasicAuthDraft draft;
   // Also where it is wrong: nothing is served then, but a route without it would be told of other things.
   auto auth = std::make_shared<BasicAuth>();
+  const size_t mistakes = problems_.error_count();
   if (!Map(node, BasicAuthKeys(), draft)) return auth;
   *auth = std::move(draft.auth);
-  if ((draft.users == nullptr) == (draft.users_file == nullptr)) {
+  if (draft.users == nullptr && draft.users_file == nullptr && problems_.error_count() > mistakes) {
+    // A name that should stand under users, say: one mistake.
+  } else if ((draft.users == nullptr) == (draft.users_file == nullptr)) {
     Error(node.place, draft.users == nullptr ? "expected one of users and users_file"
                                              : "expected only one of users and users_file");
   } else if (draft.users_file != nullptr) {

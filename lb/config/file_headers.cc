@@ -10,15 +10,18 @@ namespace {
 
 std::string TooMuch() { return absl::StrCat("more than ", kMaxResponseFieldsBytes, " bytes of headers"); }
 
-// A listener's changes, and behind them the route's: nothing is left of it to do for a request. False: it is
-// more than fits.
-bool BeginWith(const RouteSettings& listener, RouteSettings& route) {
+std::string TooMany() { return absl::StrCat("more than ", kMaxHeaderLines, " headers"); }
+
+// A listener's changes, and behind them the route's: nothing is left of it to do for a request. Empty, or
+// what limit does not hold.
+std::string BeginWith(const RouteSettings& listener, RouteSettings& route) {
   if (route.action == RouteSettings::Action::kUpstream) {
     route.request.headers = Chained(listener.request.headers, route.request.headers);
   }
   route.response = Chained(listener.response, route.response);
-  bool fits = PrepareResponseHeaders(route) && route.response.added.size() <= kMaxHeaderLines &&
-              route.request.headers.added.size() <= kMaxHeaderLines;
+  std::string too_much = PrepareResponseHeaders(route) ? "" : TooMuch();
+  if (std::max(route.response.added.size(), route.request.headers.added.size()) > kMaxHeaderLines)
+    too_much = TooMany();
   if (route.auth_request != nullptr) {
     auto auth = std::make_shared<AuthRequestSettings>(*route.auth_request);
     PrepareRefusalHeaders(route, auth->leg);
@@ -30,11 +33,27 @@ bool BeginWith(const RouteSettings& listener, RouteSettings& route) {
     });
     route.auth_request = std::move(auth);
   }
-  if (route.split == nullptr) return fits;
+  if (route.split == nullptr) return too_much;
   auto split = std::make_shared<SplitSettings>(*route.split);
-  for (RouteSettings& side : split->sides) fits = BeginWith(listener, side) && fits;
+  for (RouteSettings& side : split->sides) {
+    const std::string of_side = BeginWith(listener, side);
+    if (too_much.empty()) too_much = of_side;
+  }
   route.split = std::move(split);
-  return fits;
+  return too_much;
+}
+
+// What was told where the route was read.
+bool TooMuchAlone(const RouteSettings& route) {
+  return std::max(route.response_fields.size(), route.error_fields.size()) > kMaxResponseFieldsBytes;
+}
+
+bool Same(const HeaderChanges& a, const HeaderChanges& b) {
+  return a.dropped == b.dropped && std::equal(a.added.begin(), a.added.end(), b.added.begin(), b.added.end(),
+                                              [](const HeaderChanges::Line& x, const HeaderChanges::Line& y) {
+                                                return x.name == y.name && x.value.text() == y.value.text() &&
+                                                       x.written == y.written;
+                                              });
 }
 
 }  // namespace
@@ -81,7 +100,7 @@ bool Reader::ReadResponseHeaders(const ConfigNode& node, RouteSettings& route) {
 }
 
 // What the listener asks for is a part of each of its routes: of a list of its own, as others may have the
-// same routes.
+// same routes; those that ask for the same of the same routes share one.
 void Reader::FinishListenerHeaders(const ListenerDraft& draft, ListenerSettings& listener) {
   const RouteSettings& direct = listener.direct;
   if (direct.request.empty() && direct.response.empty()) return;
@@ -106,15 +125,26 @@ void Reader::FinishListenerHeaders(const ListenerDraft& draft, ListenerSettings&
   }
   const bool has_routes = draft.routes != nullptr && listener.routes < sections_.routes.size();
   if (!has_routes) return;
-  RouteList list = sections_.routes[listener.routes];
+  const uint32_t without = listener.routes;
+  for (const ListenerRoutes& other : listener_routes_) {
+    if (other.without == without && Same(other.request, direct.request.headers) &&
+        Same(other.response, direct.response)) {
+      listener.routes = other.with;
+      return;
+    }
+  }
+  if (draft.headers_refused) return;
+  RouteList list = sections_.routes[without];
   list.of_listener = true;
   for (RouteSettings& route : list.routes) {
-    if (BeginWith(direct, route)) continue;
-    Error(place, absl::StrCat("with those of the route at ", route.where, ": more than ", kMaxHeaderLines,
-                              " headers, or ", TooMuch()));
+    const bool refused = TooMuchAlone(route);
+    const std::string too_much = BeginWith(direct, route);
+    if (too_much.empty() || refused) continue;
+    Error(place, absl::StrCat("with those of the route at ", route.where, ": ", too_much));
     break;
   }
   listener.routes = static_cast<uint32_t>(sections_.routes.size());
+  listener_routes_.push_back({without, listener.routes, direct.request.headers, direct.response});
   sections_.routes.push_back(std::move(list));
 }
 

@@ -116,6 +116,7 @@ class Reader {
   bool Text(const ConfigNode& node, std::string& out);
 
   void Error(const Place& place, std::string_view sentence) { problems_.Error(place, key_, sentence); }
+  size_t mistakes() const { return problems_.error_count(); }
   void Within(const std::string& name, const std::function<void()>& read) {
     const std::string outer = key_;
     key_ += name.starts_with('[') || key_.empty() ? name : "." + name;
@@ -213,6 +214,14 @@ class Reader {
   FileSections sections_;
   std::map<std::string, uint32_t, std::less<>> upstream_indices_;
   bool in_response_ = false;  // headers that are read are a response's
+  // A list of routes with the headers of a listener, and that without them.
+  struct ListenerRoutes {
+    uint32_t without;
+    uint32_t with;
+    HeaderChanges request;
+    HeaderChanges response;
+  };
+  std::vector<ListenerRoutes> listener_routes_;
 };
 
 const char* KindName(const ConfigNode& node);
@@ -275,8 +284,7 @@ bool Reader::Map(const ConfigNode& node, std::span<const Key<T>> keys, T& out) {
                               std::any_of(keys.begin(), keys.end(),
                                           [before](const Key<T>& known) { return known.name == before; });
         if (no_space) {
-          absl::StrAppend(&sentence, "; a space is missing behind the colon: ", Absl(before), ": ",
-                          name.substr(colon + 1));
+          absl::StrAppend(&sentence, "; a space is missing behind the colon: ", Absl(before), ": ...");
         } else if (name.starts_with("\xc2\xa0")) {
           sentence += "; it begins with a no-break space (U+00A0): YAML is indented by usual ones";
         } else {
@@ -395,6 +403,7 @@ struct ListenerDraft {
   Place error_pages;
   Place request_headers;
   Place response_headers;
+  bool headers_refused = false;  // of these two, which was told
   const ConfigNode* address = nullptr;
   const ConfigNode* upstream = nullptr;
   const ConfigNode* routes = nullptr;

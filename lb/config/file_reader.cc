@@ -271,17 +271,23 @@ std::span<const Key<ListenerDraft>> ListenerKeys() {
        Reference("headers"),
        [](Reader& reader, const ConfigNode& value, T& out) {
          out.request_headers = value.place;
+         const size_t mistakes = reader.mistakes();
          reader.Map(value, HeaderKeys(), out.settings.direct.request.headers);
+         out.headers_refused = out.headers_refused || reader.mistakes() > mistakes;
        }},
       {"response_headers", "keys", "none",
        "Likewise in every response: of upstreams, of routes (redirect, respond), and, what has no variables "
        "and "
        "does not speak of a body or of caching, in every error that Weir answers itself: with no route, or "
-       "before one is known, too.",
+       "before one is known, too; and in what it answers to Max-Forwards: 0. Listeners that ask for the same "
+       "of the same routes share a copy of these; any other takes the memory of its own.",
        Reference("headers"),
        [](Reader& reader, const ConfigNode& value, T& out) {
          out.response_headers = value.place;
-         if (!reader.ReadResponseHeaders(value, out.settings.direct)) return;
+         const size_t mistakes = reader.mistakes();
+         const bool is_map = reader.ReadResponseHeaders(value, out.settings.direct);
+         out.headers_refused = out.headers_refused || reader.mistakes() > mistakes;
+         if (!is_map) return;
          const HeaderChanges& changes = out.settings.direct.response;
          for (const char* of_one : {"Content-Type", "Location"}) {
            const auto same = [of_one](const std::string& name) {

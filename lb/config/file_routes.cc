@@ -1,6 +1,7 @@
 // The configuration file's routes: what they match, and what becomes of a request.
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "lb/config/file_keys.h"
 #include "lb/http/chars.h"
 
@@ -22,6 +23,8 @@ std::string_view KeyOf(RoutePart part) {
                                                 "method", "headers", "query", "client",      "scheme"};
   return kNames[static_cast<size_t>(part)];
 }
+
+constexpr std::string_view kMatchedAs = "is matched as ";
 
 struct SchemeName {
   static constexpr const char* kPlaceholder = "http \\| https";
@@ -105,16 +108,37 @@ void Reader::WarnOfBody(const ConfigNode& node) {
   }
 }
 
-// $host as others have it.
+// $host as others have it; some by other names.
 void Reader::WarnOfVariables(const ConfigNode& node, const Template& text) {
+  struct Name {
+    std::string_view theirs;
+    std::string_view ours;
+  };
+  static constexpr Name kNames[] = {{"host", "host"},           {"http_host", "host"},
+                                    {"path", "path"},           {"document_uri", "path"},
+                                    {"query", "query"},         {"args", "query"},
+                                    {"query_string", "query"},  {"uri", "uri"},
+                                    {"request_uri", "uri"},     {"scheme", "scheme"},
+                                    {"method", "method"},       {"request_method", "method"},
+                                    {"client", "client"},       {"remote_addr", "client"},
+                                    {"remainder", "remainder"}, {"request_id", "request_id"}};
   const std::string& all = text.text();
+  const bool in_url = key_.find("_headers.") == std::string::npos;
   for (size_t at = 0; (at = all.find('$', at)) != std::string::npos; ++at) {
-    const size_t end = std::min(all.find_first_not_of("abcdefghijklmnopqrstuvwxyz_", at + 1), all.size());
+    const auto is = [&all](size_t at, auto test) {
+      return at < all.size() && test(static_cast<unsigned char>(all[at]));
+    };
+    // A header may well have $5 in it.
+    const bool group = in_url && is(at + 1, absl::ascii_isdigit) && !is(at + 2, absl::ascii_isalnum);
+    const size_t end =
+        group ? at + 2 : std::min(all.find_first_not_of("abcdefghijklmnopqrstuvwxyz_", at + 1), all.size());
     const std::string_view name = std::string_view(all).substr(at + 1, end - at - 1);
-    if (std::find(std::begin(kVariables), std::end(kVariables), name) == std::end(kVariables)) continue;
-    problems_.Warning(
-        node.place, key_,
-        absl::StrCat("\"$", Absl(name), "\" stands for itself; did you mean ${", Absl(name), "}?"));
+    const auto known = std::find_if(std::begin(kNames), std::end(kNames),
+                                    [name](const Name& other) { return other.theirs == name; });
+    if (!group && known == std::end(kNames)) continue;
+    problems_.Warning(node.place, key_,
+                      absl::StrCat("\"$", Absl(name), "\" stands for itself; did you mean ${",
+                                   Absl(group ? name : known->ours), "}?"));
   }
 }
 
@@ -516,6 +540,11 @@ void Reader::BuildTable(RouteList& list, std::vector<RouteDraft>& drafts) {
     std::string key = absl::StrCat(key_, "[", problem.rule, "]");
     if (problem.part != RoutePart::kNone) absl::StrAppend(&key, ".match.", Absl(KeyOf(problem.part)));
     std::string text = problem.text;
+    // The form of a value that the environment has a part in is no more to be told than the value.
+    if (const size_t form = text.find(kMatchedAs);
+        form != std::string::npos && !problems_.ExpansionAt(place).written.empty()) {
+      text.replace(form, std::string::npos, "is matched in another form, its normal one");
+    }
     if (problem.other_rule != UINT32_MAX) {
       absl::StrAppend(&text, " (the route at ", problems_.Where(drafts[problem.other_rule].place), ")");
     }

@@ -387,6 +387,7 @@ void Resolver::AdminToken() {
   if (path.empty()) return;
   const std::optional<std::string> text = ReadWholeFile(path);
   if (!text) return Error("--admin_token_file", "\"", path, "\": cannot be read: ", std::strerror(errno));
+  problems_.AddContent("admin token", *text);
   const absl::string_view token = absl::StripAsciiWhitespace(*text);
   if (token.size() < kLeast || token.size() > kMost ||
       !std::all_of(token.begin(), token.end(), [](char c) { return c > 0x20 && c < 0x7f; })) {

@@ -216,6 +216,9 @@ struct Settings {
   std::string admin_where = "--admin";  // who said it, likewise
   // Hashes of what the parts of the file say, and of what other files do: to tell what a reload changed.
   std::map<std::string, size_t> parts;
+  // By the path of its key ("routes.shop[0].redirect.to") how the file has each value that the environment
+  // has a part in, as a secret may be: for whoever tells of it.
+  std::map<std::string, std::string> written;
 
   bool has_access_log() const { return !access_log.empty() || log.syslog.on(); }
 };

@@ -1,6 +1,7 @@
 #include "lb/config/yaml_hints.h"
 
 #include <algorithm>
+#include <unordered_set>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -22,12 +23,8 @@ std::string_view Trimmed(std::string_view text) {
   return text;
 }
 
-// A value in quotes that keep it as it is.
-std::string Quoted(std::string_view value) {
-  const char quote = value.find_first_of("\"\\") == std::string_view::npos ? '"' : '\'';
-  return absl::StrCat(std::string(1, quote), Absl(value), std::string(1, quote));
-}
-
+// Sentences name a key, never a value, which may be a password or its hash: its place tells which one is
+// meant.
 class Scanner {
  public:
   explicit Scanner(std::string_view text) : text_(text) {}
@@ -241,18 +238,17 @@ class Scanner {
     };
     if (rest.starts_with("//")) return Mistake(at_, "a comment begins with #");
     if (colon != std::string_view::npos && words(colon)) {
-      return Mistake(at_ + colon,
-                     absl::StrCat("a space is missing behind the colon: ", Absl(rest.substr(0, colon)), ": ",
-                                  Absl(rest.substr(colon + 1))));
+      return Mistake(
+          at_ + colon,
+          absl::StrCat("a space is missing behind the colon: ", Absl(rest.substr(0, colon)), ": ..."));
     }
     const size_t equals = rest.find('=');
     if (equals != std::string_view::npos && words(Trimmed(rest.substr(0, equals)).size())) {
-      return Mistake(at_ + equals,
-                     absl::StrCat("a key and its value stand as ", Absl(Trimmed(rest.substr(0, equals))),
-                                  ": ", Absl(Trimmed(rest.substr(equals + 1)))));
+      return Mistake(at_ + equals, absl::StrCat("a key and its value stand as ",
+                                                Absl(Trimmed(rest.substr(0, equals))), ": ..."));
     }
     if (words(rest.size())) {
-      return Mistake(at_ + rest.size(), absl::StrCat("a colon is missing behind the key: ", Absl(rest), ":"));
+      return Mistake(at_ + rest.size(), "a colon is missing behind the key that ends here");
     }
     if (const size_t space = rest.find(' ');
         space != std::string_view::npos && words(space) && rest.ends_with(';')) {
@@ -287,8 +283,7 @@ class Scanner {
       case '*': {
         const std::string_view rest = RestOfLine(begin);
         const std::string_view name = rest.substr(1, rest.find_first_of(" ,]}") - 1);
-        const std::string anchor = absl::StrCat("&", Absl(name));
-        if (name.empty() || text_.find(anchor) == std::string_view::npos) Reserved(begin, first, line_);
+        if (!IsAnchor(name)) Reserved(begin, first, line_);
         return;
       }
       case '%':
@@ -316,15 +311,11 @@ class Scanner {
 
   void Plain() {
     value_is_plain_ = true;
-    const size_t begin = at_;
     for (; Peek() != '\n'; ++at_) {
       if (LineIsOver()) break;
       const bool colon = Peek() == ':' && (IsBlank(Peek(1)) || Peek(1) == '\n' || Peek(1) == '\r');
       if (!colon) continue;
-      const std::string_view value = RestOfLine(begin);
-      return Mistake(at_,
-                     absl::StrCat("a colon with a space behind it within a value: put the value in quotes: ",
-                                  Quoted(value.substr(0, value.find(" #")))));
+      return Mistake(at_, "a colon with a space behind it within a value: put the value in quotes");
     }
   }
 
@@ -354,8 +345,7 @@ class Scanner {
       lost_ = true;
       return;
     }
-    Mistake(begin, absl::StrCat("a value that begins with ", std::string(1, first),
-                                " wants quotes: ", Quoted(RestOfLine(begin))));
+    Mistake(begin, absl::StrCat("a value that begins with ", std::string(1, first), " wants quotes"));
   }
 
   // Behind what began on `line`.
@@ -508,9 +498,8 @@ class Scanner {
     if (fresh && first == '*') {
       const size_t end = std::min(text_.find_first_of(" ,]}\n", at_), text_.size());
       const std::string_view name = text_.substr(at_ + 1, end - at_ - 1);
-      if (name.empty() || text_.find(absl::StrCat("&", Absl(name))) == std::string_view::npos) {
-        Mistake(at_, absl::StrCat("a value that begins with * wants quotes: \"",
-                                  Absl(text_.substr(at_, end - at_)), "\""));
+      if (!IsAnchor(name)) {
+        Mistake(at_, "a value that begins with * wants quotes");
         return false;
       }
     }
@@ -532,7 +521,22 @@ class Scanner {
     return true;
   }
 
+  // Whether an alias may be of that name: of what anchors there are, wherever in the text.
+  bool IsAnchor(std::string_view name) {
+    if (!anchors_) {
+      anchors_.emplace();
+      for (size_t at = 0; (at = text_.find('&', at)) != std::string_view::npos;) {
+        const bool begins =
+            at == 0 || std::string_view(" \t\n[{,").find(text_[at - 1]) != std::string_view::npos;
+        const size_t end = std::min(text_.find_first_of(" \t\r\n,[]{}", ++at), text_.size());
+        if (begins && end > at) anchors_->insert(text_.substr(at, end - at));
+      }
+    }
+    return anchors_->contains(name);
+  }
+
   const std::string_view text_;
+  std::optional<std::unordered_set<std::string_view>> anchors_;  // found when the first alias asks
   size_t at_ = 0;
   size_t line_begin_ = 0;
   uint32_t line_ = 1;

@@ -111,9 +111,11 @@ size_t MaxLocalAnswerBytes(const RequestHead& head) {
   return kOwnBytes + head.head_bytes + head.fields().size();
 }
 
-size_t SerializeLocalAnswer(const RequestHead& head, const LocalContext& context, char* memory) {
+size_t SerializeLocalAnswer(const RequestHead& head, const LocalContext& context, char* memory,
+                            std::string_view extra_fields) {
   Writer out(memory);
   WriteStatusLine(200, out);
+  out.Text(extra_fields);
   if (head.facts.method == Method::kTrace) {
     WriteFields("message/http", TraceBytes(head), context, out);
     WriteTrace(head, out);

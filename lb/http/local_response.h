@@ -43,9 +43,11 @@ size_t MaxFixedBytes(const FixedResponse& response);
 size_t SerializeFixed(const FixedResponse& response, const LocalContext& context, char* out);
 
 // For head.MustAnswerHere(): OPTIONS gets 200 with Allow; TRACE gets 200 message/http with the request as
-// received, without its credentials (RFC 9110 9.3.8). `out` has MaxLocalAnswerBytes(head) bytes.
+// received, without its credentials (RFC 9110 9.3.8). `out` has MaxLocalAnswerBytes(head) bytes,
+// and what `extra_fields` have, which are whole lines.
 size_t MaxLocalAnswerBytes(const RequestHead& head);
-size_t SerializeLocalAnswer(const RequestHead& head, const LocalContext& context, char* out);
+size_t SerializeLocalAnswer(const RequestHead& head, const LocalContext& context, char* out,
+                            std::string_view extra_fields = {});
 
 }  // namespace weir::http
 

@@ -207,13 +207,14 @@ void Exchange::AnswerWith(Slice answer, uint16_t status, const char* end) {
 void Exchange::AnswerHere() {
   const http::RequestHead& head = proxy_.request_head();
   keep_ = keep_ && request_.body.Empty();
-  const size_t most = http::MaxLocalAnswerBytes(head);
+  const std::string_view fields = listener_.direct.error_fields;  // what every answer has
+  const size_t most = http::MaxLocalAnswerBytes(head) + fields.size();
   Buffer* chunk = most <= BufferPool::kLargestChunk ? TakeChunk(most) : nullptr;
   if (chunk == nullptr) {
     Respond(503, "out of memory", "out_of_memory");
     return;
   }
-  const size_t bytes = http::SerializeLocalAnswer(head, LocalContext(), chunk->data);
+  const size_t bytes = http::SerializeLocalAnswer(head, LocalContext(), chunk->data, fields);
   AnswerWith(Slice(chunk, 0, static_cast<uint32_t>(bytes)), 200, "answered_here");
 }
 

@@ -1,4 +1,6 @@
 // `weir explain`: what would become of a request.
+#include "lb/config/explain.h"
+
 #include <filesystem>
 #include <fstream>
 
@@ -63,6 +65,67 @@ routes:
   EXPECT_THAT(out, HasSubstr("    X-Tier: gold\n"));
   EXPECT_THAT(out, HasSubstr("    X-Asked: /x\n    X-Key: ${env:WEIR_TEST_KEY}\n"));
   EXPECT_THAT(out, Not(HasSubstr("hunter2")));
+}
+
+// Every value that explain tells, each from the environment.
+TEST(ExplainSecrets, OfAllThatIsTold) {
+  struct Case {
+    const char* route;  // of the list
+    const char* said;   // in the answer
+    const char* said_to_others;
+  };
+  constexpr Case kCases[] = {
+      {"{upstream: web, auth_request: {upstream: web, path: '/auth?key=${env:WEIR_TEST_KEY}'}}",
+       "asks       GET /auth?key=${env:WEIR_TEST_KEY} of web", "asks       GET of web"},
+      {"{match: {path_regex: '/${env:WEIR_TEST_KEY}/.*'}, upstream: web}",
+       "but not this path regex (/${env:WEIR_TEST_KEY}/.*)", ""},
+      {"{match: {path_regex: [/no, '/${env:WEIR_TEST_KEY}/.*']}, upstream: web}",
+       "but not this path regex (/", ""},
+      {"{upstream: web, rewrite: {host: '${env:WEIR_TEST_KEY}.example'}}",
+       "Host: ${env:WEIR_TEST_KEY}.example\n", ""},
+      {"{upstream: web, basic_auth: {realm: 'x${env:WEIR_TEST_KEY}', users: {alice: "
+       "'$2b$04$WUHhXETkX0fnYkrqZU3ta.zwoU3NOuzYB7by401ZrGRFKs239bMTy'}}}",
+       "realm x${env:WEIR_TEST_KEY})", ""},
+      {"{redirect: {to: 'https://a.example/?k=${env:WEIR_TEST_KEY}'}}",
+       "Location: https://a.example/?k=${env:WEIR_TEST_KEY}\n", ""},
+      {"{split: [{upstream: web, weight: '${env:WEIR_TEST_WEIGHT}'}]}", "(weight ${env:WEIR_TEST_WEIGHT})",
+       ""},
+      {"{split: [{upstream: web}], sticky: {hash_on: 'header:${env:WEIR_TEST_KEY}'}}",
+       "no header:${env:WEIR_TEST_KEY}\n", ""},
+      {"{split: [{upstream: web}], sticky: {cookie: '${env:WEIR_TEST_KEY}'}}",
+       "Set-Cookie: ${env:WEIR_TEST_KEY}=", ""},
+      {"{upstream: web, allow: 10.0.0.0/8, response_headers: {set: {X-Key: "
+       "'${env:WEIR_TEST_KEY}'}}}",
+       "    X-Key: ${env:WEIR_TEST_KEY}\n", ""},
+      {"{match: {path: /nothere}, upstream: web}", "    X-Listener: ${env:WEIR_TEST_KEY}\n", ""},
+  };
+  const std::string path = testing::TempDir() + "/explain_all." + std::to_string(getpid()) + ".yaml";
+  const std::string config = "--config=" + path;
+  setenv("WEIR_TEST_KEY", "hunter2", 1);
+  setenv("WEIR_TEST_WEIGHT", "271828", 1);
+  for (const Case& one : kCases) {
+    std::ofstream(path) << R"(
+listeners:
+  - {address: 0.0.0.0:80, routes: r, response_headers: {set: {X-Listener: "${env:WEIR_TEST_KEY}"}}}
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes: {r: [)" << one.route
+                        << "]}\n";
+    const CommandLine line = Parse({"explain", config, "http://a.example/x?y=1"});
+    EXPECT_THAT(line.out, HasSubstr(one.said)) << one.route << line.err;
+    const CommandLine serving = Parse({config});
+    ExplainQuestion others;
+    others.url = "http://a.example/x?y=1";
+    others.tells_secrets = false;
+    std::string text;
+    ASSERT_TRUE(ExplainRequest(serving.settings, others, &text)) << serving.err;
+    EXPECT_THAT(text, HasSubstr(one.said_to_others)) << one.route;
+    for (const std::string& told : {line.out, text}) {
+      EXPECT_THAT(told, Not(HasSubstr("hunter2"))) << one.route;
+      EXPECT_THAT(told, Not(HasSubstr("271828"))) << one.route;
+    }
+    EXPECT_THAT(text, Not(HasSubstr("?key="))) << one.route;
+  }
+  std::filesystem::remove(path);
 }
 
 class Explain : public testing::Test {

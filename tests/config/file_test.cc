@@ -1029,7 +1029,7 @@ routes:
           "f.yaml:6:37: routes.r[0].rewrite.host: \"a b\": expected HOST or HOST:PORT",
           "f.yaml:8:15: routes.r[0].request_headers.set.Content-Length: \"Content-Length\": Weir writes "
           "this header itself",
-          "f.yaml:8:36: routes.r[0].request_headers.set.X Y: \"X Y\": expected a header's name",
+          "f.yaml:8:36: routes.r[0].request_headers.set.X: \"X...\": expected a header's name",
           "f.yaml:8:51: routes.r[0].request_headers.set.X-A: expected at most 1024 printable ASCII "
           "characters in a line",
           HasSubstr("f.yaml:8:64: routes.r[0].request_headers.set.X-B: \"${endpoint}\": expected one of "
@@ -1464,6 +1464,82 @@ TEST_F(File, HeadersThatNoListenerCanHave) {
               ElementsAre(HasSubstr("with those of the route at f.yaml:3:14: more than 64 headers")));
 }
 
+// Each of 64 listeners with 10,000 routes of its own would be a gigabyte.
+TEST_F(File, ListenersThatAskForTheSameOfTheSameRoutesShareThem) {
+  const Settings settings = Good(R"(
+listeners:
+  - {address: 0.0.0.0:1, routes: r, response_headers: {set: {X-A: b}}}
+  - {address: 0.0.0.0:2, routes: r, response_headers: {set: {X-A: b}}}
+  - {address: 0.0.0.0:3, routes: r, response_headers: {set: {X-A: c}}}
+  - {address: 0.0.0.0:4, routes: r, response_headers: {append: {X-A: b}}}
+  - {address: 0.0.0.0:5, routes: s, response_headers: {set: {X-A: b}}}
+  - {address: 0.0.0.0:6, routes: r, request_headers: {set: {X-A: b}}}
+  - {address: 0.0.0.0:7, routes: r}
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes: {r: [{upstream: web}], s: [{upstream: web}]}
+)");
+  std::vector<uint32_t> lists;
+  for (const ListenerSettings& listener : settings.listeners) lists.push_back(listener.routes);
+  EXPECT_THAT(lists, ElementsAre(2, 2, 3, 4, 5, 6, 0));
+}
+
+TEST_F(File, OneMistakeIsToldOnce) {
+  const std::string rest = "upstreams: {web: {endpoints: [10.0.0.1:80]}}\n";
+  std::string much;
+  for (int i = 0; i < 8; ++i)
+    absl::StrAppend(&much, i > 0 ? ", " : "", "X-A", i, ": ", std::string(1000, 'b'));
+  const std::string headers = "response_headers: {set: {" + much + "}}";
+  EXPECT_THAT(Bad("listeners: [{address: 0.0.0.0:1, routes: r, " + headers + "}]\n" + rest +
+                  "routes: {r: [{upstream: web}]}\n"),
+              ElementsAre(HasSubstr("listeners[0].response_headers: more than 7168 bytes")));
+  EXPECT_THAT(Bad("listeners: [{address: 0.0.0.0:1, routes: r, response_headers: {set: {X-B: c}}}]\n" + rest +
+                  "routes: {r: [{upstream: web, " + headers + "}]}\n"),
+              ElementsAre(HasSubstr("routes.r[0].response_headers: more than 7168 bytes")));
+  EXPECT_THAT(Bad("listeners: [{address: 0.0.0.0:1, routes: r, response_headers: {set: {X-B: " +
+                  std::string(1000, 'b') + "}}}]\n" + rest +
+                  "routes: {r: [{upstream: web, response_headers: {set: {" +
+                  much.substr(0, much.rfind(", ")) + "}}}]}\n"),
+              ElementsAre(HasSubstr(
+                  "listeners[0]: with those of the route at f.yaml:3:14: more than 7168 bytes of headers")));
+  EXPECT_THAT(Bad("listeners: [{address: 0.0.0.0:1, routes: r}]\n" + rest +
+                  "routes: {r: [{upstream: web, basic_auth: {alice: x}}]}\n"),
+              ElementsAre(HasSubstr("basic_auth.alice: unknown key")));
+}
+
+// Nobody wants a password in a log because a space was missing.
+TEST_F(File, MistakesWithSecretsAreToldWithoutThem) {
+  const std::string hash = "$2b$04$WUHhXETkX0fnYkrqZU3ta.zwoU3NOuzYB7by401ZrGRFKs239bMTy";
+  const auto bad = [this](const std::string& route) {
+    const std::vector<std::string> said =
+        Bad("listeners: [{address: 0.0.0.0:1, routes: r}]\nupstreams: {web: {endpoints: [10.0.0.1:80]}}\n"
+            "routes: {r: [{upstream: web, " +
+            route + "}]}\n");
+    for (const std::string& line : said) {
+      EXPECT_EQ(line.find("WUHh"), std::string::npos) << line;
+      EXPECT_EQ(line.find("hunter2"), std::string::npos) << line;
+    }
+    return said;
+  };
+  EXPECT_THAT(bad("request_headers: {set: {Authorization:Bearer hunter2}}"),
+              ElementsAre(HasSubstr("request_headers.set.Authorization: \"Authorization...\": a space is "
+                                    "missing behind the colon")));
+  EXPECT_THAT(bad("request_headers: {remove: [Authorization:Basic-hunter2]}"),
+              ElementsAre(HasSubstr("request_headers.remove: \"Authorization...\": a space is missing")));
+  EXPECT_THAT(bad("request_headers: {set: {Authorization=hunter2: a}}"),
+              ElementsAre(HasSubstr("set.Authorization: \"Authorization...\": expected a header's name")));
+  EXPECT_THAT(bad("match: {headers: {X-Key:hunter2}}"),
+              testing::Contains(HasSubstr("match.headers.X-Key: ")));
+  EXPECT_THAT(bad("basic_auth: {users:hunter2}"),
+              ElementsAre(HasSubstr(
+                  "basic_auth.users: unknown key; a space is missing behind the colon: users: ...")));
+  EXPECT_THAT(bad("basic_auth: {users: {\"" + hash + "\": alice}}"),
+              ElementsAre(HasSubstr("expected a name before the hash, found a hash in its place")));
+  EXPECT_THAT(bad("basic_auth: {users_file: \"" + hash + "\"}"),
+              ElementsAre(HasSubstr("users_file: expected a file, found the hash of a password")));
+  EXPECT_THAT(bad("basic_auth: {users_file: \"alice:" + hash + "\"}"),
+              ElementsAre(HasSubstr("users_file: expected a file, found the hash of a password")));
+}
+
 TEST_F(File, SchemesAreOneOfTwo) {
   const std::string file =
       "listeners: [{address: 0.0.0.0:1, routes: r, trusted_proxies: 10.0.0.0/8}]\nupstreams: {web: "
@@ -1609,6 +1685,18 @@ routes:
                 "3].rewrite.path: \"$uri\" stands for itself; did you mean ${uri}?\n"
                 "f.yaml:9:116" +
                 w + "3].request_headers.set.X-B: \"$client\" stands for itself; did you mean ${client}?\n");
+  constexpr std::pair<const char*, const char*> kTheirs[] = {
+      {"$request_uri", "${uri}"}, {"/$http_host", "${host}"}, {"/$remote_addr", "${client}"},
+      {"/$args", "${query}"},     {"/$1/x", "${1}"},          {"/$scheme", "${scheme}"}};
+  for (const auto& [theirs, ours] : kTheirs) {
+    const CommandLine other = Check(absl::StrCat(R"(
+listeners: [{address: 0.0.0.0:1, routes: r}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes: {r: [{redirect: {to: "https://a.example/)",
+                                                 theirs, "\"}}]}\n"));
+    EXPECT_THAT(other.err, HasSubstr(absl::StrCat(" stands for itself; did you mean ", ours, "?\n")))
+        << theirs;
+  }
   EXPECT_THAT(
       Bad(R"(
 listeners: [{address: 0.0.0.0:1, routes: r}]
