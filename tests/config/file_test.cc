@@ -646,6 +646,21 @@ routes:
               HasSubstr("  connect: 4s                                               # --connect_timeout\n"));
 }
 
+TEST_F(Environment, NorIsAFormOfIt) {
+  setenv("ODD", "/%41Qd", 1);
+  setenv("SCHEME", "https", 1);
+  const CommandLine line = Check(R"(
+listeners: [{address: 0.0.0.0:1, routes: r}]
+upstreams: {web: {endpoints: [10.0.0.1:80]}}
+routes: {r: [{match: {path: "${env:ODD}", scheme: "${env:SCHEME}"}, upstream: web}, {match: {path: /%42}, upstream: web}]}
+)",
+                                 {"check"});
+  EXPECT_THAT(line.err, HasSubstr("is matched in another form, its normal one"));
+  EXPECT_THAT(line.err, HasSubstr("is matched as /B"));
+  EXPECT_EQ(line.err.find("AQd"), std::string::npos) << line.err;
+  EXPECT_THAT(line.out, HasSubstr("scheme: \"${env:SCHEME}\"}"));
+}
+
 TEST_F(Environment, IsNotRepeatedInErrors) {
   setenv("BAD", "geheim", 1);
   EXPECT_THAT(
@@ -1538,6 +1553,20 @@ TEST_F(File, MistakesWithSecretsAreToldWithoutThem) {
               ElementsAre(HasSubstr("users_file: expected a file, found the hash of a password")));
   EXPECT_THAT(bad("basic_auth: {users_file: \"alice:" + hash + "\"}"),
               ElementsAre(HasSubstr("users_file: expected a file, found the hash of a password")));
+}
+
+TEST_F(File, AnotherAdminTokenIsAChange) {
+  const std::string name = testing::TempDir() + "/changed." + std::to_string(getpid()) + ".token";
+  const auto parts = [&](const char* token) {
+    std::ofstream(name) << token;
+    return Good("listeners: [{address: 0.0.0.0:1, upstream: web}]\nadmin_token_file: " + name +
+                "\nupstreams: {web: {endpoints: [10.0.0.1:80]}}\n")
+        .parts;
+  };
+  const auto before = parts("0123456789abcdef");
+  EXPECT_EQ(parts("0123456789abcdef"), before);
+  EXPECT_NE(parts("0123456789abcdeg").at("admin token"), before.at("admin token"));
+  std::filesystem::remove(name);
 }
 
 TEST_F(File, SchemesAreOneOfTwo) {

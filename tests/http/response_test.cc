@@ -132,6 +132,18 @@ std::string LocalAnswer(std::string_view request) {
   return {memory.data(), SerializeLocalAnswer(head, context, memory.data())};
 }
 
+TEST(LocalResponseTest, WhatIsAnsweredHereHasTheListenersFields) {
+  for (const char* method : {"OPTIONS", "TRACE"}) {
+    const std::string request = std::string(method) + " / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n";
+    RequestHead head{Limits()};
+    ASSERT_TRUE(ParseRequest(request, head).done());
+    constexpr std::string_view kFields = "X-A: b\r\n";
+    std::vector<char> memory(MaxLocalAnswerBytes(head) + kFields.size());
+    const std::string_view answer{memory.data(), SerializeLocalAnswer(head, {}, memory.data(), kFields)};
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\nX-A: b\r\n")) << answer;
+  }
+}
+
 TEST(LocalResponseTest, OptionsAnsweredHere) {
   EXPECT_EQ(LocalAnswer("OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n"),
             "HTTP/1.1 200 OK\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, "
