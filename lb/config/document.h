@@ -2,8 +2,8 @@
 // yaml-cpp, with what a configuration needs on top: a key given twice is an error, anchors and merge keys
 // (<<) are copied in, `include:` brings further files (paths relative to the including one; globs), and
 // ${env:NAME} stands for the environment's value. The mistakes of all files are told at once (the
-// first 100, and how many more there are), as "file:line:column: ...". Bounds: 16 MiB a file, 256 files, a million nodes. Used at start and by the
-// control shard; no exceptions come out.
+// first 100, and how many more there are), as "file:line:column: ...". Bounds: 16 MiB a file, 256 files, a
+// million nodes. Used at start and by the control shard; no exceptions come out.
 #pragma once
 
 #include <compare>

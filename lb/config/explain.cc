@@ -601,7 +601,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
       if (refused != nullptr) {
         absl::StrAppend(text, "answer     400: ", refused, "\n");
       } else {
-          *text += SentUp(settings, route, key, head, context, hop, values, new_cookie);
+        *text += SentUp(settings, route, key, head, context, hop, values, new_cookie);
       }
       break;
     }

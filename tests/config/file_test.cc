@@ -1110,7 +1110,7 @@ TEST_F(File, AuthRequests) {
   EXPECT_EQ(auth.leg.timeouts.response_ms, 3'000u);
   EXPECT_EQ(auth.leg.timeouts.request_ms, 9'000u) << "the whole request's time is the route's";
   EXPECT_EQ(auth.leg.response_fields, "X-Frame-Options: DENY\r\n");
-  EXPECT_THAT(auth.leg.response.dropped, ElementsAre("X-Frame-Options", "Server"))
+  EXPECT_THAT(auth.leg.response.dropped, ElementsAre("Server", "X-Frame-Options"))
       << "but where to log in, how, and what a body says of itself";
   EXPECT_EQ(settings.routes[0].routes[1].split->sides[1].auth_request->path.text(), "${uri}");
   const std::string said = Check(text, {"check"}).out;
