@@ -74,7 +74,8 @@ TEST(Mirrors, GetTheVeryRequestAndTheirAnswersGoNowhere) {
     EXPECT_EQ(stage.counters().mirror_failures.Get(), 0u);
     const Generation& generation = *stage.rig().generations().back();
     EXPECT_EQ(generation.plan(0)->book->page(0).responses[2].Get(), 3u);
-    EXPECT_EQ(generation.plan(1)->book->page(0).responses[5].Get(), 3u) << "what the mirror answers";
+    EXPECT_EQ(generation.plan(1)->book->page(0).responses[5].Get(), stage.counters().mirrored.Get())
+        << "what the mirror answers";
     EXPECT_EQ(generation.plan(1)->book->page(0).responses[2].Get(), 0u);
   });
 }
