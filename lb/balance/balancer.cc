@@ -21,10 +21,9 @@ Balancer Balancer::Build(const Options& options, uint64_t seed) {
     case Method::kEwma:
       return Balancer(Ewma(weights, seed, options.decay_ns));
     case Method::kMaglev:
-      return Balancer(
-          Consistent(HashTable::Maglev(options.names, weights, options.slots), options.load_percent));
     case Method::kRingHash:
-      return Balancer(Consistent(HashTable::Ring(options.names, weights), options.load_percent));
+      return Balancer(
+          Consistent(options.table != nullptr ? options.table : MakeTable(options), options.load_percent));
     case Method::kFirst:
       return Balancer(First(weights, seed, options.most_in_flight));
   }
@@ -32,8 +31,12 @@ Balancer Balancer::Build(const Options& options, uint64_t seed) {
 }
 
 Balancer Balancer::Build(Balance policy, std::span<const uint32_t> weights, uint64_t seed) {
-  const bool least = policy == Balance::kLeastConn;
-  return Build({.method = least ? Method::kLeastConn : Method::kRoundRobin, .weights = weights}, seed);
+  return Build({.method = policy, .weights = weights}, seed);
+}
+
+std::shared_ptr<const HashTable> Balancer::MakeTable(const Options& options) {
+  return options.method == Method::kMaglev ? HashTable::Maglev(options.names, options.weights, options.slots)
+                                           : HashTable::Ring(options.names, options.weights);
 }
 
 void Balancer::Begin(uint64_t seed) noexcept {

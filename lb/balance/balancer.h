@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <variant>
@@ -34,22 +35,25 @@ class Balancer {
 
   using Context = PickContext;
 
-  enum class Method : uint8_t { kRoundRobin, kRandom, kLeastConn, kP2c, kEwma, kMaglev, kRingHash, kFirst };
+  using Method = Balance;
   struct Options {
     Method method = Method::kRoundRobin;
     std::span<const uint32_t> weights = {};
     std::span<const std::string_view> names =
-        {};                              // kMaglev, kRingHash: by which other nodes know the endpoints
-    uint32_t slots = HashTable::kSlots;  // kMaglev: a prime
-    uint32_t load_percent = 0;           // kMaglev, kRingHash: the bound on load, above 100; 0: none
-    uint32_t most_in_flight = 0;         // kFirst: for each unit of weight; 0: no limit
-    int64_t decay_ns = Ewma::kDecayNs;   // kEwma
+        {};  // kMaglev, kRingHash: by which other nodes know the endpoints
+    std::shared_ptr<const HashTable> table = nullptr;  // likewise: made before, of the same; null: make it
+    uint32_t slots = HashTable::kSlots;                // kMaglev: a prime
+    uint32_t load_percent = 0;          // kMaglev, kRingHash: the bound on load, above 100; 0: none
+    uint32_t most_in_flight = 0;        // kFirst: for each unit of weight; 0: no limit
+    int64_t decay_ns = Ewma::kDecayNs;  // kEwma
   };
 
   // REQUIRES: 1 to kMaxEndpoints weights, each 1 to kMaxWeight; where hashing decides, as many names. All
   // endpoints are usable.
   static Balancer Build(const Options& options, uint64_t seed);
   static Balancer Build(Balance policy, std::span<const uint32_t> weights, uint64_t seed);
+  // kMaglev, kRingHash: what takes long to make of them.
+  static std::shared_ptr<const HashTable> MakeTable(const Options& options);
   // A copy of one that was built elsewhere begins where `seed` says.
   void Begin(uint64_t seed) noexcept;
 

@@ -65,6 +65,30 @@ static_assert(AccessFormat::kMostHeaders * (sizeof(uint16_t) + AccessFormat::kMo
 constexpr size_t kMirrorHeads = 2;
 constexpr size_t kMostMirrorBytes = kMirrorBytes + kMirrorHeads * Arena::kLargestBytes;
 
+// Of consistent hashing: a slot or point and what finds it. Of Maglev two bytes; a ring has more points than
+// this only where there are more than 1,024 endpoints, and 128 then for each.
+constexpr uint64_t kRingPoints = 131'072;
+constexpr uint64_t kRingPointBytes = sizeof(uint64_t) + 2 * sizeof(uint32_t) + sizeof(uint16_t);
+
+uint64_t HashTableBytes(const UpstreamSettings& upstream) {
+  const uint64_t endpoints = upstream.endpoints.size();
+  switch (upstream.balance) {
+    case Balance::kMaglev:
+      return sizeof(uint16_t) * std::max<uint64_t>(upstream.hash.slots, 100 * endpoints);
+    case Balance::kRingHash:
+      return kRingPointBytes * std::max<uint64_t>(kRingPoints, 128 * endpoints);
+    default:
+      return 0;
+  }
+}
+
+// A reload makes new ones before the old ones end.
+uint64_t HashTablesBytes(const Settings& settings) {
+  uint64_t bytes = 0;
+  for (const UpstreamSettings& upstream : settings.upstreams) bytes += 2 * HashTableBytes(upstream);
+  return bytes;
+}
+
 uint32_t PowerOfTwo(uint64_t at_least, uint32_t least, uint32_t most) {
   return static_cast<uint32_t>(std::bit_ceil(std::clamp<uint64_t>(at_least, least, most)));
 }
@@ -189,6 +213,9 @@ MemoryBudget ComputeBudget(const Settings& settings) {
   if (const size_t kept = KeptHeaderBytes(settings); kept > 0) {
     budget.memory.push_back(
         {absl::StrCat("response headers for the access log: ", clients, " x ", kept, " B"), clients * kept});
+  }
+  if (const uint64_t tables = HashTablesBytes(settings); tables > 0) {
+    budget.memory.push_back({"tables of consistent hashing, before and after a reload", tables});
   }
   const uint64_t mirrors = HasMirrors(settings) ? settings.mirrors_per_shard : 0;
   if (mirrors > 0) {

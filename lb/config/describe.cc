@@ -249,11 +249,23 @@ class FileForm {
       const std::string key = "upstreams." + upstream.name + ".";
       absl::StrAppend(&out_, "  ", Yaml(upstream.name), ":\n");
       Values(4, ValuesOf(upstream), key, {"limits."});
+      HashOn(upstream.hash, key);
       out_ += "    endpoints:\n";
       Endpoints(upstream, key + "endpoints");
       out_ += "    timeouts:\n";
       Values(6, TimeoutsOf(upstream), key + "timeouts.", {"timeouts."});
     }
+  }
+  void HashOn(const HashSettings& hash, const std::string& key) {
+    if (hash.on.empty()) return;
+    std::vector<std::string> keys;
+    for (const HashKey& each : hash.on) keys.push_back(each.ToString());
+    Line(4, "hash_on", YamlList(keys, key + "hash_on"), key + "hash_on");
+    if (hash.cookie() == nullptr) return;
+    const std::string of = key + "hash_cookie.";
+    absl::StrAppend(&out_, "    hash_cookie: {max_age: ",
+                    Said(of + "max_age", DurationText(uint64_t{hash.cookie_max_age_s} * 1000)),
+                    ", secure: ", Said(of + "secure", hash.cookie_secure ? "true" : "false"), "}\n");
   }
   // A name has one for each of its addresses, one behind the other.
   void Endpoints(const UpstreamSettings& upstream, const std::string& key) {

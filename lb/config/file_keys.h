@@ -30,6 +30,19 @@ inline bool AbslParseFlag(absl::string_view text, Switch* flag, std::string* err
 }
 inline std::string AbslUnparseFlag(const Switch& flag) { return flag.value ? "true" : "false"; }
 
+// Whole seconds, which is what a cookie counts in.
+struct CookieAge {
+  static constexpr uint32_t kMostMs = 1000u * 3'600'000;
+  static constexpr const char* kPlaceholder = "DURATION";
+  uint32_t value = 0;
+};
+inline bool AbslParseFlag(absl::string_view text, CookieAge* flag, std::string* error) {
+  if (!ParseDuration(text, &flag->value, error)) return false;
+  if (flag->value <= CookieAge::kMostMs && flag->value % 1000 == 0) return true;
+  *error = "expected whole seconds, at most 1000h";
+  return false;
+}
+
 // The JSON Schema of a plain value.
 template <class Type>
 std::string SchemaOf() {
@@ -128,6 +141,10 @@ class Reader {
 
   void ReadEndpoints(const ConfigNode& node, FileUpstream& upstream);
   void ReadEndpoint(const ConfigNode& node, FileUpstream& upstream);
+  void ReadHashOn(const ConfigNode& node, UpstreamSettings& upstream);
+  void FinishBalance(const ConfigNode& node, UpstreamSettings& upstream);
+  // A tcp listener sends to it, as is said at `place`.
+  void WarnOfTcp(const Place& place, const UpstreamSettings& upstream);
 
   // Networks and addresses, or file:PATH with one a line.
   struct NetworkDraft {
@@ -225,6 +242,8 @@ class Reader {
 };
 
 const char* KindName(const ConfigNode& node);
+// "; Path=/..." of the cookies that Weir sets; `max_age_s` 0: until the browser ends.
+std::string CookieAttributes(uint32_t max_age_s, bool secure);
 // What of a route's response headers is ready before any request. False: there is too much of it.
 bool PrepareResponseHeaders(RouteSettings& route);
 // Of these what a refusal of auth_request has too: what holds for every answer.
@@ -418,6 +437,7 @@ struct BasicAuthDraft {
 std::span<const Key<ListenerDraft>> ListenerKeys();
 std::span<const Key<FileUpstream>> UpstreamKeys();
 std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys();
+std::span<const Key<HashSettings>> HashCookieKeys();
 std::span<const Key<EndpointDraft>> EndpointKeys();
 std::span<const Key<RouteDraft>> RouteKeys();
 std::span<const Key<MirrorSettings>> MirrorKeys();

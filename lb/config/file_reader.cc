@@ -141,7 +141,8 @@ template <class T>
 std::vector<KeyValue> Values(std::span<const Key<T>> keys, const T& from) {
   std::vector<KeyValue> values;
   for (const Key<T>& key : keys) {
-    if (key.write != nullptr) values.push_back({std::string(key.name), key.write(from)});
+    std::string value = key.write != nullptr ? key.write(from) : "";
+    if (!value.empty()) values.push_back({std::string(key.name), std::move(value)});
   }
   return values;
 }
@@ -349,7 +350,7 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
       upstream.settings.timeouts = settings_.timeouts;
       upstream.settings.name = name;
       upstream.place = place;
-      Map(value, UpstreamKeys(), upstream);
+      if (Map(value, UpstreamKeys(), upstream)) FinishBalance(value, upstream.settings);
     });
   });
   each(kAccessLog, [&](const ConfigNode& node) { ReadAccessLog(node); });
@@ -437,6 +438,9 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
           const UpstreamSettings& upstream = sections_.upstreams[settings.direct.upstream].settings;
           settings.direct.timeouts = upstream.timeouts;
           settings.direct.retries = upstream.retries;
+          if (settings.protocol == Protocol::kTcp) {
+            Within("upstream", [&] { WarnOfTcp(draft.upstream->place, upstream); });
+          }
         }
         settings.access = Access(std::move(draft.allow), std::move(draft.deny));
         if (settings.protocol == Protocol::kTcp && !draft.trusted.texts.empty()) {
@@ -542,6 +546,7 @@ std::vector<SectionDoc> DescribeSections() {
       {"upstream", "`upstreams: NAME:`", "A group of endpoints that serve the same.", DocsOf(UpstreamKeys())},
       {"endpoint", "`endpoints:`, each of the list", "HOST:PORT or unix:/PATH alone, or with keys.",
        DocsOf(EndpointKeys())},
+      {"hash_cookie", "`hash_cookie:`", "", DocsOf(HashCookieKeys())},
       {"upstream_timeouts", "`timeouts:` of an upstream", "", DocsOf(UpstreamTimeoutKeys())},
       {"route", "`routes: NAME:`, each of the list",
        "What becomes of the requests that it matches: exactly one of upstream, split, redirect, respond. Of "

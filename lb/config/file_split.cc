@@ -9,26 +9,17 @@ namespace {
 
 constexpr size_t kMaxCookieName = 64;
 
-// Whole seconds, which is what a cookie counts in.
-struct CookieAge {
-  static constexpr uint32_t kMostMs = 1000u * 3'600'000;
-  static constexpr const char* kPlaceholder = "DURATION";
-  uint32_t value = 0;
-};
-bool AbslParseFlag(absl::string_view text, CookieAge* flag, std::string* error) {
-  if (!ParseDuration(text, &flag->value, error)) return false;
-  if (flag->value <= CookieAge::kMostMs && flag->value % 1000 == 0) return true;
-  *error = "expected whole seconds, at most 1000h";
-  return false;
-}
-
 std::string CookieLine(const StickyDraft& sticky, const std::string& id) {
-  std::string line = absl::StrCat("Set-Cookie: ", sticky.cookie, "=", id, "; Path=/");
-  if (sticky.max_age_ms > 0) absl::StrAppend(&line, "; Max-Age=", sticky.max_age_ms / 1000);
-  return absl::StrCat(line, sticky.secure ? "; Secure" : "", "; HttpOnly; SameSite=Lax\r\n");
+  return absl::StrCat("Set-Cookie: ", sticky.cookie, "=", id,
+                      CookieAttributes(sticky.max_age_ms / 1000, sticky.secure), "\r\n");
 }
 
 }  // namespace
+
+std::string CookieAttributes(uint32_t max_age_s, bool secure) {
+  const std::string age = max_age_s > 0 ? absl::StrCat("; Max-Age=", max_age_s) : "";
+  return absl::StrCat("; Path=/", age, secure ? "; Secure" : "", "; HttpOnly; SameSite=Lax");
+}
 
 std::span<const Key<SideDraft>> SideKeys() {
   using T = SideDraft;

@@ -2,9 +2,53 @@
 #include <algorithm>
 
 #include "core/unix_path.h"
+#include "lb/balance/hash_table.h"
 #include "lb/config/file_keys.h"
 
 namespace weir::lb::file {
+
+namespace {
+
+// The bound on load, in percent of the average.
+struct LoadFactor {
+  static constexpr const char* kPlaceholder = "PERCENT";
+  uint32_t value = 0;
+};
+bool AbslParseFlag(absl::string_view text, LoadFactor* flag, std::string* error) {
+  CountIn<0, 100'000> count;
+  const bool fits = AbslParseFlag(text, &count, error) && (count.value == 0 || count.value >= 110);
+  flag->value = count.value;
+  if (!fits) *error = "expected 0, or a whole number from 110 to 100000";
+  return fits;
+}
+
+struct TableSize {
+  static constexpr const char* kPlaceholder = "COUNT";
+  uint32_t value = HashTable::kSlots;
+};
+bool AbslParseFlag(absl::string_view text, TableSize* flag, std::string* error) {
+  CountIn<HashTable::kSlotsPerEndpoint, HashTable::kMaxSlots> count;
+  const bool fits = AbslParseFlag(text, &count, error) && IsPrime(count.value);
+  flag->value = count.value;
+  if (!fits) *error = "expected a prime number from 101 to 5000011, such as 65537 or 655373";
+  return fits;
+}
+
+// What is said, and for whom it would be.
+struct OnlyWith {
+  const char* key;
+  const char* balance;
+  bool (*fits)(Balance balance);
+};
+constexpr OnlyWith kOnlyWith[] = {
+    {"hash_on", "maglev or ring_hash", Hashes},
+    {"hash_cookie", "maglev or ring_hash", Hashes},
+    {"hash_balance_factor", "maglev or ring_hash", Hashes},
+    {"hash_table_size", "maglev", [](Balance balance) { return balance == Balance::kMaglev; }},
+    {"max_in_flight", "first", [](Balance balance) { return balance == Balance::kFirst; }},
+};
+
+}  // namespace
 
 // Endpoints
 
@@ -84,6 +128,74 @@ void Reader::ReadEndpoints(const ConfigNode& node, FileUpstream& upstream) {
   }
 }
 
+// Balancing
+
+std::span<const Key<HashSettings>> HashCookieKeys() {
+  using T = HashSettings;
+  static const Key<T> kKeys[] = {
+      {"max_age", CookieAge::kPlaceholder, "0",
+       "Of the cookie, from when it is set; 0: until the browser ends.", SchemaOf<CookieAge>(),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         CookieAge age{out.cookie_max_age_s * 1000};
+         reader.Scalar<CookieAge>(value, age.value);
+         out.cookie_max_age_s = age.value / 1000;
+       }},
+      {"secure", Switch::kPlaceholder, "false",
+       "The cookie is Secure: browsers send it over https alone. For sites that are reached in no other way.",
+       SchemaOf<Switch>(),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Scalar<Switch>(value, out.cookie_secure);
+       }},
+  };
+  return kKeys;
+}
+
+void Reader::ReadHashOn(const ConfigNode& node, UpstreamSettings& upstream) {
+  std::vector<std::string> texts;
+  std::vector<Place> places;
+  Texts(node, texts, places);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    HashKey key;
+    std::string expected;
+    std::vector<HashKey>& keys = upstream.hash.on;
+    if (!HashKey::Parse(texts[i], &key, &expected)) {
+      Error(places[i], absl::StrCat("\"", texts[i], "\": ", expected));
+    } else if (std::find(keys.begin(), keys.end(), key) != keys.end()) {
+      Error(places[i], absl::StrCat("\"", texts[i], "\" is given twice"));
+    } else {
+      keys.push_back(std::move(key));
+    }
+  }
+}
+
+void Reader::FinishBalance(const ConfigNode& node, UpstreamSettings& upstream) {
+  for (const OnlyWith& only : kOnlyWith) {
+    const ConfigNode* const value = node.Find(only.key);
+    if (value == nullptr || only.fits(upstream.balance)) continue;
+    Within(only.key, [&] { Error(value->place, absl::StrCat("only with balance: ", only.balance)); });
+  }
+  if (!Hashes(upstream.balance)) return;
+  if (node.Find("hash_on") == nullptr) upstream.hash.on = {HashKey()};
+  if (upstream.hash.cookie() != nullptr) {
+    upstream.hash.cookie_attributes =
+        CookieAttributes(upstream.hash.cookie_max_age_s, upstream.hash.cookie_secure);
+  }
+  const ConfigNode* const cookie = node.Find("hash_cookie");
+  if (cookie == nullptr || upstream.hash.cookie() != nullptr) return;
+  Within("hash_cookie",
+         [&] { Error(cookie->place, "no cookie is set: hash_on has none, or not in the last place"); });
+}
+
+void Reader::WarnOfTcp(const Place& place, const UpstreamSettings& upstream) {
+  const std::vector<HashKey>& keys = upstream.hash.on;
+  const bool by_address = std::any_of(keys.begin(), keys.end(),
+                                      [](const HashKey& key) { return key.of == HashKey::Of::kClientIp; });
+  if (!Hashes(upstream.balance) || by_address) return;
+  problems_.Warning(place, key_,
+                    absl::StrCat("tcp connections have nothing that hash_on of ", upstream.name,
+                                 " names: they are hashed by client_ip"));
+}
+
 // Upstreams
 
 std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys() {
@@ -108,19 +220,58 @@ std::span<const Key<FileUpstream>> UpstreamKeys() {
                     Reference("endpoint"), "]}}"),
        [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadEndpoints(value, out); }, nullptr,
        true},
-      {"balance", BalanceName::kPlaceholder, "", "round_robin or least_conn, both by weight.",
-       R"({"enum": ["round_robin", "least_conn"]})",
+      {"balance", BalanceName::kPlaceholder, "",
+       "Which endpoint is next, by weight: round_robin (in turns), random, least_conn (the least in flight), "
+       "p2c (the better of two drawn by chance), ewma (likewise, by how fast they answer), maglev and "
+       "ring_hash "
+       "(consistent hashing: the same key meets the same endpoint), first (in the order of the list).",
+       R"({"enum": ["round_robin", "random", "least_conn", "p2c", "ewma", "maglev", "ring_hash", "first"]})",
        [](Reader& reader, const ConfigNode& value, T& out) {
-         static constexpr std::string_view kLater[] = {"random", "p2c",       "ewma",
-                                                       "maglev", "ring_hash", "first"};
-         if (std::find(std::begin(kLater), std::end(kLater), value.text) != std::end(kLater)) {
-           return reader.Error(
-               value.place,
-               absl::StrCat("\"", value.text, "\": not available yet; expected round_robin or least_conn"));
-         }
          reader.Scalar<BalanceName>(value, out.settings.balance);
        },
        [](const T& from) { return AbslUnparseFlag(BalanceName{from.settings.balance}); }},
+      {"hash_on", "client_ip \\| header:NAME \\| cookie:NAME \\| path \\| query:NAME, or a list of them",
+       "client_ip",
+       "With maglev and ring_hash: what of a request is hashed; of a list the first that it has. A cookie in "
+       "the last place is set by Weir (Path=/, HttpOnly, SameSite=Lax) where a request has none of them, and "
+       "holds the client to its endpoint; else such a request is left to chance. A path is as routes see it "
+       "(where a listener has no routes, as it came). TCP connections go by client_ip.",
+       ListOrOne(kTextSchema),
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadHashOn(value, out.settings); }},
+      {"hash_cookie", "keys", "", "The cookie that hash_on has Weir set.", Reference("hash_cookie"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Map(value, HashCookieKeys(), out.settings.hash);
+       }},
+      {"hash_balance_factor", LoadFactor::kPlaceholder, "0",
+       "With maglev and ring_hash: no endpoint has more in flight than so many percent of the average, 110 "
+       "or more; what is above goes to the next one that its key leads to. 0 is no bound.",
+       R"({"anyOf": [{"const": 0}, {"type": "integer", "minimum": 110, "maximum": 100000}]})",
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Scalar<LoadFactor>(value, out.settings.hash.balance_percent);
+       },
+       [](const T& from) {
+         return Hashes(from.settings.balance) ? absl::StrCat(from.settings.hash.balance_percent) : "";
+       }},
+      {"hash_table_size", TableSize::kPlaceholder, "65537",
+       "With maglev: slots of its table, a prime number; below 100 for each endpoint it is the next prime "
+       "that is enough.",
+       R"({"type": "integer", "minimum": 101, "maximum": 5000011})",
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Scalar<TableSize>(value, out.settings.hash.slots);
+       },
+       [](const T& from) {
+         return from.settings.balance == Balance::kMaglev ? absl::StrCat(from.settings.hash.slots) : "";
+       }},
+      {"max_in_flight", "COUNT", "0",
+       "With first: an endpoint that has so many requests and connections in flight, times its weight, is "
+       "passed by as long as a later one has less. 0 is no limit.",
+       R"({"type": "integer", "minimum": 0, "maximum": 1000000})",
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Scalar<CountIn<0, 1'000'000>>(value, out.settings.max_in_flight);
+       },
+       [](const T& from) {
+         return from.settings.balance == Balance::kFirst ? absl::StrCat(from.settings.max_in_flight) : "";
+       }},
       WEIR_PLAIN(T, retries, RetryCount, settings.retries,
                  "Further attempts after the first, each on another endpoint where there is one."),
       WEIR_PLAIN(T, idle_connections, IdleCount, settings.idle_connections,
@@ -133,7 +284,6 @@ std::span<const Key<FileUpstream>> UpstreamKeys() {
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.Map(value, UpstreamTimeoutKeys(), out.settings);
        }},
-      Later<T>("hash_on", "What consistent hashing looks at."),
       Later<T>("health_check", "Active checks of the endpoints."),
       Later<T>("tls", "TLS to the endpoints."),
   };

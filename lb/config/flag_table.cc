@@ -19,7 +19,8 @@
           "Where requests and connections go; names are resolved at start. unix:/PATH: a socket of this "   \
           "machine. WEIGHT: 1 to 1000.")                                                                    \
   FIELD(balance, "", kService, BalanceName, upstream_defaults.balance,                                      \
-        "round_robin: endpoints take turns. least_conn: the one with the least in flight. Both by weight.") \
+        "Which endpoint is next, by weight: round_robin, random, least_conn, p2c, ewma, maglev and "        \
+        "ring_hash (the same client address meets the same endpoint), first.")                              \
   SPECIAL(admin, "admin", kService, OptionalAddress, "off", admin,                                          \
           "Where /metrics, /healthz and /stats are served. Not for the public. unix:/PATH: a socket that "  \
           "only Weir's user (and root) may use.")                                                           \

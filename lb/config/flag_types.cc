@@ -226,19 +226,15 @@ std::string AbslUnparseFlag(const BackendList& flag) {
 }
 
 bool AbslParseFlag(absl::string_view text, BalanceName* flag, std::string* error) {
-  if (text == "round_robin") {
-    flag->value = Balance::kRoundRobin;
-  } else if (text == "least_conn") {
-    flag->value = Balance::kLeastConn;
-  } else {
-    return Fail(error, "expected round_robin or least_conn");
+  const auto name = std::find(std::begin(kBalanceNames), std::end(kBalanceNames), text);
+  if (name == std::end(kBalanceNames)) {
+    return Fail(error, "expected round_robin, random, least_conn, p2c, ewma, maglev, ring_hash or first");
   }
+  flag->value = static_cast<Balance>(name - std::begin(kBalanceNames));
   return true;
 }
 
-std::string AbslUnparseFlag(const BalanceName& flag) {
-  return flag.value == Balance::kLeastConn ? "least_conn" : "round_robin";
-}
+std::string AbslUnparseFlag(const BalanceName& flag) { return BalanceText(flag.value); }
 
 bool ParseElement(absl::string_view text, CpuList* flag, std::string* error) {
   constexpr uint64_t kMaxCpu = 4095;

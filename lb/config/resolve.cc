@@ -172,6 +172,7 @@ void Resolver::Admin() {
 void Resolver::FromFlags() {
   UpstreamSettings& upstream = settings_.upstreams.emplace_back(settings_.upstream_defaults);
   upstream.name = kFlagUpstream;
+  if (Hashes(upstream.balance)) upstream.hash.on = {HashKey()};
   upstream.timeouts = settings_.timeouts;
   for (ListenerSettings listener : absl::GetFlag(FLAGS_listen).items) {
     listener.direct.timeouts = settings_.timeouts;

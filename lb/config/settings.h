@@ -26,7 +26,12 @@
 namespace weir::lb {
 
 enum class Protocol : uint8_t { kHttp, kTcp };
-enum class Balance : uint8_t { kRoundRobin, kLeastConn };
+// How an upstream's endpoints are chosen (lb/balance/README.md).
+enum class Balance : uint8_t { kRoundRobin, kRandom, kLeastConn, kP2c, kEwma, kMaglev, kRingHash, kFirst };
+inline constexpr const char* kBalanceNames[] = {"round_robin", "random", "least_conn", "p2c",
+                                                "ewma",        "maglev", "ring_hash",  "first"};
+inline const char* BalanceText(Balance balance) { return kBalanceNames[static_cast<size_t>(balance)]; }
+inline bool Hashes(Balance balance) { return balance == Balance::kMaglev || balance == Balance::kRingHash; }
 
 struct EndpointSettings {
   SocketAddress address;
@@ -52,12 +57,32 @@ struct Timeouts {
   bool operator==(const Timeouts&) const = default;
 };
 
+// Consistent hashing: of what, and where it leads.
+struct HashSettings {
+  // The first that a request has decides. The last one, if it is a cookie, is set where a request has none of
+  // them.
+  std::vector<HashKey> on;
+  uint32_t slots = 65'537;        // of Maglev's table: a prime
+  uint32_t balance_percent = 0;   // the bound on load, of the average; 0: none
+  uint32_t cookie_max_age_s = 0;  // 0: until the browser ends
+  bool cookie_secure = false;
+  std::string cookie_attributes;  // "; Path=/..."
+
+  // The cookie that is set, or null.
+  const HashKey* cookie() const {
+    return !on.empty() && on.back().of == HashKey::Of::kCookie ? &on.back() : nullptr;
+  }
+  bool operator==(const HashSettings&) const = default;
+};
+
 struct UpstreamSettings {
   std::string name;
   Timeouts timeouts;     // Settings::timeouts, but for what it says itself
   uint32_t retries = 2;  // further attempts after the first, each on another endpoint where there is one
   std::vector<EndpointSettings> endpoints;
   Balance balance = Balance::kRoundRobin;
+  HashSettings hash;                 // where `balance` hashes
+  uint32_t max_in_flight = 0;        // kFirst: at each endpoint, times its weight; 0: no limit
   uint32_t idle_connections = 1024;  // kept per endpoint and shard
   uint32_t idle_ms = 55'000;         // so long; below the 60 s and more of usual origins
   uint32_t set_aside_ms =

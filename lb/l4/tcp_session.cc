@@ -11,17 +11,27 @@ namespace {
 // Whoever only finished speaking still waits for an answer.
 bool ClientReset(const Stream& stream) { return stream.end_seen() && stream.receive_error() != 0; }
 
+// A connection has nothing else that could be hashed; one by a unix socket not even an address.
+uint64_t HashOf(const SocketAddress& client, Shard& shard) {
+  RouteRequest asked;
+  asked.client = client;
+  const std::optional<uint64_t> hash = HashKey().HashOf(asked);
+  return hash ? *hash : shard.random().Next();
+}
+
 // Connects to an endpoint, trying others as long as nothing was sent. Null when none could be reached or the
 // client left meanwhile.
 Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const RouteSettings& route,
                                   UpstreamPool& pool, Attempts& attempts) {
   Shard& shard = proxy.shard();
+  const uint64_t hash = pool.hashes() ? HashOf(client.peer, shard) : 0;
   while (attempts.count() <= route.retries) {
-    const uint32_t endpoint = pool.Pick(attempts.tried());
+    const uint32_t endpoint = pool.Pick(attempts.tried(), hash);
     if (endpoint == UpstreamPool::kNone) break;
     if (attempts.count() > 0) proxy.counters().retries.Add();
     attempts.Add(endpoint);
     int error = 0;
+    const int64_t begin_ns = shard.now_ns();
     UpstreamConnection* upstream = pool.StartConnect(endpoint, &client, &error);
     if (upstream == nullptr) {
       pool.Done(endpoint);
@@ -39,11 +49,13 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const 
     }
     if (!client_left && !upstream->stream.connecting() && upstream->stream.connect_error() == 0) {
       pool.ConnectWorked(endpoint);
+      pool.Observe(endpoint, shard.now_ns() - begin_ns);
       co_return upstream;
     }
     if (!client_left) {
       const Stream& stream = upstream->stream;
       pool.ConnectFailed(endpoint, stream.connecting() ? ETIMEDOUT : stream.connect_error());
+      pool.ObserveFailure(endpoint, shard.now_ns() - begin_ns);
     }
     EndUpstream(proxy, upstream, false);
     if (client_left) break;

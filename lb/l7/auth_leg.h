@@ -12,7 +12,8 @@
 namespace weir::lb {
 
 struct AuthLeg {
-  Slice subrequest;  // until it is sent
+  Slice subrequest;   // until it is sent
+  uint64_t hash = 0;  // its own, and during it the request's
 
   // The exchange's own, until the decision.
   const RouteSettings* route = nullptr;

@@ -387,6 +387,7 @@ void Exchange::OnForwardTimer() {
     return;
   }
   counters.upstream_timeouts.Add();
+  if (side_ == Side::kHead) ObserveFailure();
   Respond(504, "the origin took too long", out_of_time ? "request_timeout" : "upstream_timeout");
 }
 

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "lb/attempts.h"
@@ -68,6 +69,9 @@ class Exchange {
   bool Admit(Slice& rest, http::RequestContext& context, http::BodyPiece& piece);
   bool Route(http::RequestContext& context);
   void TakeSide(const RouteRequest& asked);
+  uint64_t HashFor(const UpstreamPool& pool, const RouteRequest& asked);
+  void TakeHash(const RouteRequest& asked);
+  void WriteHashCookie(std::string* lines) const;
   bool Deny();
   bool Authenticate();
   bool Unauthorized();
@@ -110,6 +114,8 @@ class Exchange {
   void SettleUpstream();
   bool MayRetry() const;
   void UpstreamFailed(const char* end);
+  void ObserveHead(uint16_t status);
+  void ObserveFailure();
 
   // Response.
   void StepDownload();
@@ -166,6 +172,9 @@ class Exchange {
   const RouteSettings* route_;  // the listener's own until the request met one
   uint64_t upstream_sent_before_ = 0;
   uint64_t body_received_ = 0;
+  uint64_t hash_ = 0;         // by which pool_ chooses an endpoint, if it hashes
+  uint64_t mirror_hash_ = 0;  // likewise, of the copy's
+  uint64_t hash_id_ = 0;      // new_hash_cookie_: what it says
   int64_t acknowledged_ = 0;  // by the peer behind acknowledged_fd_, when it was last asked
   Slice head_;        // the serialised request head, with a small body behind it: sent, replayed, logged
   Slice first_body_;  // framed body that came with the head and did not fit behind it; sent with it
@@ -211,13 +220,14 @@ class Exchange {
   bool went_up_ : 1 = false;   // an endpoint was asked for: what becomes of it counts for the upstream
   bool answered_ : 1 = false;  // our own answer was queued
   bool tunnel_ : 1 = false;
-  bool new_cookie_ : 1 = false;     // the client gets its side's
-  bool https_ : 1 = false;          // what the client came by
-  bool deciding_ : 1 = false;       // what goes up and comes down is the subrequest's
-  bool whole_ : 1 = false;          // head_ has, or shall have, the whole body
-  bool authenticated_ : 1 = false;  // it is from user_: the password was right
-  bool no_version_ : 1 = false;     // refused before the version was read
-  bool noted_cut_ : 1 = false;      // the target was longer than noted_
+  bool new_cookie_ : 1 = false;       // the client gets its side's
+  bool new_hash_cookie_ : 1 = false;  // the client gets one by which its endpoint is chosen
+  bool https_ : 1 = false;            // what the client came by
+  bool deciding_ : 1 = false;         // what goes up and comes down is the subrequest's
+  bool whole_ : 1 = false;            // head_ has, or shall have, the whole body
+  bool authenticated_ : 1 = false;    // it is from user_: the password was right
+  bool no_version_ : 1 = false;       // refused before the version was read
+  bool noted_cut_ : 1 = false;        // the target was longer than noted_
 };
 
 }  // namespace weir::lb

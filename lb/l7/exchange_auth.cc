@@ -115,6 +115,7 @@ void Exchange::AskFirst() {
   proxy_.counters().auth_requests.Add();
   leg_->route = route_;
   leg_->pool = pool_;
+  std::swap(leg_->hash, hash_);
   leg_->head = std::move(head_);
   leg_->first_body = std::move(first_body_);
   leg_->answer = std::move(answer_);
@@ -161,6 +162,7 @@ void Exchange::OnConsent(Slice rest) {
 
   route_ = leg_->route;
   pool_ = leg_->pool;
+  hash_ = leg_->hash;
   head_ = std::move(leg_->head);
   first_body_ = std::move(leg_->first_body);
   answer_ = std::move(leg_->answer);

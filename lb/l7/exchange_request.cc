@@ -241,7 +241,7 @@ void Exchange::SendMirror() {
   const Share& share = route_->mirror.share;
   if (share.value != Share::kAll && !share.Takes(shard_.random().Next())) return;
   if (request_body_.done() && first_body_.empty() && request_.upgrade.empty()) {
-    Mirror::Begin(proxy_, *snapshot_, route_->mirror.upstream, head_, request_);
+    Mirror::Begin(proxy_, *snapshot_, route_->mirror.upstream, mirror_hash_, head_, request_);
   } else {
     proxy_.counters().mirrors_left_out.Add();
   }
@@ -279,7 +279,7 @@ void Exchange::TryUpstream(bool allow_tried) {
     Respond(connect_timed_out_ ? 504 : 502, "the origin cannot be reached", "upstream_unreachable");
     return;
   }
-  const uint32_t endpoint = pool_->Pick(attempts_.tried(), allow_tried);
+  const uint32_t endpoint = pool_->Pick(attempts_.tried(), hash_, allow_tried);
   if (endpoint == UpstreamPool::kNone) {
     if (attempts_.count() == 0) {
       proxy_.counters().none_available.Add();
@@ -334,6 +334,7 @@ void Exchange::StepConnect() {
   connect_timed_out_ = up.connecting();
   shard_.ClearTimer(client_.timer);
   pool_->ConnectFailed(endpoint_, connect_timed_out_ ? ETIMEDOUT : up.connect_error());
+  pool_->ObserveFailure(endpoint_, connect_timed_out_ ? timeouts().connect_ms * kNsPerMs : 0);
   DropUpstream(false);
   TryUpstream();
 }
@@ -498,8 +499,25 @@ bool Exchange::MayRetry() const {
   return nothing_reached || deciding_ || http::IsIdempotent(request_.method);
 }
 
+// How long the answer's head took. Where a part of the request was still to come the client had a share in
+// that, and it says nothing. An endpoint that cannot serve says so quickly.
+void Exchange::ObserveHead(uint16_t status) {
+  if (!replayable_) return;
+  const int64_t took_ns = shard_.now_ns() - upstream_ns_;
+  if (status == 502 || status == 503 || status == 504) {
+    pool_->ObserveFailure(endpoint_, took_ns);
+  } else {
+    pool_->Observe(endpoint_, took_ns);
+  }
+}
+
+void Exchange::ObserveFailure() {
+  if (replayable_) pool_->ObserveFailure(endpoint_, shard_.now_ns() - upstream_ns_);
+}
+
 // The upstream ended before a byte of its answer came.
 void Exchange::UpstreamFailed(const char* end) {
+  if (!reused_) ObserveFailure();
   if (!MayRetry()) {
     proxy_.counters().upstream_resets.Add();
     Respond(502, "the origin closed the connection without an answer", end);

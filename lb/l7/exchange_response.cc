@@ -64,6 +64,7 @@ bool Exchange::StepResponseHead() {
       UpstreamFailed("upstream_closed");
     } else {
       proxy_.counters().upstream_resets.Add();
+      ObserveFailure();
       Respond(502, "the origin's answer broke off", "upstream_truncated");
     }
     return true;
@@ -108,6 +109,7 @@ bool Exchange::StepResponseHead() {
 
 void Exchange::BadResponse(const char* end) {
   proxy_.counters().upstream_bad_responses.Add();
+  if (response_ns_ == 0) ObserveFailure();
   Respond(502, "the origin's answer breaks the rules of HTTP", end);
 }
 
@@ -154,6 +156,7 @@ void Exchange::OnSwitch(Slice rest) {
     BadResponse("upstream_bad_response");
     return;
   }
+  ObserveHead(head.facts.status);
   response_ = head.facts;
   status_ = response_.status;
   response_ns_ = shard_.now_ns();
@@ -179,7 +182,8 @@ void Exchange::OnSwitch(Slice rest) {
 
 // What the route adds to the final response, as lines. Views the route or the shard's scratch.
 std::string_view Exchange::ResponseFields() {
-  if (!route_->response_variables && !new_cookie_) [[likely]]
+  const bool hash_cookie = new_hash_cookie_ && !deciding_;
+  if (!route_->response_variables && !new_cookie_ && !hash_cookie) [[likely]]
     return route_->response_fields;
   std::string& lines = proxy_.route_scratch().filled_lines;
   lines = route_->response_fields;
@@ -189,6 +193,7 @@ std::string_view Exchange::ResponseFields() {
                  {endpoint, pool_->address(endpoint_).Write(endpoint)}, &lines);
   }
   if (new_cookie_) lines += route_->set_cookie;
+  if (hash_cookie) WriteHashCookie(&lines);
   return lines;
 }
 
@@ -210,6 +215,7 @@ void Exchange::OnFinal(Slice rest) {
     UpstreamFailed("upstream_closed");
     return;
   }
+  ObserveHead(response_.status);
   if (deciding_) {
     if (response_.status / 100 == 2) return OnConsent(std::move(rest));
     OnRefusal();

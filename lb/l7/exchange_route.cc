@@ -5,6 +5,7 @@
 
 #include "lb/http/local_response.h"
 #include "lb/http/serialize_request.h"
+#include "lb/l7/auth_leg.h"
 #include "lb/l7/exchange.h"
 #include "lb/proxy.h"
 
@@ -21,6 +22,8 @@ constexpr uint32_t kAuthorizeMs = 10'000;
 bool Exchange::Route(http::RequestContext& context) {
   if (listener_.routes == ListenerSettings::kNone) {
     pool_ = &proxy_.PoolOf(*snapshot_, route_->upstream);
+    if (pool_->hashes()) [[unlikely]]
+      TakeHash(UnroutedHead(proxy_.request_head(), address_));
     // Without variables: nobody looked at the request's target.
     if (!route_->request.headers.empty()) [[unlikely]] {
       ChangeRequest(route_->request, snapshot_->settings().paths, {}, proxy_.request_head(),
@@ -51,14 +54,24 @@ bool Exchange::Route(http::RequestContext& context) {
   if (route_->basic_auth != nullptr && !Authenticate()) return false;
   if (route_->split != nullptr) TakeSide(routed.asked);
   const bool forward = route_->action == RouteSettings::Action::kUpstream;
-  if (forward) pool_ = &proxy_.PoolOf(*snapshot_, route_->upstream);
+  if (forward) {
+    pool_ = &proxy_.PoolOf(*snapshot_, route_->upstream);
+    if (pool_->hashes()) [[unlikely]]
+      TakeHash(routed.asked);
+    if (route_->mirror.upstream != MirrorSettings::kNone) [[unlikely]]
+      mirror_hash_ = HashFor(proxy_.PoolOf(*snapshot_, route_->mirror.upstream), routed.asked);
+  }
   const bool asks = route_->auth_request != nullptr;
   if (forward && route_->request.empty() && !route_->response_variables && !asks) return true;
   char ip[SocketAddress::kMaxIpText + 1];
   TemplateValues values =
       ValuesFor(route_->captures, *list.table, routed, {ip, address_.WriteIp(ip)}, RequestId(context));
   values.Set(Variable::kEndpoint, forward ? kEndpointMark : kNoEndpoint);
-  if (asks && !WriteAuthRequest(values, context)) return false;
+  if (asks) {
+    if (!WriteAuthRequest(values, context)) return false;
+    const uint32_t asked_there = route_->auth_request->leg.upstream;
+    leg_->hash = HashFor(proxy_.PoolOf(*snapshot_, asked_there), routed.asked);
+  }
   RouteScratch& scratch = proxy_.route_scratch();
   // Nothing is written that no head could take.
   const size_t response_bytes = route_->response_variables ? route_->response.Bytes(values) : 0;
@@ -86,6 +99,33 @@ void Exchange::TakeSide(const RouteRequest& asked) {
   const SplitChoice choice = ChooseSide(settings.split, asked, shard_.random().Next());
   new_cookie_ = settings.split.sticky == Split::Sticky::kCookie && choice.why != SplitChoice::Why::kCookie;
   route_ = &settings.sides[choice.side];
+}
+
+// By what `pool` chooses an endpoint: what the client sent decides, not what becomes of it here. A request
+// that has nothing of it is left to chance.
+uint64_t Exchange::HashFor(const UpstreamPool& pool, const RouteRequest& asked) {
+  uint64_t hash = 0;
+  if (!pool.hashes() || FindHash(pool.settings().hash.on, asked, &hash) != nullptr) return hash;
+  return shard_.random().Next();
+}
+
+// The same for the request itself, however often it is tried. A client without the cookie that holds it to an
+// endpoint gets one.
+void Exchange::TakeHash(const RouteRequest& asked) {
+  const HashSettings& settings = pool_->settings().hash;
+  if (FindHash(settings.on, asked, &hash_) != nullptr) return;
+  hash_ = hash_id_ = shard_.random().Next();
+  if (settings.cookie() == nullptr) return;
+  new_hash_cookie_ = true;
+  char id[kHashIdBytes];
+  hash_ = StableHash(WriteHashId(hash_id_, id));
+}
+
+void Exchange::WriteHashCookie(std::string* lines) const {
+  const HashSettings& settings = pool_->settings().hash;
+  char id[kHashIdBytes];
+  lines->append("Set-Cookie: ").append(settings.cookie()->name).append("=");
+  lines->append(WriteHashId(hash_id_, id)).append(settings.cookie_attributes).append("\r\n");
 }
 
 // Of a body the length that was announced, or as much as is here.

@@ -13,7 +13,7 @@ namespace weir::lb {
 
 static_assert(sizeof(Mirror) <= kMirrorBytes);
 
-void Mirror::Begin(Proxy& proxy, Snapshot& snapshot, uint32_t upstream, const Slice& request,
+void Mirror::Begin(Proxy& proxy, Snapshot& snapshot, uint32_t upstream, uint64_t hash, const Slice& request,
                    const http::RequestFacts& facts) {
   Shard& shard = proxy.shard();
   const BufferPool& buffers = shard.buffers();
@@ -25,7 +25,7 @@ void Mirror::Begin(Proxy& proxy, Snapshot& snapshot, uint32_t upstream, const Sl
     return;
   }
   auto* mirror = new (memory) Mirror(proxy, snapshot, proxy.PoolOf(snapshot, upstream), request, facts);
-  if (mirror->Connect()) {
+  if (mirror->Connect(hash)) {
     proxy.counters().mirrored.Add();
     mirror->Step();
   } else {
@@ -70,8 +70,8 @@ void Mirror::LetSnapshotGo() {
 }
 
 // False: nowhere to go.
-bool Mirror::Connect() {
-  endpoint_ = pool_.Pick({});
+bool Mirror::Connect(uint64_t hash) {
+  endpoint_ = pool_.Pick({}, hash);
   if (endpoint_ == UpstreamPool::kNone) return false;
   upstream_ = pool_.TakeIdle(endpoint_);
   if (upstream_ != nullptr) {

@@ -115,4 +115,23 @@ std::optional<uint64_t> HashKey::HashOf(const RouteRequest& request) const {
   return std::nullopt;
 }
 
+std::string_view WriteHashId(uint64_t id, char (&memory)[kHashIdBytes]) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  for (char& c : memory) {
+    c = kHex[id & 15];
+    id >>= 4;
+  }
+  return {memory, kHashIdBytes};
+}
+
+const HashKey* FindHash(std::span<const HashKey> keys, const RouteRequest& request, uint64_t* hash) {
+  for (const HashKey& key : keys) {
+    const std::optional<uint64_t> found = key.HashOf(request);
+    if (!found) continue;
+    *hash = *found;
+    return &key;
+  }
+  return nullptr;
+}
+
 }  // namespace weir::lb

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -25,7 +26,16 @@ struct HashKey {
   // Of what the request has, or nothing if it does not have it, or empty: of several headers, cookies or
   // parameters of the name the first; of a parameter the decoded value (the first 2 KiB, else as it came).
   std::optional<uint64_t> HashOf(const RouteRequest& request) const;
+
+  bool operator==(const HashKey&) const = default;
 };
+
+// The first of `keys` that the request has, and its hash; null: none of them.
+const HashKey* FindHash(std::span<const HashKey> keys, const RouteRequest& request, uint64_t* hash);
+
+// What a cookie says by which a client is held to its endpoint.
+inline constexpr size_t kHashIdBytes = 16;
+std::string_view WriteHashId(uint64_t id, char (&memory)[kHashIdBytes]);
 
 uint64_t StableHash(std::string_view bytes);
 // The finaliser of splitmix64: a bijection in which every bit depends on every bit.

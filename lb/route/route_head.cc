@@ -1,5 +1,6 @@
 #include "lb/route/route_head.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "lb/route/query.h"
@@ -54,6 +55,16 @@ RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::
   asked.scheme = scheme;
   routed.hit = steps == nullptr ? table.Match(asked) : table.Explain(asked, *steps);
   return routed;
+}
+
+RouteRequest UnroutedHead(const http::RequestHead& head, const SocketAddress& client) {
+  const size_t end = std::min(head.target.find('?'), head.target.size());
+  RouteRequest asked;
+  asked.path = head.target.substr(0, end);
+  asked.query = head.target.substr(std::min(end + 1, head.target.size()));
+  asked.fields = &head;
+  asked.client = client;
+  return asked;
 }
 
 TemplateValues ValuesFor(bool captures_wanted, const RouteTable& table, const RoutedHead& routed,

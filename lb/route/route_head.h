@@ -51,6 +51,9 @@ RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::
                      std::string_view default_authority, const SocketAddress& client, std::string_view scheme,
                      RouteScratch& scratch, std::vector<RouteStep>* steps = nullptr);
 
+// What is known of a request where there are no routes: its target is as it came.
+RouteRequest UnroutedHead(const http::RequestHead& head, const SocketAddress& client);
+
 // What templates want of the request; the captures only if `captures`. The texts and `routed` are viewed.
 TemplateValues ValuesFor(bool captures, const RouteTable& table, const RoutedHead& routed,
                          std::string_view client_ip, std::string_view request_id);

@@ -7,16 +7,26 @@
 namespace weir::lb {
 namespace {
 
-// Laying out so many weights takes longer than a shard has for it (schedule.h).
+// Schedules and tables of so many weights take longer than a shard has for them (schedule.h).
 constexpr size_t kManyWeights = 8;
 
 }  // namespace
 
-std::vector<uint32_t> WeightsOf(const UpstreamSettings& settings) {
-  std::vector<uint32_t> weights;
-  weights.reserve(settings.endpoints.size());
-  for (const EndpointSettings& endpoint : settings.endpoints) weights.push_back(endpoint.weight);
-  return weights;
+bool CountsRemote(const UpstreamSettings& settings) {
+  switch (settings.balance) {
+    case Balance::kLeastConn:
+    case Balance::kP2c:
+    case Balance::kEwma:
+      return true;
+    case Balance::kFirst:
+      return settings.max_in_flight > 0;
+    case Balance::kRoundRobin:
+    case Balance::kRandom:
+    case Balance::kMaglev:
+    case Balance::kRingHash:
+      return false;
+  }
+  return false;
 }
 
 UpstreamPlan::UpstreamPlan(const UpstreamSettings& from, uint32_t shards, const UpstreamPlan* before)
@@ -33,8 +43,14 @@ UpstreamPlan::UpstreamPlan(const UpstreamSettings& from, uint32_t shards, const 
     books.push_back(found != known.end() ? found->second
                                          : std::make_shared<EndpointBook>(endpoint.address, shards));
   }
-  if (settings.balance == Balance::kRoundRobin && settings.endpoints.size() > kManyWeights)
-    balancer = Balancer::Build(settings.balance, WeightsOf(settings), 0);
+  // Without endpoints there is nothing to choose, and nobody who would.
+  if (settings.endpoints.empty()) return;
+  const ConfiguredBalancer configured(settings);
+  const bool same_table = before != nullptr && ConfiguredBalancer::SameTable(settings, before->settings);
+  table = same_table ? before->table : configured.MakeTable();
+  if (table != nullptr || settings.endpoints.size() > kManyWeights) balancer = configured.Build(0, table);
+  if (shards > 1 && settings.endpoints.size() > kFewEndpoints && CountsRemote(settings))
+    changes = std::make_unique<ChangeLog[]>(shards);
 }
 
 }  // namespace weir::lb

@@ -15,8 +15,9 @@
 #include <vector>
 
 #include "core/mailbox.h"
-#include "lb/balance/balancer.h"
+#include "lb/balance/configured.h"
 #include "lb/config/settings.h"
+#include "lb/upstream/change_log.h"
 #include "lb/upstream/endpoint_counters.h"
 
 namespace weir::lb {
@@ -87,8 +88,11 @@ struct UpstreamPlan {
   const UpstreamSettings settings;
   const std::shared_ptr<UpstreamBook> book;
   std::vector<std::shared_ptr<EndpointBook>> books;  // for each of settings.endpoints
+  std::shared_ptr<const HashTable> table;            // where hashing decides
   std::optional<Balancer> balancer;                  // to copy, where making one takes long
-  std::vector<Seat> seats;                           // by shard
+  // By shard: what changed in its counts. Null: one shard, few endpoints, or a policy that counts nothing.
+  std::unique_ptr<ChangeLog[]> changes;
+  std::vector<Seat> seats;  // by shard
   // What the operator was told, whatever else changes. Control shard's.
   struct News {
     bool told_none_left = false;
@@ -97,6 +101,10 @@ struct UpstreamPlan {
   const std::shared_ptr<News> news;
 };
 
-std::vector<uint32_t> WeightsOf(const UpstreamSettings& settings);
+// Whether the policy wants to know what the other shards have in flight, as far as is known. (With a bound on
+// load it asks for each choice.)
+bool CountsRemote(const UpstreamSettings& settings);
+// More endpoints have a log of changes.
+inline constexpr size_t kFewEndpoints = 32;
 
 }  // namespace weir::lb

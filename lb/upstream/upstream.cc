@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "lb/upstream/endpoint_news.h"
+#include "lb/upstream/remote_loads.h"
 
 namespace weir::lb {
 namespace {
@@ -23,10 +24,28 @@ bool IsOurs(int error) {
 }
 
 Balancer MakeBalancer(const UpstreamPlan& plan, uint64_t seed) {
-  if (!plan.balancer) return Balancer::Build(plan.settings.balance, WeightsOf(plan.settings), seed);
+  if (!plan.balancer) return ConfiguredBalancer(plan.settings).Build(seed, plan.table);
   Balancer balancer = *plan.balancer;
   balancer.Begin(seed);
   return balancer;
+}
+
+// What a bound on load reads; `source` is the plan.
+const UpstreamPlan& PlanOf(const void* source) { return *static_cast<const UpstreamPlan*>(source); }
+
+uint32_t ActiveAt(const void* source, uint32_t endpoint) noexcept {
+  const UpstreamPlan& plan = PlanOf(source);
+  uint64_t active = 0;
+  for (uint32_t i = 0; i < plan.seats.size(); ++i)
+    active += plan.books[endpoint]->page(i).counters.active.Get();
+  return static_cast<uint32_t>(active);
+}
+
+uint64_t ActiveInAll(const void* source) noexcept {
+  const UpstreamPlan& plan = PlanOf(source);
+  uint64_t active = 0;
+  for (uint32_t i = 0; i < plan.seats.size(); ++i) active += plan.book->page(i).active.Get();
+  return active;
 }
 
 }  // namespace
@@ -63,7 +82,16 @@ UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> p
       plan_(std::move(plan)),
       counters_(plan_->book->page(upstreams.shard().index())),
       balancer_(MakeBalancer(*plan_, upstreams.shard().random().Next())),
-      retired_(plan_->seats[upstreams.shard().index()].last_generation != 0) {
+      retired_(plan_->seats[upstreams.shard().index()].last_generation != 0),
+      hashes_(Hashes(plan_->settings.balance)),
+      observes_(plan_->settings.balance == Balance::kEwma),
+      loads_{ActiveAt, ActiveInAll, plan_.get()} {
+  if (plan_->seats.size() > 1) {
+    if (CountsRemote(plan_->settings))
+      remote_ = std::make_unique<RemoteLoads>(*plan_, upstreams.shard().index(), balancer_);
+    if (plan_->settings.hash.balance_percent > 0) bound_ = &loads_;
+    if (plan_->changes != nullptr) changes_ = &plan_->changes[upstreams.shard().index()];
+  }
   endpoints_.reserve(plan_->books.size());
   for (uint32_t i = 0; i < plan_->books.size(); ++i) {
     Endpoint* endpoint = upstreams.Hold(plan_->books[i]);
@@ -86,15 +114,17 @@ UpstreamPool::~UpstreamPool() {
   }
 }
 
-uint32_t UpstreamPool::Choose(std::span<const uint32_t> tried) {
-  return retired_ ? ChooseRetired(tried) : balancer_.Pick({.tried = tried});
+uint32_t UpstreamPool::Choose(std::span<const uint32_t> tried, uint64_t hash) {
+  const PickContext context{
+      .tried = tried, .hash = hash, .now_ns = upstreams_.shard().now_ns(), .loads = bound_};
+  return retired_ ? ChooseRetired(context) : balancer_.Pick(context);
 }
 
 // Only the last tries of old requests come here. One that came back is looked for where there is no other.
-uint32_t UpstreamPool::ChooseRetired(std::span<const uint32_t> tried) {
+uint32_t UpstreamPool::ChooseRetired(const PickContext& context) {
   uint32_t endpoint = kNone;
   for (uint32_t looks = 0; looks < kMostLooks; ++looks) {
-    endpoint = balancer_.Pick({.tried = tried});
+    endpoint = balancer_.Pick(context);
     if (endpoint == kNone || !endpoints_[endpoint]->aside) break;
     balancer_.SetUsable(endpoint, false);
   }
@@ -102,25 +132,37 @@ uint32_t UpstreamPool::ChooseRetired(std::span<const uint32_t> tried) {
   for (uint32_t i = 0; i < endpoints_.size(); ++i) {
     if (!endpoints_[i]->aside) balancer_.SetUsable(i, true);
   }
-  return balancer_.Pick({.tried = tried});
+  return balancer_.Pick(context);
 }
 
-uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, bool allow_tried) {
-  uint32_t endpoint = Choose(tried);
-  if (endpoint == kNone && allow_tried) endpoint = Choose({});
+uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, uint64_t hash, bool allow_tried) {
+  if (remote_ != nullptr) remote_->Follow(upstreams_.shard().now_ns(), balancer_);
+  uint32_t endpoint = Choose(tried, hash);
+  if (endpoint == kNone && allow_tried) endpoint = Choose({}, hash);
   if (endpoint == kNone) return kNone;
   balancer_.Acquire(endpoint);
   ++active_;
   EndpointCounters& counters = endpoints_[endpoint]->counters;
   counters.requests.Add();
   counters.active.Add();
+  if (bound_ != nullptr) counters_.active.Add();
+  if (changes_ != nullptr) NoteChange(*endpoints_[endpoint]);
   return endpoint;
+}
+
+// For the pool in force, which has the endpoint perhaps in another place.
+void UpstreamPool::NoteChange(const Endpoint& endpoint) {
+  const UpstreamPool* const owner = endpoint.owner;
+  if (owner == nullptr || owner->changes_ == nullptr) return;
+  owner->changes_->Add(endpoint.index, static_cast<uint32_t>(endpoint.counters.active.Get()));
 }
 
 void UpstreamPool::Done(uint32_t endpoint) {
   balancer_.Release(endpoint);
   --active_;
   endpoints_[endpoint]->counters.active.Sub();
+  if (bound_ != nullptr) counters_.active.Sub();
+  if (changes_ != nullptr) NoteChange(*endpoints_[endpoint]);
 }
 
 uint32_t UpstreamPool::RetryAfterSeconds() const {

@@ -14,6 +14,7 @@
 // keeps no connection: idle ones are closed, some at a time, the others when their request is over.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -73,6 +74,8 @@ struct Endpoint : Runnable {
   Endpoint* previous_warm = nullptr;
 };
 
+class RemoteLoads;
+
 class UpstreamPool {
  public:
   UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> plan);
@@ -83,8 +86,18 @@ class UpstreamPool {
   static constexpr uint32_t kNone = Balancer::kNone;
 
   // The endpoint for the next attempt, none of `tried` (with `allow_tried` rather one of them than none);
-  // kNone when none is left. Counts it as in flight until Done; the pool lives at least so long.
-  uint32_t Pick(std::span<const uint32_t> tried, bool allow_tried = false);
+  // kNone when none is left. Counts it as in flight until Done; the pool lives at least so long. `hash`: of
+  // what the choice hangs on; of no meaning unless hashes().
+  uint32_t Pick(std::span<const uint32_t> tried, uint64_t hash = 0, bool allow_tried = false);
+  bool hashes() const { return hashes_; }
+  // A request on `endpoint` was answered within `took_ns`. A failure should be told as something slow.
+  void Observe(uint32_t endpoint, int64_t took_ns);
+  // One that failed after `took_ns`: if that was quick, it counts as kFailureNs, or whoever fails fastest
+  // would get most.
+  static constexpr int64_t kFailureNs = kNsPerSecond;
+  void ObserveFailure(uint32_t endpoint, int64_t took_ns) {
+    Observe(endpoint, std::max(took_ns, kFailureNs));
+  }
   // The request (or TCP connection) on `endpoint` is over, however it ended.
   void Done(uint32_t endpoint);
   uint32_t endpoint_count() const { return static_cast<uint32_t>(endpoints_.size()); }
@@ -110,16 +123,23 @@ class UpstreamPool {
 
   // Of the endpoint's pool in force: one that takes requests.
   static bool OthersAreLeft(const Endpoint& endpoint);
-
-  uint32_t Choose(std::span<const uint32_t> tried);
-  uint32_t ChooseRetired(std::span<const uint32_t> tried);
+  uint32_t Choose(std::span<const uint32_t> tried, uint64_t hash);
+  uint32_t ChooseRetired(const PickContext& context);
+  static void NoteChange(const Endpoint& endpoint);
 
   Upstreams& upstreams_;
   const std::shared_ptr<UpstreamPlan> plan_;
   UpstreamCounters& counters_;
   Balancer balancer_;
   std::vector<Endpoint*> endpoints_;
-  bool retired_;         // no news of who is set aside and who comes back: those are the owners'
+  bool retired_;  // no news of who is set aside and who comes back: those are the owners'
+  const bool hashes_;
+  const bool observes_;
+  // What of the other shards its choices hang on. With one shard, and for most policies, nothing.
+  std::unique_ptr<RemoteLoads> remote_;
+  ChangeLog* changes_ = nullptr;
+  const Loads* bound_ = nullptr;
+  Loads loads_;
   uint64_t active_ = 0;  // picked and not done
 };
 
@@ -186,5 +206,10 @@ class Upstreams {
   Endpoint* first_warm_ = nullptr;  // those in no pool in force come first
   Endpoint* last_warm_ = nullptr;
 };
+
+inline void UpstreamPool::Observe(uint32_t endpoint, int64_t took_ns) {
+  if (observes_) [[unlikely]]
+    balancer_.Observe(endpoint, took_ns, upstreams_.shard().now_ns());
+}
 
 }  // namespace weir::lb

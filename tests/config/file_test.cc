@@ -319,6 +319,104 @@ TEST_F(File, AFlagWinsOverIt) {
               ElementsAre("f.yaml:6:9: shards: \"many\": expected a whole number from 0 to 256"));
 }
 
+TEST_F(File, HowUpstreamsBalance) {
+  const std::string text = R"(
+listeners:
+  - {address: 0.0.0.0:1, routes: r}
+  - {address: 0.0.0.0:2, upstream: mixed, protocol: tcp}
+upstreams:
+  plain: {endpoints: [10.0.0.1:80], balance: maglev}
+  mixed: {endpoints: [10.0.0.1:80], balance: ring_hash, hash_on: ["header:X-User", client_ip],
+          hash_balance_factor: 125}
+  held: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: ["query:a b", "cookie:who"],
+         hash_table_size: 655373, hash_cookie: {max_age: 1h, secure: true}}
+  read: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: ["cookie:JSESSIONID", path]}
+  few: {endpoints: [10.0.0.1:80], balance: first, max_in_flight: 100}
+  quick: {endpoints: [10.0.0.1:80], balance: ewma}
+routes:
+  r: [{split: [{upstream: plain}, {upstream: held}, {upstream: read}, {upstream: few}, {upstream: quick}]}]
+)";
+  const auto check = [](const Settings& settings) {
+    const auto& upstreams = settings.upstreams;
+    ASSERT_EQ(upstreams.size(), 6u);
+    const HashKey address;
+    EXPECT_EQ(upstreams[0].balance, Balance::kMaglev);
+    EXPECT_THAT(upstreams[0].hash.on, ElementsAre(address));
+    EXPECT_EQ(upstreams[0].hash.slots, 65'537u);
+    EXPECT_EQ(upstreams[0].hash.cookie(), nullptr);
+    EXPECT_EQ(upstreams[1].balance, Balance::kRingHash);
+    EXPECT_THAT(upstreams[1].hash.on, ElementsAre(HashKey{HashKey::Of::kHeader, "X-User"}, address));
+    EXPECT_EQ(upstreams[1].hash.balance_percent, 125u);
+    EXPECT_EQ(upstreams[2].hash.on[0].name, "a b");
+    ASSERT_NE(upstreams[2].hash.cookie(), nullptr);
+    EXPECT_EQ(upstreams[2].hash.cookie()->name, "who");
+    EXPECT_EQ(upstreams[2].hash.cookie_attributes, "; Path=/; Max-Age=3600; Secure; HttpOnly; SameSite=Lax");
+    EXPECT_EQ(upstreams[2].hash.slots, 655'373u);
+    EXPECT_EQ(upstreams[3].hash.cookie(), nullptr);  // somebody else's: it is only read
+    EXPECT_EQ(upstreams[4].balance, Balance::kFirst);
+    EXPECT_EQ(upstreams[4].max_in_flight, 100u);
+    EXPECT_EQ(upstreams[5].balance, Balance::kEwma);
+    EXPECT_TRUE(upstreams[5].hash.on.empty());
+  };
+  check(Good(text));
+  const std::string said = Check(text, {"check"}).out;
+  EXPECT_THAT(said, HasSubstr("#   tables of consistent hashing, before and after a reload"));
+  check(Good(said));
+}
+
+TEST_F(File, WhatBalancingCannotMean) {
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+upstreams:
+  a:
+    endpoints: [10.0.0.1:80]
+    hash_on: path
+    hash_cookie: {secure: true}
+    hash_balance_factor: 150
+    hash_table_size: 65537
+    max_in_flight: 3
+  b: {endpoints: [10.0.0.1:80], balance: ring_hash, hash_table_size: 101, hash_balance_factor: 109}
+  c: {endpoints: [10.0.0.1:80], balance: maglev, hash_table_size: 65536, max_in_flight: -1}
+  d: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: [path, sni, path], hash_cookie: {max_age: 1ms}}
+  e: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: ["cookie:a", path], hash_cookie: {max_age: 1s}}
+  f: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: []}
+)"),
+      testing::IsSupersetOf(std::vector<testing::Matcher<std::string>>{
+          "f.yaml:6:14: upstreams.a.hash_on: only with balance: maglev or ring_hash",
+          "f.yaml:7:18: upstreams.a.hash_cookie: only with balance: maglev or ring_hash",
+          "f.yaml:8:26: upstreams.a.hash_balance_factor: only with balance: maglev or ring_hash",
+          "f.yaml:9:22: upstreams.a.hash_table_size: only with balance: maglev",
+          "f.yaml:10:20: upstreams.a.max_in_flight: only with balance: first",
+          "f.yaml:11:70: upstreams.b.hash_table_size: only with balance: maglev",
+          "f.yaml:11:96: upstreams.b.hash_balance_factor: \"109\": expected 0, or a whole number from 110 "
+          "to 100000",
+          "f.yaml:12:67: upstreams.c.hash_table_size: \"65536\": expected a prime number from 101 to "
+          "5000011, such as 65537 or 655373",
+          "f.yaml:12:89: upstreams.c.max_in_flight: only with balance: first",
+          "f.yaml:13:66: upstreams.d.hash_on: \"sni\": expected client_ip, header:NAME, cookie:NAME, path or "
+          "query:NAME",
+          "f.yaml:13:71: upstreams.d.hash_on: \"path\" is given twice",
+          "f.yaml:13:101: upstreams.d.hash_cookie.max_age: \"1ms\": expected whole seconds, at most 1000h",
+          "f.yaml:13:91: upstreams.d.hash_cookie: no cookie is set: hash_on has none, or not in the last "
+          "place",
+          "f.yaml:14:92: upstreams.e.hash_cookie: no cookie is set: hash_on has none, or not in the last "
+          "place",
+          "f.yaml:15:59: upstreams.f.hash_on: the list is empty: leave the key out, or name something",
+      }));
+}
+
+TEST_F(File, TcpHasNothingToHashButTheAddress) {
+  const CommandLine line = Check(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a, protocol: tcp}]
+upstreams: {a: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: path}}
+)");
+  EXPECT_FALSE(line.exit);
+  EXPECT_THAT(line.err,
+              HasSubstr("f.yaml:2:44: warning: listeners[0].upstream: tcp connections have nothing that "
+                        "hash_on of a names: they are hashed by client_ip"));
+}
+
 TEST_F(File, UpstreamsAndRoutesHaveTimesOfTheirOwn) {
   const Settings settings = Good(R"(
 timeouts: {connect: 1s, response: 2s, client_body: 3s}
@@ -681,7 +779,9 @@ routes:
           HasSubstr("f.yaml:3:31: upstreams.web.endpoints[0]: \"a_${env:BAD},c\": expected HOST:PORT"),
           "f.yaml:3:59: upstreams.web.retries: \"${env:WEIGHT}x\": expected a whole number from 0 to "
           "7",
-          "f.yaml:3:86: upstreams.web.balance: \"${env:BAD}\": expected round_robin or least_conn",
+          "f.yaml:3:86: upstreams.web.balance: \"${env:BAD}\": expected round_robin, random, least_conn, "
+          "p2c, "
+          "ewma, maglev, ring_hash or first",
           HasSubstr("f.yaml:4:21: timeouts.connect: \"${env:BAD}\": expected a duration"),
           HasSubstr("f.yaml:5:7: cpus: \"${env:BAD}\": expected"),
           "f.yaml:8:51: routes.r[0].upstream: \"w${env:BAD}\": expected the name of an upstream",
@@ -734,12 +834,10 @@ routes:
           "{address: \"127.0.0.1:80\", weight: 3}",
           HasSubstr("f.yaml:4:39: upstreams.web.endpoints[1]: \"127.0.0.1:81=\": expected HOST:PORT"),
           HasSubstr("f.yaml:4:56: upstreams.web.endpoints[2]: \"a,b:1=3\": expected HOST:PORT"),
-          "f.yaml:4:77: upstreams.web.balance: \"leastconn\": expected round_robin or least_conn; did you "
-          "mean "
-          "least_conn?",
-          "f.yaml:5:47: upstreams.api.balance: \"roundrobin\": expected round_robin or least_conn; did you "
-          "mean "
-          "round_robin?",
+          "f.yaml:4:77: upstreams.web.balance: \"leastconn\": expected round_robin, random, "
+          "least_conn, p2c, ewma, maglev, ring_hash or first; did you mean least_conn?",
+          "f.yaml:5:47: upstreams.api.balance: \"roundrobin\": expected round_robin, random, "
+          "least_conn, p2c, ewma, maglev, ring_hash or first; did you mean round_robin?",
           "f.yaml:6:27: limits.client_max_body: \"10MB\": expected a size such as 65536, 64KiB, 256MiB or "
           "1GiB; "
           "did you mean 10MiB?",
@@ -955,8 +1053,6 @@ routes:
           "f.yaml:13:5: upstreams.web.ballance: unknown key; did you mean balance?",
           "f.yaml:14:16: upstreams.web.endpoints: the list is empty: an upstream has at least one endpoint",
           "f.yaml:15:5: upstreams.web.health_check: not available yet",
-          "f.yaml:17:14: upstreams.other.balance: \"maglev\": not available yet; expected round_robin or "
-          "least_conn",
           HasSubstr("f.yaml:18:17: upstreams.other.endpoints[0]: \"10.0.0.1\": expected HOST:PORT"),
           "f.yaml:18:27: upstreams.other.endpoints[1]: the key address is missing",
           "f.yaml:18:28: upstreams.other.endpoints[1].adress: unknown key; did you mean address?",

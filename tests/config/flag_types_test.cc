@@ -150,7 +150,11 @@ TEST(Cpus, AreNumbersAndRanges) {
 
 TEST(Others, SayWhatTheyAre) {
   EXPECT_EQ(Say<BalanceName>("least_conn"), "least_conn");
-  EXPECT_EQ(Say<BalanceName>("random"), "expected round_robin or least_conn");
+  for (const char* name : {"round_robin", "random", "p2c", "ewma", "maglev", "ring_hash", "first"}) {
+    EXPECT_EQ(Say<BalanceName>(name), name);
+  }
+  EXPECT_EQ(Say<BalanceName>("rnd"),
+            "expected round_robin, random, least_conn, p2c, ewma, maglev, ring_hash or first");
   EXPECT_EQ(Say<OptionalAddress>("127.0.0.1:9901"), "127.0.0.1:9901");
   EXPECT_EQ(
       Say<OptionalAddress>("localhost:9901"),

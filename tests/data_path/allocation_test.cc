@@ -147,6 +147,25 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
   settings.upstreams.resize(1);
   settings.upstreams[0].endpoints = {
       {*SocketAddress::Parse("127.0.0.1:" + std::to_string(origin_port)), 1, "origin"}};
+  // Other ways to choose an endpoint: by a cookie that is set, with a bound on load, and by how fast it is.
+  settings.upstreams[0].name = "origin";
+  UpstreamSettings hashed = settings.upstreams[0];
+  hashed.name = "hashed";
+  hashed.balance = Balance::kMaglev;
+  hashed.hash.on = {{HashKey::Of::kQuery, "none"}, {HashKey::Of::kCookie, "held"}};
+  hashed.hash.cookie_attributes = "; Path=/";
+  hashed.hash.balance_percent = 125;
+  UpstreamSettings measured = settings.upstreams[0];
+  measured.name = "measured";
+  measured.balance = Balance::kEwma;
+  settings.upstreams.push_back(hashed);
+  settings.upstreams.push_back(measured);
+  const uint16_t hashed_port = FreePort();
+  const uint16_t measured_port = FreePort();
+  for (const uint16_t port : {hashed_port, measured_port}) {
+    settings.listeners.push_back(listener(Protocol::kHttp, port));
+    settings.listeners.back().direct.upstream = port == hashed_port ? 1 : 2;
+  }
   settings.shards = 2;
   settings.max_connections = 100;
   settings.buffer_memory_bytes = size_t{64} << 20;
@@ -165,6 +184,8 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
   uint64_t tcp_allocations = UINT64_MAX;
   uint64_t routed_allocations = UINT64_MAX;
   uint64_t redirect_allocations = UINT64_MAX;
+  uint64_t hashed_allocations = UINT64_MAX;
+  uint64_t measured_allocations = UINT64_MAX;
   bool all_answered = true;
   std::thread client([&] {
     static constexpr std::string_view kRequest =
@@ -184,6 +205,8 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
         "hello");
     redirect_allocations =
         measure(routed_port, "GET /x HTTP/1.1\r\nHost: old.example.org\r\n\r\n", "Content-Length: 0\r\n\r\n");
+    hashed_allocations = measure(hashed_port, kRequest, "hello");
+    measured_allocations = measure(measured_port, kRequest, "hello");
     tcp_allocations = measure(tcp_port, "some bytes that come back\n", "come back\n");
     kill(getpid(), SIGTERM);
   });
@@ -197,6 +220,8 @@ TEST(Allocation, NoneOnTheDataPathAfterWarmUp) {
   EXPECT_EQ(tcp_allocations, 0u);
   EXPECT_EQ(routed_allocations, 0u);
   EXPECT_EQ(redirect_allocations, 0u);
+  EXPECT_EQ(hashed_allocations, 0u);
+  EXPECT_EQ(measured_allocations, 0u);
 
   // The counter counts: else the zeros above would mean nothing.
   const uint64_t before = Allocations();

@@ -235,6 +235,27 @@ class Play {
 
 bool Whole(const Record& record) { return record.outcome == Outcome::kWhole; }
 
+// Any of the ways to choose an endpoint.
+void DrawBalance(Random& random, UpstreamSettings& upstream) {
+  upstream.balance = static_cast<Balance>(random.Below(std::size(kBalanceNames)));
+  upstream.hash = {};
+  upstream.max_in_flight = upstream.balance == Balance::kFirst ? random.Below(4) : 0;
+  if (!Hashes(upstream.balance)) return;
+  switch (random.Below(3)) {
+    case 0:
+      upstream.hash.on = {{HashKey::Of::kClientIp, ""}};
+      break;
+    case 1:
+      upstream.hash.on = {{HashKey::Of::kHeader, "X-Nobody"}, {HashKey::Of::kPath, ""}};
+      break;
+    default:
+      upstream.hash.on = {{HashKey::Of::kCookie, "held"}};
+      upstream.hash.cookie_attributes = "; Path=/";
+  }
+  if (random.OneIn(2)) upstream.hash.balance_percent = 110 + random.Below(100);
+  upstream.hash.slots = 1'009;
+}
+
 Scenario Draw(uint64_t seed, bool may_break) {
   Random random(seed);
   Scenario scenario;
@@ -242,7 +263,7 @@ Scenario Draw(uint64_t seed, bool may_break) {
   scenario.faults = sim::Faults::Drawn(random, may_break);
   scenario.faults.no_fd = 0;
   scenario.shards = 1 + random.Below(3);
-  scenario.settings.upstreams[0].balance = random.OneIn(2) ? Balance::kRoundRobin : Balance::kLeastConn;
+  DrawBalance(random, scenario.settings.upstreams[0]);
   return scenario;
 }
 
@@ -467,7 +488,7 @@ void ChangeUpstream(Random& random, Settings& settings) {
     }
   }
   if (random.OneIn(3)) std::reverse(upstream.endpoints.begin(), upstream.endpoints.end());
-  upstream.balance = random.OneIn(2) ? Balance::kRoundRobin : Balance::kLeastConn;
+  DrawBalance(random, upstream);
   upstream.idle_connections = random.OneIn(4) ? 1 : 1024;
 }
 

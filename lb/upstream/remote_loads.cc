@@ -1,0 +1,63 @@
+#include "lb/upstream/remote_loads.h"
+
+#include <algorithm>
+
+namespace weir::lb {
+
+RemoteLoads::RemoteLoads(const UpstreamPlan& plan, uint32_t shard, Balancer& balancer)
+    : plan_(plan),
+      shard_(shard),
+      shards_(static_cast<uint32_t>(plan.seats.size())),
+      seen_(size_t{shards_} * plan.books.size()),
+      remote_(plan.books.size()),
+      read_(shards_) {
+  if (plan.changes != nullptr) {
+    for (uint32_t i = 0; i < shards_; ++i) read_[i] = plan.changes[i].end();
+  }
+  for (uint32_t i = 0; i < remote_.size(); ++i) ReadAll(i, balancer);
+}
+
+void RemoteLoads::ReadChanges(Balancer& balancer) {
+  const auto endpoints = static_cast<uint32_t>(remote_.size());
+  uint32_t turns = endpoints;
+  if (plan_.changes != nullptr) {
+    for (uint32_t shard = 0; shard < shards_; ++shard) {
+      if (shard == shard_) continue;
+      const ChangeLog& log = plan_.changes[shard];
+      const uint64_t end = log.end();
+      uint64_t& at = read_[shard];
+      if (end - at > ChangeLog::kEntries) {
+        at = end - ChangeLog::kEntries;
+        missed_ = endpoints;
+      }
+      for (; at < end; ++at) {
+        const ChangeLog::Entry entry = log.Read(at);
+        Take(shard, entry.endpoint, entry.active, balancer);
+      }
+    }
+    turns = missed_ > 0 ? kHealing : kInTurns;
+    missed_ -= std::min(missed_, turns);
+  }
+  for (uint32_t i = 0; i < turns; ++i) {
+    ReadAll(turn_, balancer);
+    turn_ = turn_ + 1 < endpoints ? turn_ + 1 : 0;
+  }
+}
+
+void RemoteLoads::ReadAll(uint32_t endpoint, Balancer& balancer) {
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    if (shard == shard_) continue;
+    const uint64_t active = plan_.books[endpoint]->page(shard).counters.active.Get();
+    Take(shard, endpoint, static_cast<uint32_t>(active), balancer);
+  }
+}
+
+void RemoteLoads::Take(uint32_t shard, uint32_t endpoint, uint32_t active, Balancer& balancer) {
+  uint32_t& seen = seen_[size_t{shard} * remote_.size() + endpoint];
+  if (seen == active) return;
+  remote_[endpoint] += active - seen;
+  seen = active;
+  balancer.SetRemote(endpoint, remote_[endpoint]);
+}
+
+}  // namespace weir::lb
