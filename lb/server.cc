@@ -40,10 +40,6 @@ LoadSettings WithPasswords(LoadSettings load, PasswordPool& passwords) {
   };
 }
 
-const char* BalanceName(Balance balance) {
-  return balance == Balance::kLeastConn ? "least_conn" : "round_robin";
-}
-
 }  // namespace
 
 // A data shard's part of the server.
@@ -274,7 +270,7 @@ std::vector<UpstreamView> Server::Upstreams() const {
     const UpstreamPlan& plan = *generation.plan(u);
     UpstreamView& upstream_view = upstreams.emplace_back();
     upstream_view.name = plan.settings.name;
-    upstream_view.balance = BalanceName(plan.settings.balance);
+    upstream_view.balance = BalanceText(plan.settings.balance);
     for (uint32_t shard = 0; shard < shards_; ++shard)
       upstream_view.shards.push_back(&plan.book->page(shard));
     for (uint32_t i = 0; i < plan.books.size(); ++i) {
@@ -295,8 +291,17 @@ MiniReply Server::Explain(const http::RequestHead& head) const {
   std::string text;
   question.tells_secrets = WhyNot(head, admin_address_.family == AF_UNIX, settings().admin_token).status == 0;
   const UpstreamHealth health = [this](uint32_t upstream) { return EndpointLines(Upstreams()[upstream]); };
+  const UpstreamAside aside = [this](uint32_t upstream) {
+    const UpstreamPlan& plan = *reloader_->newest().plan(upstream);
+    AsideNow now{.on = {}, .shards = shards_, .table = plan.table};
+    for (const auto& book : plan.books) {
+      uint64_t& shards = now.on.emplace_back(0);
+      for (uint32_t i = 0; i < shards_; ++i) shards += book->page(i).counters.set_aside.Get();
+    }
+    return now;
+  };
   const bool known = ReadExplainQuery(head.target.substr(query + 1), &question, &text) &&
-                     ExplainRequest(settings(), question, &text, health);
+                     ExplainRequest(settings(), question, &text, health, aside);
   if (!known) text += "\n";
   return {.status = static_cast<uint16_t>(known ? 200 : 400), .body = std::move(text)};
 }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "lb/auth/credentials.h"
 #include "lb/auth/password.h"
+#include "lb/balance/configured.h"
 #include "lb/config/flag_types.h"
 #include "lb/http/request.h"
 #include "lb/http/serialize_request.h"
@@ -180,6 +181,7 @@ struct Hop {
   const SocketAddress& peer;
   RouteScratch& scratch;
   const UpstreamHealth& health;
+  const UpstreamAside& aside;
   bool tells_secrets;
 };
 
@@ -220,9 +222,67 @@ bool MayCome(const BasicAuth& auth, const std::string& realm, bool check, http::
   return true;
 }
 
+// Where consistent hashing leads a request.
+struct Led {
+  std::string text;    // which endpoint, and why; empty: something else decides
+  std::string cookie;  // the line with which a client without its cookie gets one
+};
+
+// The balancer is the one that serves. `asked`: as the client sent it.
+Led Lead(const Settings& settings, const RouteSettings& route, const RouteRequest& asked, const Hop& hop) {
+  const UpstreamSettings& upstream = settings.upstreams[route.upstream];
+  if (!Hashes(upstream.balance) || upstream.endpoints.empty()) return {};
+  const std::string hash_on = "upstreams." + upstream.name + ".hash_on";
+  const std::vector<HashKey>& keys = upstream.hash.on;
+  const auto name = [&](size_t i) {
+    return AsWritten(settings, absl::StrCat(hash_on, "[", i, "]"),
+                     AsWritten(settings, hash_on, keys[i].ToString()));
+  };
+  uint64_t hash = 0;
+  const HashKey* const key = FindHash(keys, asked, &hash);
+  if (key == nullptr) {
+    std::string names;
+    for (size_t i = 0; i < keys.size(); ++i) absl::StrAppend(&names, i > 0 ? ", " : "", name(i));
+    Led led;
+    if (upstream.hash.cookie() != nullptr) {
+      const std::string last = name(keys.size() - 1);
+      led.cookie = absl::StrCat("Set-Cookie: ", last.substr(last.find(':') + 1), "=", Absl(kMadeForEach),
+                                upstream.hash.cookie_attributes, "\r\n");
+    }
+    led.text = absl::StrCat("endpoint   by chance, as the request has no ", names,
+                            led.cookie.empty() ? "" : "; its cookie holds it there", "\n");
+    return led;
+  }
+  const AsideNow aside = hop.aside ? hop.aside(route.upstream) : AsideNow{};
+  const ConfiguredBalancer configured(upstream);
+  const Balancer all = configured.Build(0, aside.table != nullptr ? aside.table : configured.MakeTable());
+  // As a shard chooses that has set aside what `least` shards or more have.
+  const auto pick = [&](uint64_t least) {
+    Balancer balancer = all;
+    for (uint32_t i = 0; i < aside.on.size(); ++i) balancer.SetUsable(i, aside.on[i] < least);
+    const uint32_t endpoint = balancer.Pick({.hash = hash});
+    return endpoint == Balancer::kNone ? "none" : upstream.endpoints[endpoint].address.ToString();
+  };
+  const std::string everywhere = pick(aside.shards);
+  const std::string somewhere = pick(1);
+  Led led;
+  led.text = absl::StrCat("endpoint   ", everywhere);
+  if (somewhere != everywhere)
+    absl::StrAppend(&led.text, ", or ", somewhere, " on shards that have set it aside");
+  absl::StrAppend(&led.text, ", by the hash of ", name(static_cast<size_t>(key - keys.data())), " (",
+                  absl::Hex(hash, absl::kZeroPad16), ")");
+  if (upstream.hash.balance_percent > 0) {
+    absl::StrAppend(&led.text, ", unless it has ", upstream.hash.balance_percent,
+                    " % of the average in flight");
+  }
+  led.text += "\n";
+  return led;
+}
+
 // What the upstream would get, and where it is. `key` is that of the route.
 std::string Forwarded(const Settings& settings, const RouteSettings& route, const std::string& key,
-                      http::RequestHead& head, http::RequestContext context, const Hop& hop) {
+                      http::RequestHead& head, http::RequestContext context, const Hop& hop,
+                      const std::string& endpoint) {
   const UpstreamSettings& upstream = settings.upstreams[route.upstream];
   const uint64_t most_bytes = route.client_max_body_bytes;
   std::string endpoints;
@@ -251,8 +311,7 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, cons
   if (const std::string host = AsWritten(settings, key + ".rewrite.host", ""); !host.empty())
     wire = WithHostAsWritten(std::move(wire), host);
   return absl::StrCat(
-      "upstream   ", upstream.name, ", ",
-      upstream.balance == Balance::kLeastConn ? "least_conn" : "round_robin", " among ", endpoints, "\n",
+      "upstream   ", upstream.name, ", ", BalanceText(upstream.balance), " among ", endpoints, "\n", endpoint,
       hop.health ? hop.health(route.upstream) : "", "times      ", Times(route.timeouts, route.retries), "\n",
       most_bytes == 0 ? "" : "body       at most " + SizeInWords(most_bytes) + "\n",
       route.buffer_bytes == 0 ? "" : "buffer     up to " + SizeInWords(route.buffer_bytes) + "\n", mirror,
@@ -296,8 +355,8 @@ const RouteSettings& TakeSide(const Settings& settings, const SplitSettings& of,
 
 // What the route changes on the way down. `key` is that of the route.
 std::string Response(const Settings& settings, const RouteSettings& route, const std::string& key,
-                     const TemplateValues& values, bool new_cookie) {
-  if (route.response.empty() && !new_cookie) return "";
+                     const TemplateValues& values, bool new_cookie, const std::string& hash_cookie = "") {
+  if (route.response.empty() && !new_cookie && hash_cookie.empty()) return "";
   std::string lines;
   route.response.WriteLines(values, &lines);
   lines = Masked(lines, route.response, true);
@@ -307,6 +366,7 @@ std::string Response(const Settings& settings, const RouteSettings& route, const
     if (!cookie.empty()) line = absl::StrCat("Set-Cookie: ", cookie, line.substr(line.find('=')));
     lines += line;
   }
+  lines += hash_cookie;
   std::string text = "response\n";
   for (const std::string& name : route.response.dropped) absl::StrAppend(&text, "    without ", name, "\n");
   return text + Indented(lines);
@@ -315,14 +375,14 @@ std::string Response(const Settings& settings, const RouteSettings& route, const
 // A request that is for the route's upstream, and what becomes of the answer.
 std::string SentUp(const Settings& settings, const RouteSettings& route, const std::string& key,
                    http::RequestHead& head, const http::RequestContext& context, const Hop& hop,
-                   const TemplateValues& values, bool new_cookie) {
+                   const Led& led, const TemplateValues& values, bool new_cookie) {
   const uint64_t most_bytes = route.client_max_body_bytes;
   if (most_bytes != 0 && head.facts.body.length > most_bytes) {
     return absl::StrCat("answer     413: the request body is too large (at most ", SizeInWords(most_bytes),
                         ")\n", PageOf(413, settings, hop.listener, route));
   }
-  return Forwarded(settings, route, key, head, context, hop) +
-         Response(settings, route, key, values, new_cookie);
+  return Forwarded(settings, route, key, head, context, hop, led.text) +
+         Response(settings, route, key, values, new_cookie, led.cookie);
 }
 
 // Which of several listeners was taken, where the question does not say.
@@ -443,7 +503,7 @@ bool ReadExplainQuery(std::string_view query, ExplainQuestion* question, std::st
 }
 
 bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, std::string* text,
-                    const UpstreamHealth& health) {
+                    const UpstreamHealth& health, const UpstreamAside& aside) {
   Url url;
   if (!SplitUrl(question.url, &url)) {
     *text = absl::StrCat("explain: \"", question.url,
@@ -484,7 +544,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   http::RequestContext context;
   context.client_ip = {peer_text, client->WriteIp(peer_text)};
   RouteScratch scratch(settings.limits.target_bytes);
-  const Hop hop{*listener, *client, scratch, health, question.tells_secrets};
+  const Hop hop{*listener, *client, scratch, health, aside, question.tells_secrets};
   SocketAddress address = *client;
   char ip_text[SocketAddress::kMaxIpText + 1];
   if (listener->trusted.list != nullptr) {
@@ -520,8 +580,9 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   }
   if (listener->routes == ListenerSettings::kNone) {
     const RouteSettings& direct = listener->direct;
+    const Led led = Lead(settings, direct, UnroutedHead(head, address), hop);
     ChangeRequest(direct.request, settings.paths, {}, head, scratch, context);
-    *text += SentUp(settings, direct, "", head, context, hop, {}, false);
+    *text += SentUp(settings, direct, "", head, context, hop, led, {}, false);
     return true;
   }
 
@@ -596,12 +657,13 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   }
   switch (route.action) {
     case RouteSettings::Action::kUpstream: {
+      const Led led = Lead(settings, route, routed.asked, hop);
       const char* const refused =
           ChangeRequest(route.request, settings.paths, values, head, scratch, context);
       if (refused != nullptr) {
         absl::StrAppend(text, "answer     400: ", refused, "\n");
       } else {
-        *text += SentUp(settings, route, key, head, context, hop, values, new_cookie);
+        *text += SentUp(settings, route, key, head, context, hop, led, values, new_cookie);
       }
       break;
     }

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "lb/balance/hash_table.h"
 #include "lb/config/settings.h"
 
 namespace weir::lb {
@@ -35,8 +37,16 @@ bool ReadExplainQuery(std::string_view query, ExplainQuestion* question, std::st
 // How an upstream of Settings::upstreams is at the moment: lines. Empty: nobody knows.
 using UpstreamHealth = std::function<std::string(uint32_t upstream)>;
 
-// False: `text` says what is wrong with the question.
+// For each endpoint of an upstream on how many of the shards it is set aside.
+struct AsideNow {
+  std::vector<uint64_t> on;
+  uint64_t shards = 1;
+  std::shared_ptr<const HashTable> table = nullptr;  // where hashing decides; null: it is made
+};
+using UpstreamAside = std::function<AsideNow(uint32_t upstream)>;
+
+// False: `text` says what is wrong with the question. `aside`: null: all endpoints are taken for usable.
 bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, std::string* text,
-                    const UpstreamHealth& health = {});
+                    const UpstreamHealth& health = {}, const UpstreamAside& aside = {});
 
 }  // namespace weir::lb

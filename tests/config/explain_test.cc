@@ -128,6 +128,70 @@ routes: {r: [)" << one.route
   std::filesystem::remove(path);
 }
 
+TEST(ExplainHash, WhereItLeads) {
+  const std::string path = testing::TempDir() + "/explain_hash." + std::to_string(getpid()) + ".yaml";
+  std::ofstream(path) << R"(
+listeners: [{address: 0.0.0.0:80, routes: r}, {address: 0.0.0.0:81, upstream: user}]
+upstreams:
+  user: {endpoints: [10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80], balance: maglev, hash_on: ["header:X-User", path],
+         hash_balance_factor: 150}
+  held: {endpoints: [10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80], balance: ring_hash, hash_on: "cookie:who",
+         hash_cookie: {max_age: 1m}}
+  asked: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: "query:q"}
+routes:
+  r:
+    - {match: {path_prefix: /user}, upstream: user}
+    - {match: {path_prefix: /held}, upstream: held}
+    - {match: {path_prefix: /asked}, upstream: asked}
+)";
+  const std::string config = "--config=" + path;
+  const auto explain = [&](std::string_view url, std::string_view header = "X-None: 1") {
+    return Parse({"explain", config, url, "-H", header}).out;
+  };
+  // Pinned: all nodes, and all versions, lead a key to the same endpoint.
+  EXPECT_THAT(explain("http://a/user/x", "X-User: alice"),
+              HasSubstr("maglev among 10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80\n"
+                        "endpoint   10.0.0.3:80, by the hash of header:X-User (749e5eee7beba602), unless it "
+                        "has 150 % of the "
+                        "average in flight\n"));
+  const std::string by_path = explain("http://a/user/x");
+  EXPECT_THAT(by_path, HasSubstr(", by the hash of path ("));
+  EXPECT_EQ(explain("http://a/user/%78").substr(by_path.find("endpoint")).substr(0, 60),
+            by_path.substr(by_path.find("endpoint")).substr(0, 60));
+  EXPECT_THAT(explain("http://a:81/user/x?q=1"), HasSubstr(by_path.substr(by_path.find("endpoint"), 60)));
+  EXPECT_THAT(explain("http://a/held", "Cookie: a=b; who=me"),
+              testing::AllOf(HasSubstr(", by the hash of cookie:who ("), Not(HasSubstr("Set-Cookie"))));
+  EXPECT_THAT(explain("http://a/held"),
+              testing::AllOf(HasSubstr("endpoint   by chance, as the request has no cookie:who; its cookie "
+                                       "holds it there\n"),
+                             HasSubstr("    Set-Cookie: who=(made for each request); Path=/; Max-Age=60; "
+                                       "HttpOnly; SameSite=Lax\n")));
+  EXPECT_THAT(explain("http://a/asked?p=1"),
+              HasSubstr("endpoint   by chance, as the request has no query:q\n"));
+
+  // Where shards differ.
+  const Settings settings = Parse({config}).settings;
+  ExplainQuestion question;
+  question.url = "http://a/user/x";
+  question.headers = {"X-User: alice"};
+  AsideNow now{.on = {0, 0, 0}, .shards = 2};
+  const UpstreamAside aside = [&](uint32_t) { return now; };
+  const auto live = [&] {
+    std::string text;
+    EXPECT_TRUE(ExplainRequest(settings, question, &text, {}, aside));
+    const size_t at = text.find("endpoint   ");
+    return text.substr(at, text.find(", by") - at);
+  };
+  EXPECT_EQ(live(), "endpoint   10.0.0.3:80");
+  now.on[2] = 1;
+  EXPECT_EQ(live(), "endpoint   10.0.0.3:80, or 10.0.0.2:80 on shards that have set it aside");
+  now.on[2] = 2;
+  EXPECT_EQ(live(), "endpoint   10.0.0.2:80");
+  now.on = {2, 2, 2};
+  EXPECT_EQ(live(), "endpoint   none");
+  std::filesystem::remove(path);
+}
+
 class Explain : public testing::Test {
  protected:
   Explain() : path_(testing::TempDir() + "/explain_test." + std::to_string(getpid()) + ".yaml") {
