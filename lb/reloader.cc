@@ -116,6 +116,7 @@ void Reloader::OnLoaded(Loader::Result result) {
   newest().made_wall_ms = control_.wall_ms();
   for (uint32_t shard = 0; shard < newest().shards(); ++shard)
     Proxy::PostAdopt(control_, newest().snapshot(shard));
+  if (follower_) follower_(newest());
 }
 
 void Reloader::OnAdopted(Snapshot& snapshot) {

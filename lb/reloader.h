@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/shard.h"
@@ -30,6 +31,8 @@ class Reloader final : public Generation::Keeper {
   Reloader(Shard& control, Settings first, LoadSettings load);
   ~Reloader() override;
 
+  // Is told of each generation that the shards are about to adopt. Once, before the first reload.
+  void SetFollower(std::function<void(const Generation&)> follower) { follower_ = std::move(follower); }
   void Ask(Answer answer);
   // Weir drains: nothing more is reloaded.
   void Close(std::string why);
@@ -63,6 +66,7 @@ class Reloader final : public Generation::Keeper {
 
   Shard& control_;
   const LoadSettings load_;
+  std::function<void(const Generation&)> follower_;
   std::vector<std::unique_ptr<Generation>> generations_;
   std::unique_ptr<Loader> loader_;  // made by the first reload; its thread looks at the newest generation
   std::vector<Answer> answers_;     // of the reload at hand

@@ -134,6 +134,8 @@ Server::~Server() {
     control_->ClearTimer(timer_);
     control_->Forget(waiter_);
     admin_.reset();
+    checker_.reset();
+    publisher_.reset();
     reloader_.reset();
     origins_.clear();
     log_writer_.reset();
@@ -189,6 +191,9 @@ absl::Status Server::Start() {
   if (absl::Status status = StartAdmin(); !status.ok()) return status;
   if (absl::Status status = pid_file_.Write(settings().pid_file); !status.ok()) return status;
 
+  publisher_ = std::make_unique<Publisher>(*control_);
+  checker_ = std::make_unique<Checker>(*control_, *publisher_, news_.get());
+  reloader_->SetFollower([this](const Generation& generation) { checker_->Follow(generation); });
   passwords_.Start(PasswordThreads(settings()));
   Fleet::Options fleet;
   fleet.shards = shards_;
@@ -200,6 +205,7 @@ absl::Status Server::Start() {
   fleet_ = std::make_unique<Fleet>(
       fleet, switchboard_, [this](Shard& shard) { return std::make_unique<ShardTenant>(*this, shard); });
   fleet_->Start();
+  checker_->Follow(reloader_->newest());
   Announce();
   return absl::OkStatus();
 }
@@ -279,6 +285,12 @@ std::vector<UpstreamView> Server::Upstreams() const {
       endpoint.weight = plan.settings.endpoints[i].weight;
       for (uint32_t shard = 0; shard < shards_; ++shard)
         endpoint.shards.push_back(&plan.books[i]->page(shard).counters);
+      const EndpointBook::Checks& checks = plan.books[i]->checks;
+      endpoint.checked = checks.on;
+      endpoint.down = plan.books[i]->down();
+      endpoint.checks = checks.done;
+      endpoint.check_failures = checks.failed;
+      endpoint.last_check_error = checks.last_error;
     }
   }
   return upstreams;
@@ -418,6 +430,7 @@ Root Server::Control(Scope& /*scope*/) {
       const int64_t since_ms = (control_->now_ns() - signal_ns_) / kNsPerMs;
       if (state_ == State::kLameDuck) {
         state_ = State::kDraining;
+        checker_->Stop();
         GiveOrder(Order::Kind::kDrain);
         const int64_t left_ms = int64_t{settings().timeouts.drain_ms} - since_ms;
         control_->SetTimer(timer_, static_cast<uint32_t>(std::max<int64_t>(left_ms, 1)));
@@ -449,7 +462,8 @@ Root Server::Control(Scope& /*scope*/) {
   for (auto& origin : origins_) origin->BeginClose();
   if (log_writer_ != nullptr) log_writer_->BeginStop();
   for (;;) {
-    bool busy = !reloader_->Stopped() || signals_.busy() || (log_writer_ != nullptr && !log_writer_->idle());
+    bool busy = !reloader_->Stopped() || !checker_->stopped() || signals_.busy() ||
+                (log_writer_ != nullptr && !log_writer_->idle());
     busy = busy || (admin_ != nullptr && !admin_->closed());
     for (auto& origin : origins_) busy = busy || !origin->closed();
     if (!busy) break;

@@ -4,9 +4,9 @@
 // signal) -> exit code.
 //  SIGHUP: the configuration is read anew (reloader.h); what is wrong with it changes nothing.
 //  first SIGTERM or SIGINT: /healthz says 503 and answers say close for lame_duck_ms; then nobody accepts
-//  any more, requests in flight are finished, idle connections closed; exit 0. What is left after drain_ms is
-//  cut, logged, and the exit code is 2. second signal: exit at once (2 if anything was open, else 0).
-//  SIGUSR1, also then: the access log's file is opened again.
+//  any more, endpoints are checked no more, requests in flight are finished, idle connections closed; exit 0.
+//  What is left after drain_ms is cut, logged, and the exit code is 2. second signal: exit at once (2 if
+//  anything was open, else 0). SIGUSR1, also then: the access log's file is opened again.
 #pragma once
 
 #include <memory>
@@ -22,6 +22,8 @@
 #include "lb/auth/password_pool.h"
 #include "lb/config/budget.h"
 #include "lb/config/settings.h"
+#include "lb/health/checker.h"
+#include "lb/health/publisher.h"
 #include "lb/log/log_writer.h"
 #include "lb/mini_server.h"
 #include "lb/pid_file.h"
@@ -88,6 +90,8 @@ class Server {
   std::unique_ptr<LogWriter> log_writer_;
   std::unique_ptr<EndpointNews> news_;
   std::unique_ptr<Reloader> reloader_;
+  std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<Checker> checker_;
   SocketAddress admin_address_;
   PidFile pid_file_;
   UnixSocketFile admin_file_;  // if that is a unix socket

@@ -290,6 +290,12 @@ void ExposeEndpoints(Exposition& out, const AdminView& view) {
     out.Metric("endpoint_" + std::string(row.key), row.kind, row.help);
     each([&row](const EndpointView& endpoint) { return SumOf(endpoint, row.counter); });
   }
+  out.Metric("endpoint_up", kGauge, "0 while the endpoint fails its checks; 1 also without any.");
+  each([](const EndpointView& endpoint) -> uint64_t { return endpoint.down ? 0 : 1; });
+  out.Metric("endpoint_checks", kCounter, "Active checks of the endpoint that were made.");
+  each([](const EndpointView& endpoint) { return endpoint.checks; });
+  out.Metric("endpoint_check_failures", kCounter, "Of these, failed.");
+  each([](const EndpointView& endpoint) { return endpoint.check_failures; });
 }
 
 // JSON, two spaces deep; values come as they are to stand.
@@ -451,6 +457,10 @@ std::string StatsPage(const AdminView& view) {
       out.String("address", endpoint.address);
       out.Number("weight", endpoint.weight);
       for (const Row<E>& row : kEndpointRows) out.Number(row.key, SumOf(endpoint, row.counter));
+      out.String("health", endpoint.health());
+      out.Number("checks", endpoint.checks);
+      out.Number("check_failures", endpoint.check_failures);
+      out.String("last_check_error", endpoint.last_check_error);
       out.Close('}');
     }
     out.Close(']');
@@ -470,7 +480,9 @@ std::string EndpointLines(const UpstreamView& upstream) {
   std::string text;
   for (const EndpointView& endpoint : upstream.endpoints) {
     const uint64_t aside = SumOf(endpoint, &E::set_aside);
-    text.append("endpoint   ").append(endpoint.address).append(aside == 0 ? ": in use" : ": set aside on ");
+    text.append("endpoint   ").append(endpoint.address);
+    if (endpoint.down) text.append(": down (").append(endpoint.last_check_error).append(")");
+    text.append(aside > 0 ? ": set aside on " : endpoint.down ? "" : ": in use");
     if (aside > 0) text.append(Text(aside) + " of " + Text(endpoint.shards.size()) + " shards");
     text.append(", " + Text(SumOf(endpoint, &E::active)) + " in flight, ");
     text.append(Text(SumOf(endpoint, &E::idle)) + " idle connections\n");

@@ -25,6 +25,13 @@ struct EndpointView {
   std::string_view address;
   uint32_t weight = 1;
   std::vector<const EndpointCounters*> shards;  // one per shard
+  bool checked = false;
+  bool down = false;  // for its checks
+  uint64_t checks = 0;
+  uint64_t check_failures = 0;
+  std::string_view last_check_error = {};
+
+  std::string_view health() const { return down ? "down" : checked ? "up" : "unchecked"; }
 };
 
 struct UpstreamView {

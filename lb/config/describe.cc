@@ -252,6 +252,7 @@ class FileForm {
       HashOn(upstream.hash, key);
       out_ += "    endpoints:\n";
       Endpoints(upstream, key + "endpoints");
+      HealthCheck(upstream.health_check, key + "health_check.");
       out_ += "    timeouts:\n";
       Values(6, TimeoutsOf(upstream), key + "timeouts.", {"timeouts."});
     }
@@ -266,6 +267,22 @@ class FileForm {
     absl::StrAppend(&out_, "    hash_cookie: {max_age: ",
                     Said(of + "max_age", DurationText(uint64_t{hash.cookie_max_age_s} * 1000)),
                     ", secure: ", Said(of + "secure", hash.cookie_secure ? "true" : "false"), "}\n");
+  }
+  void HealthCheck(const HealthCheckSettings& check, const std::string& key) {
+    if (!check.on()) return;
+    out_ += "    health_check:\n";
+    std::vector<KeyValue> values = ValuesOf(check);
+    std::erase_if(values, [](const KeyValue& value) { return value.value.empty(); });
+    Values(6, values, key, {});
+    if (check.type != HealthCheckSettings::Type::kHttp) return;
+    std::vector<std::string> ranges;
+    for (const HealthCheckSettings::StatusRange& range : check.status) {
+      ranges.push_back(range.first == range.last ? absl::StrCat(range.first)
+                                                 : absl::StrCat(range.first, "-", range.last));
+    }
+    std::string list;
+    for (const std::string& range : ranges) absl::StrAppend(&list, list.empty() ? "" : ", ", range);
+    Line(6, "status", ranges.size() == 1 ? list : "[" + list + "]", key + "status");
   }
   // A name has one for each of its addresses, one behind the other.
   void Endpoints(const UpstreamSettings& upstream, const std::string& key) {

@@ -145,6 +145,9 @@ class Reader {
   void FinishBalance(const ConfigNode& node, UpstreamSettings& upstream);
   // A tcp listener sends to it, as is said at `place`.
   void WarnOfTcp(const Place& place, const UpstreamSettings& upstream);
+  void ReadHealthCheck(const ConfigNode& node, FileUpstream& upstream);
+  // What of it needs the endpoints.
+  void FinishHealthCheck(const FileUpstream& upstream);
 
   // Networks and addresses, or file:PATH with one a line.
   struct NetworkDraft {
@@ -413,6 +416,15 @@ struct EndpointDraft {
   Place place;
   uint32_t weight = 1;
 };
+// Places: line 0: not said.
+struct HealthDraft {
+  HealthCheckSettings settings;
+  Place port;
+  Place interval_down;
+  Place jitter;
+  Place timeout;
+  Place http_key;  // of one that is for type http alone
+};
 struct ListenerDraft {
   ListenerSettings settings;
   Reader::NetworkDraft allow;
@@ -438,6 +450,7 @@ std::span<const Key<ListenerDraft>> ListenerKeys();
 std::span<const Key<FileUpstream>> UpstreamKeys();
 std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys();
 std::span<const Key<HashSettings>> HashCookieKeys();
+std::span<const Key<HealthDraft>> HealthCheckKeys();
 std::span<const Key<EndpointDraft>> EndpointKeys();
 std::span<const Key<RouteDraft>> RouteKeys();
 std::span<const Key<MirrorSettings>> MirrorKeys();

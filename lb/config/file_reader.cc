@@ -351,6 +351,7 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
       upstream.settings.name = name;
       upstream.place = place;
       if (Map(value, UpstreamKeys(), upstream)) FinishBalance(value, upstream.settings);
+      FinishHealthCheck(upstream);
     });
   });
   each(kAccessLog, [&](const ConfigNode& node) { ReadAccessLog(node); });
@@ -548,6 +549,16 @@ std::vector<SectionDoc> DescribeSections() {
        DocsOf(EndpointKeys())},
       {"hash_cookie", "`hash_cookie:`", "", DocsOf(HashCookieKeys())},
       {"upstream_timeouts", "`timeouts:` of an upstream", "", DocsOf(UpstreamTimeoutKeys())},
+      {"health_check", "`health_check:`",
+       "Weir asks each endpoint by itself whether it is well, once for all shards, on a kept connection. An "
+       "endpoint is up until a check says otherwise; its first check decides at once, later `fall` and "
+       "`rise` "
+       "in a row do. One that is down gets no new requests; what it has begun goes on. With all down "
+       "requests "
+       "get 503. A reload keeps what is known. An answer must come whole, but for what is behind its first "
+       "64 KiB. At most 128 checks run at one time; on many endpoints that hang at once the others wait for "
+       "their turn.",
+       DocsOf(HealthCheckKeys())},
       {"route", "`routes: NAME:`, each of the list",
        "What becomes of the requests that it matches: exactly one of upstream, split, redirect, respond. Of "
        "several "
@@ -611,6 +622,11 @@ std::vector<KeyValue> ValuesOf(const UpstreamSettings& upstream) {
   FileUpstream from;
   from.settings = upstream;
   return Values(UpstreamKeys(), from);
+}
+std::vector<KeyValue> ValuesOf(const HealthCheckSettings& check) {
+  HealthDraft from;
+  from.settings = check;
+  return Values(HealthCheckKeys(), from);
 }
 std::vector<KeyValue> TimeoutsOf(const UpstreamSettings& upstream) {
   return Values(UpstreamTimeoutKeys(), upstream);

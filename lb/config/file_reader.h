@@ -39,6 +39,7 @@ struct FileUpstream {
   std::vector<FileEndpoint> endpoints;
   Place place;
   bool used = false;  // somebody sends to it
+  Place health_port;  // of its checks; line 0: not said
 };
 
 struct FileListener {
@@ -91,6 +92,8 @@ struct KeyValue {
 };
 std::vector<KeyValue> ValuesOf(const ListenerSettings& listener);
 std::vector<KeyValue> ValuesOf(const UpstreamSettings& upstream);
+// Without `status`; empty: there is nothing to say.
+std::vector<KeyValue> ValuesOf(const HealthCheckSettings& check);
 std::vector<KeyValue> TimeoutsOf(const UpstreamSettings& upstream);
 std::vector<KeyValue> TimeoutsOf(const RouteSettings& route);
 std::vector<KeyValue> ValuesOf(const AccessLogSettings& log);

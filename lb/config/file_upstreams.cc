@@ -279,12 +279,14 @@ std::span<const Key<FileUpstream>> UpstreamKeys() {
       WEIR_PLAIN(T, set_aside, OptionalPatience, settings.set_aside_ms,
                  "An endpoint that refuses connections gets none for so long, and up to 16 times that if it "
                  "goes on."),
+      {"health_check", "keys", "none", "Active checks of the endpoints: who fails them gets no requests.",
+       Reference("health_check"),
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadHealthCheck(value, out); }},
       {"timeouts", "keys", "those of the file", "What this upstream has of its own.",
        Reference("upstream_timeouts"),
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.Map(value, UpstreamTimeoutKeys(), out.settings);
        }},
-      Later<T>("health_check", "Active checks of the endpoints."),
       Later<T>("tls", "TLS to the endpoints."),
   };
   return kKeys;

@@ -75,6 +75,39 @@ struct HashSettings {
   bool operator==(const HashSettings&) const = default;
 };
 
+// Active checks of an upstream's endpoints (lb/health).
+struct HealthCheckSettings {
+  enum class Type : uint8_t { kNone, kTcp, kHttp };
+  struct StatusRange {
+    uint16_t first = 200;
+    uint16_t last = 399;
+    bool operator==(const StatusRange&) const = default;
+  };
+
+  Type type = Type::kNone;
+  uint16_t port = 0;  // 0: the endpoint's
+  std::string method = "GET";
+  std::string path = "/";
+  std::string host;                        // empty: the endpoint's name
+  std::vector<StatusRange> status = {{}};  // those that are right
+  std::string body;                        // what must be in it; empty: anything
+  uint32_t interval_ms = 5'000;            // from one check's begin to the next one's
+  uint32_t interval_down_ms = 1'000;       // where the last one failed, or it is down
+  uint32_t jitter_ms = 500;                // an interval is shorter by up to this, by chance
+  uint32_t timeout_ms = 2'000;             // of a check, from its connect to its whole answer
+  uint32_t rise = 2;
+  uint32_t fall = 3;
+
+  bool on() const { return type != Type::kNone; }
+  bool Expects(uint16_t answered) const {
+    for (const StatusRange& range : status) {
+      if (answered >= range.first && answered <= range.last) return true;
+    }
+    return false;
+  }
+  bool operator==(const HealthCheckSettings&) const = default;
+};
+
 struct UpstreamSettings {
   std::string name;
   Timeouts timeouts;     // Settings::timeouts, but for what it says itself
@@ -87,6 +120,7 @@ struct UpstreamSettings {
   uint32_t idle_ms = 55'000;         // so long; below the 60 s and more of usual origins
   uint32_t set_aside_ms =
       1'000;  // an endpoint that refuses is not tried for so long (doubling up to 16 times)
+  HealthCheckSettings health_check;
 
   bool operator==(const UpstreamSettings&) const = default;
 };

@@ -19,7 +19,7 @@ bool AnyLeft(UpstreamPlan& plan) {
   const auto count = static_cast<uint32_t>(plan.books.size());
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t at = (seen + i) % count;
-    if (plan.books[at]->trouble.load(std::memory_order_relaxed) != 0) continue;
+    if (plan.books[at]->trouble.load(std::memory_order_relaxed) != 0 || plan.books[at]->down()) continue;
     seen = at;
     return true;
   }
@@ -78,8 +78,7 @@ void EndpointNews::Take(UpstreamPlan& plan, EndpointBook& book) {
   const bool aside = trouble != 0;
   if (aside == book.told_aside) return;
   book.told_aside = aside;
-  const std::string upstream = "upstream " + plan.settings.name + ": ";
-  const std::string endpoint = upstream + "endpoint " + book.address().ToString();
+  const std::string endpoint = "upstream " + plan.settings.name + ": endpoint " + book.address().ToString();
   if (aside) {
     Say(endpoint + " is set aside for " + Duration(static_cast<uint32_t>(trouble)) + ": " +
             std::strerror(static_cast<int>(trouble >> 32)),
@@ -87,10 +86,23 @@ void EndpointNews::Take(UpstreamPlan& plan, EndpointBook& book) {
   } else {
     Say(endpoint + " takes connections again", kMostEndpointLines);
   }
+  TellIfNoneLeft(plan);
+}
+
+void EndpointNews::Checked(UpstreamPlan& plan, EndpointBook& book, const std::string& why) {
+  Say("upstream " + plan.settings.name + ": endpoint " + book.address().ToString() +
+          (book.down() ? " is down: " : " is up: ") + why,
+      kMostEndpointLines);
+  TellIfNoneLeft(plan);
+}
+
+void EndpointNews::TellIfNoneLeft(UpstreamPlan& plan) {
   const bool none_left = !AnyLeft(plan);
   if (none_left == plan.news->told_none_left) return;
   plan.news->told_none_left = none_left;
-  Say(upstream + (none_left ? "no endpoint left" : "an endpoint is there again"), kMostLines);
+  Say("upstream " + plan.settings.name + ": " +
+          (none_left ? "no endpoint left" : "an endpoint is there again"),
+      kMostLines);
 }
 
 void EndpointNews::Say(const std::string& line, uint32_t most_lines) {

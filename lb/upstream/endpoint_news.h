@@ -1,5 +1,6 @@
 // EndpointNews: what an operator is told of endpoints on standard error: one is set aside (why, for how
-// long), one takes connections again, an upstream has none left, or one again. Once for the process, by
+// long), one takes connections again, its checks fail or pass again, an upstream has none left, or one again.
+// Once for the process, by
 // whichever shard is the first to find it: EndpointBook has the state, shards change it, and who changes it
 // posts the book to the control shard, which compares that with what it said last and writes the line. So a
 // change that is over before it was told is not told, and the last word is always what is so.
@@ -34,6 +35,8 @@ class EndpointNews {
   // ended with `error`; or takes connections again. Nothing happens unless that is new.
   void SetAside(Shard& from, UpstreamPlan& plan, EndpointBook& book, int error, uint32_t delay_ms);
   void Back(Shard& from, UpstreamPlan& plan, EndpointBook& book);
+  // On the control shard: the checks of `book` have changed its view, and `why`.
+  void Checked(UpstreamPlan& plan, EndpointBook& book, const std::string& why);
 
  private:
   struct WindowEnd : Runnable {
@@ -43,6 +46,7 @@ class EndpointNews {
 
   void Post(Shard& from, UpstreamPlan& plan, EndpointBook& book);
   void Take(UpstreamPlan& plan, EndpointBook& book);
+  void TellIfNoneLeft(UpstreamPlan& plan);
   void Say(const std::string& line, uint32_t most_lines);
   void EndWindow();
 

@@ -5,13 +5,15 @@
 //  An upstream that does not change keeps its plan, and so its pools, from one generation to the next
 //  (generation.h).
 // Made off the data path, used by all shards, kept by shared pointers. A page or a seat is used by its shard
-// alone; counters may be read by anybody; whether an endpoint is in trouble is for all to say.
+// alone; counters may be read by anybody; whether an endpoint is in trouble is for all to say, its view and
+// its checks are the control shard's.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/mailbox.h"
@@ -43,7 +45,7 @@ class EndpointBook {
   };
 
   EndpointBook(const SocketAddress& address, uint32_t shards)
-      : address_(address), pages_(std::make_unique<Page[]>(shards)) {}
+      : awaited(shards), address_(address), pages_(std::make_unique<Page[]>(shards)) {}
 
   const SocketAddress& address() const { return address_; }
   Page& page(uint32_t shard) { return pages_[shard]; }
@@ -54,6 +56,22 @@ class EndpointBook {
   std::atomic<uint64_t> trouble{0};
   Note note;
   bool told_aside = false;  // control shard's: what the operator was told
+
+  // What all shards go by: bits, written by the control shard alone (lb/health/publisher.h). The others than
+  // these are 0; there is room for more that may be said of an endpoint for all shards (to drain it, another
+  // weight, the factor of a slow start).
+  static constexpr uint64_t kDown = 1;  // it fails its checks: no new requests
+  std::atomic<uint64_t> view{0};
+  bool down() const { return (view.load(std::memory_order_relaxed) & kDown) != 0; }
+  // Control shard's, all of it.
+  std::vector<bool> awaited;  // by shard: the next letter to it names this endpoint
+  struct Checks {
+    bool on = false;
+    uint64_t done = 0;
+    uint64_t failed = 0;
+    std::string last_error;  // of the last one that failed
+  };
+  Checks checks;
 
  private:
   const SocketAddress address_;

@@ -10,7 +10,7 @@ namespace weir::lb {
 namespace {
 
 constexpr uint32_t kMaxDoublings = 4;
-// Idle connections of endpoints that are gone: so many are closed each time the house is kept.
+// Idle connections of endpoints that are gone, or down: so many are closed each time the house is kept.
 constexpr uint32_t kFarewells = 64;
 // Pools with together so many endpoints end each time, or one larger pool.
 constexpr uint32_t kEndpointsAtOnce = 2048;
@@ -71,7 +71,8 @@ Endpoint::Endpoint(Upstreams* upstreams, std::shared_ptr<EndpointBook> book, End
       }),
       upstreams(upstreams),
       book(std::move(book)),
-      counters(counters) {
+      counters(counters),
+      down(this->book->down()) {
   timer.waiter = this;
 }
 
@@ -96,13 +97,11 @@ UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> p
   for (uint32_t i = 0; i < plan_->books.size(); ++i) {
     Endpoint* endpoint = upstreams.Hold(plan_->books[i]);
     endpoints_.push_back(endpoint);
-    if (endpoint->aside) balancer_.SetUsable(i, false);
+    if (!endpoint->usable()) balancer_.SetUsable(i, false);
     if (retired_) continue;
     endpoint->owner = this;
     endpoint->index = i;
-    if (endpoint->idle == 0) continue;
-    upstreams.UnlinkWarm(*endpoint);
-    upstreams.LinkWarm(*endpoint, false);
+    upstreams.RelinkWarm(*endpoint);
   }
 }
 
@@ -125,12 +124,12 @@ uint32_t UpstreamPool::ChooseRetired(const PickContext& context) {
   uint32_t endpoint = kNone;
   for (uint32_t looks = 0; looks < kMostLooks; ++looks) {
     endpoint = balancer_.Pick(context);
-    if (endpoint == kNone || !endpoints_[endpoint]->aside) break;
+    if (endpoint == kNone || endpoints_[endpoint]->usable()) break;
     balancer_.SetUsable(endpoint, false);
   }
   if (endpoint != kNone) return endpoint;
   for (uint32_t i = 0; i < endpoints_.size(); ++i) {
-    if (!endpoints_[i]->aside) balancer_.SetUsable(i, true);
+    if (endpoints_[i]->usable()) balancer_.SetUsable(i, true);
   }
   return balancer_.Pick(context);
 }
@@ -227,7 +226,7 @@ bool UpstreamPool::OthersAreLeft(const Endpoint& endpoint) {
   if (endpoint.owner == nullptr) return true;
   const std::vector<Endpoint*>& all = endpoint.owner->endpoints_;
   return std::any_of(all.begin(), all.end(),
-                     [&](const Endpoint* other) { return other != &endpoint && !other->aside; });
+                     [&](const Endpoint* other) { return other != &endpoint && other->usable(); });
 }
 
 void UpstreamPool::ConnectFailed(uint32_t index, int error) {
@@ -245,7 +244,7 @@ void UpstreamPool::ConnectFailed(uint32_t index, int error) {
   endpoint.aside_until_ns = shard.now_ns() + int64_t{delay_ms} * kNsPerMs;
   endpoint.counters.set_aside.Set(1);
   upstreams_.counters_.endpoints_set_aside.Add();
-  if (endpoint.owner != nullptr) endpoint.owner->balancer_.SetUsable(endpoint.index, false);
+  upstreams_.TellBalancer(endpoint);
   shard.SetTimer(endpoint.timer, delay_ms);
   // Of one that is configured no more nobody wants to hear.
   if (upstreams_.news_ != nullptr && endpoint.owner != nullptr) {
@@ -303,14 +302,12 @@ void Upstreams::Retire(const std::shared_ptr<UpstreamPlan>& plan, uint64_t last_
   for (Endpoint* endpoint : seat.pool->endpoints_) {
     if (endpoint->owner != seat.pool) continue;  // another pool has it already
     endpoint->owner = nullptr;
-    if (endpoint->idle == 0) continue;
-    UnlinkWarm(*endpoint);
-    LinkWarm(*endpoint, true);
+    RelinkWarm(*endpoint);
   }
 }
 
 void Upstreams::KeepHouse(uint64_t oldest_generation) {
-  for (uint32_t i = 0; i < kFarewells && first_warm_ != nullptr && first_warm_->owner == nullptr; ++i)
+  for (uint32_t i = 0; i < kFarewells && first_warm_ != nullptr && first_warm_->leaving(); ++i)
     CloseOldest(*first_warm_);
   uint32_t ended = 0;
   for (size_t i = 0; i < retired_.size();) {
@@ -347,7 +344,19 @@ void Upstreams::ComeBack(Endpoint& endpoint) {
   shard_.ClearTimer(endpoint.timer);
   endpoint.aside = false;
   endpoint.counters.set_aside.Set(0);
-  if (endpoint.owner != nullptr) endpoint.owner->balancer_.SetUsable(endpoint.index, true);
+  TellBalancer(endpoint);
+}
+
+void Upstreams::TellBalancer(Endpoint& endpoint) {
+  if (endpoint.owner != nullptr) endpoint.owner->balancer_.SetUsable(endpoint.index, endpoint.usable());
+}
+
+void Upstreams::ReadView(Endpoint& endpoint) {
+  const bool down = endpoint.book->down();
+  if (down == endpoint.down) return;
+  endpoint.down = down;
+  TellBalancer(endpoint);
+  RelinkWarm(endpoint);
 }
 
 void Upstreams::Release(UpstreamConnection* connection) {
@@ -355,14 +364,14 @@ void Upstreams::Release(UpstreamConnection* connection) {
   Stream& stream = connection->stream;
   stream.SetWaiter(&connection->watch);
   stream.Poll(shard_);
-  if (endpoint.owner == nullptr || endpoint.aside || stream.sending() || stream.end_seen() ||
+  if (endpoint.owner == nullptr || !endpoint.usable() || stream.sending() || stream.end_seen() ||
       stream.has_bytes() || endpoint.owner->settings().idle_connections == 0) {
     Close(connection, false);
     return;
   }
   const UpstreamSettings& settings = endpoint.owner->settings();
   if (endpoint.idle >= settings.idle_connections) CloseOldest(endpoint);
-  if (endpoint.idle == 0) LinkWarm(endpoint, false);
+  if (endpoint.idle == 0) LinkWarm(endpoint);
   connection->idle = true;
   connection->newer = nullptr;
   connection->older = endpoint.newest;
@@ -424,7 +433,14 @@ void Upstreams::OnWatch(UpstreamConnection* connection) {
   }
 }
 
-void Upstreams::LinkWarm(Endpoint& endpoint, bool first) {
+void Upstreams::RelinkWarm(Endpoint& endpoint) {
+  if (endpoint.idle == 0) return;
+  UnlinkWarm(endpoint);
+  LinkWarm(endpoint);
+}
+
+void Upstreams::LinkWarm(Endpoint& endpoint) {
+  const bool first = endpoint.leaving();
   endpoint.previous_warm = first ? nullptr : last_warm_;
   endpoint.next_warm = first ? first_warm_ : nullptr;
   (endpoint.previous_warm == nullptr ? first_warm_ : endpoint.previous_warm->next_warm) = &endpoint;
@@ -440,10 +456,7 @@ void Upstreams::UnlinkWarm(Endpoint& endpoint) {
 bool Upstreams::CloseOneIdle() {
   if (first_warm_ == nullptr) return false;
   Endpoint& endpoint = *first_warm_;
-  if (endpoint.idle > 1 && endpoint.owner != nullptr) {
-    UnlinkWarm(endpoint);
-    LinkWarm(endpoint, false);
-  }
+  if (endpoint.idle > 1 && !endpoint.leaving()) RelinkWarm(endpoint);
   CloseOldest(endpoint);
   return true;
 }

@@ -6,7 +6,9 @@
 //
 // Bounds: `UpstreamSettings::idle_connections` idle ones per endpoint; in use: one per client connection. An
 // endpoint that refuses or times out is set aside for UpstreamSettings::set_aside_ms, doubling up to 16 times
-// while it goes on failing and others are left; it comes back by itself.
+// while it goes on failing and others are left; it comes back by itself. One that is down for its checks
+// (lb/health) gets no new requests either; what is in flight there goes on, idle connections are closed, some
+// at a time.
 //
 // A reload: a pool whose plan is no longer in force is retired. What was begun with it ends with it; its
 // endpoints belong to the pool of the new plan from the moment there is one, and it looks at them itself
@@ -56,6 +58,10 @@ struct UpstreamConnection {
 struct Endpoint : Runnable {
   Endpoint(Upstreams* upstreams, std::shared_ptr<EndpointBook> book, EndpointCounters& counters);
 
+  bool usable() const { return !aside && !down; }
+  // Its idle connections are to be closed.
+  bool leaving() const { return owner == nullptr || down; }
+
   Upstreams* upstreams;
   const std::shared_ptr<EndpointBook> book;
   EndpointCounters& counters;
@@ -69,6 +75,7 @@ struct Endpoint : Runnable {
   uint32_t failures = 0;     // in a row
   int64_t aside_until_ns = 0;
   bool aside = false;
+  bool down = false;              // of its book's view, as last read
   Timer timer;                    // brings it back
   Endpoint* next_warm = nullptr;  // the list of those with idle connections
   Endpoint* previous_warm = nullptr;
@@ -163,6 +170,9 @@ class Upstreams {
   // in no pool in force. `oldest_generation`: the oldest one somebody still goes by. Call now and then.
   void KeepHouse(uint64_t oldest_generation);
 
+  // The view of its book may have changed.
+  void ReadView(Endpoint& endpoint);
+
   // Gives back a connection that can take another request.
   void Release(UpstreamConnection* connection);
   void Close(UpstreamConnection* connection, bool with_reset);
@@ -194,7 +204,10 @@ class Upstreams {
   void UnlinkIdle(UpstreamConnection* connection);
   void CloseOldest(Endpoint& endpoint);
   void ComeBack(Endpoint& endpoint);
-  void LinkWarm(Endpoint& endpoint, bool first);
+  void TellBalancer(Endpoint& endpoint);
+  // Those that are leaving come first.
+  void LinkWarm(Endpoint& endpoint);
+  void RelinkWarm(Endpoint& endpoint);
   void UnlinkWarm(Endpoint& endpoint);
 
   Shard& shard_;
@@ -203,7 +216,7 @@ class Upstreams {
   Slab<UpstreamConnection> connections_;
   std::vector<std::unique_ptr<UpstreamPool>> pools_;
   std::vector<UpstreamPool*> retired_;
-  Endpoint* first_warm_ = nullptr;  // those in no pool in force come first
+  Endpoint* first_warm_ = nullptr;  // those that are leaving come first
   Endpoint* last_warm_ = nullptr;
 };
 

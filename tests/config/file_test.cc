@@ -966,6 +966,144 @@ TEST_F(SiteFiles, AFileThatIsReadTwiceIsNoSecondSite) {
             shown_ + "/a.yaml:1:10: routes.sites: given twice; first at " + shown_ + "/a.yaml:1:10\n");
 }
 
+TEST_F(File, HealthChecks) {
+  const Settings settings = Good(R"(
+listeners:
+  - {address: 0.0.0.0:1, upstream: web}
+  - {address: 0.0.0.0:2, upstream: quick}
+  - {address: 0.0.0.0:3, upstream: all}
+  - {address: 0.0.0.0:4, upstream: text}
+  - {address: 0.0.0.0:5, upstream: none}
+upstreams:
+  web:
+    endpoints: [10.0.0.1:80]
+    health_check: {}
+  quick:
+    endpoints: [10.0.0.2:80]
+    health_check: {type: tcp, interval: 500ms, port: 81, rise: 1, fall: 5}
+  all:
+    endpoints: [10.0.0.3:80]
+    health_check: {type: http, method: HEAD, path: "/up?a=b", host: "a.test:8080", status: [2xx, 301, 400-404],
+                   interval: 10s, timeout: 10s, jitter: 0, interval_down: 250ms, port: 8081}
+  text:
+    endpoints: ["unix:/run/a.sock"]
+    health_check: {body: "all: well\n", status: 200}
+  none: {endpoints: [10.0.0.4:80]}
+)");
+  using Check = HealthCheckSettings;
+  Check usual;
+  EXPECT_FALSE(usual.on());
+  EXPECT_EQ(settings.upstreams[4].health_check, usual);
+  usual.type = Check::Type::kHttp;
+  EXPECT_EQ(settings.upstreams[0].health_check, usual);
+  const Check& quick = settings.upstreams[1].health_check;
+  EXPECT_EQ(quick.type, Check::Type::kTcp);
+  EXPECT_EQ(quick.port, 81);
+  EXPECT_EQ(quick.interval_ms, 500u);
+  EXPECT_EQ(quick.interval_down_ms, 500u);
+  EXPECT_EQ(quick.timeout_ms, 500u);
+  EXPECT_EQ(quick.jitter_ms, 50u);
+  EXPECT_EQ(quick.rise, 1u);
+  EXPECT_EQ(quick.fall, 5u);
+  const Check& all = settings.upstreams[2].health_check;
+  EXPECT_EQ(all.method, "HEAD");
+  EXPECT_EQ(all.path, "/up?a=b");
+  EXPECT_EQ(all.host, "a.test:8080");
+  EXPECT_EQ(all.status, (std::vector<Check::StatusRange>{{200, 299}, {301, 301}, {400, 404}}));
+  EXPECT_EQ(all.timeout_ms, 10'000u);
+  EXPECT_EQ(all.jitter_ms, 0u);
+  EXPECT_EQ(all.interval_down_ms, 250u);
+  EXPECT_EQ(settings.upstreams[3].health_check.body, "all: well\n");
+}
+
+TEST_F(File, HealthChecksArePrintedAndReadBack) {
+  const std::string text = R"(
+listeners: [{address: 0.0.0.0:1, upstream: web}, {address: 0.0.0.0:2, upstream: tcp, protocol: tcp}]
+upstreams:
+  web:
+    endpoints: [10.0.0.1:80]
+    health_check: {path: /up, status: [2xx, 301], body: "a: \"b\"", interval: 10s, host: a.test, port: 9}
+  tcp:
+    endpoints: [10.0.0.2:80]
+    health_check: {type: tcp}
+)";
+  const std::string once = Check(text, {"check"}).out;
+  EXPECT_THAT(once, HasSubstr(R"(    health_check:
+      type: http                                            # default
+      port: 9                                               # f.yaml:6:104
+      method: GET                                           # default
+      path: /up                                             # f.yaml:6:26
+      host: a.test                                          # f.yaml:6:90
+      body: "a: \"b\""                                      # f.yaml:6:57
+      interval: 10s                                         # f.yaml:6:79
+      interval_down: 1s                                     # default
+      jitter: 1s                                            # default
+      timeout: 2s                                           # default
+      rise: 2                                               # default
+      fall: 3                                               # default
+      status: [200-299, 301]                                # f.yaml:6:39
+)"));
+  EXPECT_THAT(once, HasSubstr(R"(    health_check:
+      type: tcp                                             # f.yaml:9:26
+      interval: 5s                                          # default
+      interval_down: 1s                                     # default
+      jitter: 500ms                                         # default
+      timeout: 2s                                           # default
+      rise: 2                                               # default
+      fall: 3                                               # default
+    timeouts:
+)"));
+  const Settings again = Good(once);
+  const Settings settings = Good(text);
+  ASSERT_EQ(again.upstreams.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    const UpstreamSettings& upstream =
+        again.upstreams[0].name == settings.upstreams[i].name ? again.upstreams[0] : again.upstreams[1];
+    EXPECT_EQ(upstream.health_check, settings.upstreams[i].health_check);
+  }
+}
+
+TEST_F(File, WrongHealthChecks) {
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], health_check: {method: get, path: up, host: "a b", status: [99, x, 300-200, 6xx]}}
+  b: {endpoints: [10.0.0.1:80], health_check: {type: tcp, path: /x}}
+  c: {endpoints: [10.0.0.1:80], health_check: {interval: 1s, timeout: 2s, interval_down: 3s, jitter: 4s}}
+  d: {endpoints: [10.0.0.1:80], health_check: {interval: 5ms, rise: 0, fall: 101, port: 0, body: ""}}
+  e: {endpoints: [10.0.0.1:80, unix:/a], health_check: {port: 81, method: HEAD, body: x}}
+  f: {health_check: {pth: /}, endpoints: [10.0.0.1:80]}
+  g: {health_check: http, endpoints: [10.0.0.1:80]}
+)"),
+      ElementsAre(
+          "f.yaml:4:56: upstreams.a.health_check.method: \"get\": expected GET, HEAD or OPTIONS",
+          "f.yaml:4:67: upstreams.a.health_check.path: \"up\": expected a path that begins with /, in "
+          "visible "
+          "ASCII",
+          "f.yaml:4:77: upstreams.a.health_check.host: \"a b\": expected a host name, with a port if need be",
+          "f.yaml:4:93: upstreams.a.health_check.status: \"99\": expected a status from 200 to 599, such as "
+          "200, 2xx or 200-399",
+          HasSubstr("f.yaml:4:97: upstreams.a.health_check.status: \"x\": expected"),
+          HasSubstr("f.yaml:4:100: upstreams.a.health_check.status: \"300-200\": expected"),
+          HasSubstr("f.yaml:4:109: upstreams.a.health_check.status: \"6xx\": expected"),
+          "f.yaml:5:65: upstreams.b.health_check: with type tcp nothing is asked",
+          "f.yaml:6:71: upstreams.c.health_check: timeout of 2s: expected no more than the interval, 1s",
+          "f.yaml:6:90: upstreams.c.health_check: interval_down of 3s: expected no more than the interval, "
+          "1s",
+          "f.yaml:6:102: upstreams.c.health_check: jitter of 4s: expected no more than the interval, 1s",
+          "f.yaml:7:58: upstreams.d.health_check.interval: \"5ms\": expected 10ms or more",
+          "f.yaml:7:69: upstreams.d.health_check.rise: \"0\": expected a whole number from 1 to 100",
+          "f.yaml:7:78: upstreams.d.health_check.fall: \"101\": expected a whole number from 1 to 100",
+          "f.yaml:7:89: upstreams.d.health_check.port: \"0\": expected a whole number from 1 to 65535",
+          "f.yaml:7:98: upstreams.d.health_check.body: \"\": expected 1 to 1024 bytes",
+          "f.yaml:8:56: upstreams.e.health_check: the answer to HEAD has no body",
+          "f.yaml:8:63: upstreams.e: health_check.port: a unix socket has no port",
+          "f.yaml:9:22: upstreams.f.health_check.pth: unknown key; did you mean path?",
+          HasSubstr("f.yaml:10:21: upstreams.g.health_check: expected keys and values, found a single value; "
+                    "accepted: type port")));
+}
+
 TEST_F(File, MatchesAndActions) {
   const Settings settings = Good(R"(
 listeners: [{address: 0.0.0.0:1, routes: r, trusted_proxies: 10.0.0.0/8}]
@@ -1022,7 +1160,7 @@ upstreams:
   web:
     ballance: least_conn
     endpoints: []
-    health_check: {type: http}
+    health_check: {type: https}
   other:
     balance: maglev
     endpoints: [10.0.0.1, {adress: 1.2.3.4:5}, "nohost.invalid:80", {address: 1.2.3.4:5, weight: 0}, unix:a]
@@ -1052,7 +1190,7 @@ routes:
           "f.yaml:9:15: listeners[2].protocol: \"https\": not available yet; expected http or tcp",
           "f.yaml:13:5: upstreams.web.ballance: unknown key; did you mean balance?",
           "f.yaml:14:16: upstreams.web.endpoints: the list is empty: an upstream has at least one endpoint",
-          "f.yaml:15:5: upstreams.web.health_check: not available yet",
+          "f.yaml:15:26: upstreams.web.health_check.type: \"https\": expected http or tcp",
           HasSubstr("f.yaml:18:17: upstreams.other.endpoints[0]: \"10.0.0.1\": expected HOST:PORT"),
           "f.yaml:18:27: upstreams.other.endpoints[1]: the key address is missing",
           "f.yaml:18:28: upstreams.other.endpoints[1].adress: unknown key; did you mean address?",

@@ -80,6 +80,11 @@ Rig::Rig(Options options) {
     counters_.push_back(&tenants_.back()->counters);
   }
   OpenSockets();
+  world_->On(*control_, [&] {
+    publisher_ = std::make_unique<Publisher>(*control_);
+    checker_ = std::make_unique<Checker>(*control_, *publisher_, nullptr);
+    checker_->Follow(*generations_.front());
+  });
   for (auto& owned : tenants_) {
     Tenant& tenant = *owned;
     world_->On(*tenant.shard, [&] {
@@ -145,6 +150,7 @@ void Rig::Reload(const std::function<void(Settings&)>& change) {
   ++reloads_;
   world_->On(*control_, [&] {
     for (uint32_t i = 0; i < shards(); ++i) Proxy::PostAdopt(*control_, generations_.back()->snapshot(i));
+    checker_->Follow(*generations_.back());
   });
 }
 
@@ -175,6 +181,7 @@ void Rig::Drain() {
   if (draining()) return;
   drain_ns_ = world_->now_ns();
   world_->On(*control_, [&] {
+    checker_->Stop();
     for (auto& owned : tenants_) {
       Tenant* tenant = owned.get();
       Post(*control_, tenant->shard->index(), tenant->drain,
@@ -225,6 +232,11 @@ void Rig::End() {
       tenant->log.reset();
     });
   }
+  EXPECT_TRUE(world_->RunUntil([&] { return checker_->stopped() && publisher_->idle(); }));
+  world_->On(*control_, [&] {
+    checker_.reset();
+    publisher_.reset();
+  });
   if (log_fd_ >= 0) {
     EXPECT_TRUE(world_->RunUntil([&] { return log_writer_->idle(); }));
     log_text_ = world_->FileContents(log_fd_);

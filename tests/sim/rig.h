@@ -12,6 +12,8 @@
 
 #include "core/sim/peer.h"
 #include "core/sim/world.h"
+#include "lb/health/checker.h"
+#include "lb/health/publisher.h"
 #include "lb/log/access_log.h"
 #include "lb/log/log_writer.h"
 #include "lb/proxy.h"
@@ -63,6 +65,7 @@ class Rig : public Generation::Keeper {
   int64_t drain_ns() const { return drain_ns_; }
   bool drained() const { return drained_ == tenants_.size(); }
   bool cut() const { return cut_; }
+  Publisher& publisher() { return *publisher_; }
 
   // Drains if nobody did, and checks that all is gone in time.
   void End();
@@ -100,6 +103,8 @@ class Rig : public Generation::Keeper {
   ProxyCounters control_counters_;
   int log_fd_ = -1;
   std::unique_ptr<LogWriter> log_writer_;
+  std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<Checker> checker_;
   std::vector<std::unique_ptr<Tenant>> tenants_;
   std::vector<const ProxyCounters*> counters_;
   int64_t drain_ns_ = 0;

@@ -1,0 +1,56 @@
+#include "lb/health/publisher.h"
+
+#include "lb/upstream/upstream.h"
+
+namespace weir::lb {
+
+Publisher::Publisher(Shard& control)
+    : control_(control), letters_(std::make_unique<Letter[]>(control.switchboard().control())) {
+  for (uint32_t shard = 0; shard < control_.switchboard().control(); ++shard) {
+    Letter& letter = letters_[shard];
+    letter.publisher = this;
+    letter.shard = shard;
+    letter.deliver = [](Message* message, Shard& receiver) {
+      for (const auto& book : static_cast<Letter*>(message)->changed) {
+        Endpoint* endpoint = book->page(receiver.index()).endpoint;
+        if (endpoint != nullptr) endpoint->upstreams->ReadView(*endpoint);
+      }
+    };
+    letter.recycle = [](Message* message, Shard&) {
+      Letter& home = *static_cast<Letter*>(message);
+      home.out = false;
+      home.changed.clear();
+      if (!home.next.empty()) home.publisher->Send(home);
+    };
+  }
+}
+
+void Publisher::Publish(const std::shared_ptr<EndpointBook>& book, uint64_t view) {
+  if (book->view.load(std::memory_order_relaxed) == view) return;
+  book->view.store(view, std::memory_order_relaxed);
+  for (uint32_t shard = 0; shard < control_.switchboard().control(); ++shard) {
+    if (book->awaited[shard]) continue;  // it will read this when it comes to it
+    book->awaited[shard] = true;
+    letters_[shard].next.push_back(book);
+    if (!letters_[shard].out) Send(letters_[shard]);
+  }
+}
+
+void Publisher::Send(Letter& letter) {
+  while (!letter.next.empty() && letter.changed.size() < kMostAtOnce) {
+    letter.next.front()->awaited[letter.shard] = false;
+    letter.changed.push_back(std::move(letter.next.front()));
+    letter.next.pop_front();
+  }
+  letter.out = true;
+  control_.Post(letter.shard, &letter);
+}
+
+bool Publisher::idle() const {
+  for (uint32_t shard = 0; shard < control_.switchboard().control(); ++shard) {
+    if (letters_[shard].out) return false;
+  }
+  return true;
+}
+
+}  // namespace weir::lb

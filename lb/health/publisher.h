@@ -1,0 +1,47 @@
+// Publisher: makes what the control shard knows of endpoints known to all shards. The one view of an endpoint
+// is EndpointBook::view, written here alone; a shard reads it when it makes its Endpoint, and when a letter
+// names it: one message to each shard at a time, with what changed since the last one, at most kMostAtOnce
+// endpoints. So a change is in force on a shard with the turn that its doorbell begins, and choosing an
+// endpoint reads no atomics. Of several changes of one endpoint the last is what counts.
+// Bound: an endpoint waits once for each shard. Owner: the server, on the control shard; outlives the shards'
+// turns.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "core/shard.h"
+#include "lb/upstream/plan.h"
+
+namespace weir::lb {
+
+class Publisher {
+ public:
+  static constexpr size_t kMostAtOnce = 64;  // at up to a microsecond or two
+
+  explicit Publisher(Shard& control);
+  Publisher(const Publisher&) = delete;
+  Publisher& operator=(const Publisher&) = delete;
+
+  void Publish(const std::shared_ptr<EndpointBook>& book, uint64_t view);
+  // Every shard has heard of everything.
+  bool idle() const;
+
+ private:
+  struct Letter : Message {
+    Publisher* publisher = nullptr;
+    uint32_t shard = 0;
+    bool out = false;
+    std::vector<std::shared_ptr<EndpointBook>> changed;  // the shard's to read while it is out
+    std::deque<std::shared_ptr<EndpointBook>> next;      // in order
+  };
+
+  void Send(Letter& letter);
+
+  Shard& control_;
+  std::unique_ptr<Letter[]> letters_;  // by shard
+};
+
+}  // namespace weir::lb
