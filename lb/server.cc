@@ -354,6 +354,7 @@ MiniReply Server::AdminPage(const http::RequestHead& head, uint64_t ticket) {
   view.reloads = reloader_->reloads();
   view.reload_failures = reloader_->failures();
   view.max_connections = settings().max_connections;
+  view.check_connections = checker_->connections();
   view.start_wall_ms = start_wall_ms_;
   view.now_wall_ms = control_->wall_ms();
   view.draining = draining;

@@ -389,6 +389,8 @@ std::string MetricsPage(const AdminView& view) {
   out.Sample("", view.reload_failures);
   out.Metric("max_connections", kGauge, "The limit of client connections.");
   out.Sample("", view.max_connections);
+  out.Metric("check_connections", kGauge, "Connections to endpoints that active checks have, kept ones too.");
+  out.Sample("", view.check_connections);
   out.Metric("requests", kCounter,
              "HTTP requests by the class of the status sent; none: the client was gone.");
   for (size_t i = 0; i < std::size(kStatusClasses); ++i) {
@@ -412,6 +414,7 @@ std::string StatsPage(const AdminView& view) {
   out.Number("uptime_ms", static_cast<uint64_t>(std::max<int64_t>(view.now_wall_ms - view.start_wall_ms, 0)));
   out.Bool("draining", view.draining);
   out.Number("max_connections", view.max_connections);
+  out.Number("check_connections", view.check_connections);
   out.Number("reloads", view.reloads);
   out.Number("reload_failures", view.reload_failures);
   out.Open("generations", '[');

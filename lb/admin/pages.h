@@ -56,6 +56,7 @@ struct AdminView {
   uint64_t reload_failures = 0;
   std::string_view version;
   uint32_t max_connections = 0;
+  uint32_t check_connections = 0;  // to endpoints, of active checks
   int64_t start_wall_ms = 0;
   int64_t now_wall_ms = 0;
   bool draining = false;  // lame duck included

@@ -40,6 +40,8 @@ class Checker {
   void Stop();
   bool stopped() const { return stopping_ && checks_.empty() && ending_.empty(); }
 
+  uint32_t connections() const { return open_; }
+
   // For Check.
   void Ask(Check& check);
   void Done();

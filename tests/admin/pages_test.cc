@@ -38,6 +38,7 @@ class PagesTest : public testing::Test {
     view_.reloads = 6;
     view_.reload_failures = 2;
     view_.max_connections = 1'000;
+    view_.check_connections = 9;
     view_.start_wall_ms = 1'795'359'352'123;
     view_.now_wall_ms = view_.start_wall_ms + 5'000;
   }

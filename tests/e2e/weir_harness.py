@@ -797,10 +797,11 @@ class Weir(Process):
             state["open"] = pick(now, OPEN)
             state["active"] = pick(now, ACTIVE)
             idle = pick(now, UPSTREAM_IDLE)
+            checks = pick(now, "weir_check_connections")
             state["upstream in use"] = pick(now, UPSTREAM_OPEN) - idle
             reloaded = pick(now, "weir_reloads_total") + pick(now, "weir_reload_failures_total") > 0
             # The scrape's own connection may still be closing, and the first reload takes one for good.
-            state["descriptors lost"] = max(0, self.fds() - self.fds_before - idle - 1 - reloaded)
+            state["descriptors lost"] = max(0, self.fds() - self.fds_before - idle - checks - 1 - reloaded)
             return not any(state.values())
 
         try:
