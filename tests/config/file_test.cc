@@ -1190,7 +1190,8 @@ routes:
           "f.yaml:9:15: listeners[2].protocol: \"https\": not available yet; expected http or tcp",
           "f.yaml:13:5: upstreams.web.ballance: unknown key; did you mean balance?",
           "f.yaml:14:16: upstreams.web.endpoints: the list is empty: an upstream has at least one endpoint",
-          "f.yaml:15:26: upstreams.web.health_check.type: \"https\": expected http or tcp",
+          "f.yaml:15:26: upstreams.web.health_check.type: \"https\": expected http or tcp; did you mean "
+          "http?",
           HasSubstr("f.yaml:18:17: upstreams.other.endpoints[0]: \"10.0.0.1\": expected HOST:PORT"),
           "f.yaml:18:27: upstreams.other.endpoints[1]: the key address is missing",
           "f.yaml:18:28: upstreams.other.endpoints[1].adress: unknown key; did you mean address?",
