@@ -19,7 +19,6 @@ struct UpstreamCounters {
   // Requests that went to it, by the status class of the answer that the client got, one of our own too (502,
   // 503, 504); of copies (mirror.h) by what came back. [0]: none.
   Counter responses[6];
-  Counter active;  // requests and TCP connections now; only where a bound on load asks for it
 };
 
 }  // namespace weir::lb

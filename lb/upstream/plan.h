@@ -84,10 +84,13 @@ class UpstreamBook {
 
   UpstreamCounters& page(uint32_t shard) { return pages_[shard].counters; }
   const UpstreamCounters& page(uint32_t shard) const { return pages_[shard].counters; }
+  // Requests and TCP connections now; only counted where a bound on load asks for it.
+  Counter& in_flight(uint32_t shard) { return pages_[shard].in_flight; }
 
  private:
   struct alignas(64) Page {
     UpstreamCounters counters;
+    Counter in_flight;
   };
 
   const std::unique_ptr<Page[]> pages_;

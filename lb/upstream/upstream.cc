@@ -44,7 +44,7 @@ uint32_t ActiveAt(const void* source, uint32_t endpoint) noexcept {
 uint64_t ActiveInAll(const void* source) noexcept {
   const UpstreamPlan& plan = PlanOf(source);
   uint64_t active = 0;
-  for (uint32_t i = 0; i < plan.seats.size(); ++i) active += plan.book->page(i).active.Get();
+  for (uint32_t i = 0; i < plan.seats.size(); ++i) active += plan.book->in_flight(i).Get();
   return active;
 }
 
@@ -82,6 +82,7 @@ UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> p
     : upstreams_(upstreams),
       plan_(std::move(plan)),
       counters_(plan_->book->page(upstreams.shard().index())),
+      in_flight_(plan_->book->in_flight(upstreams.shard().index())),
       balancer_(MakeBalancer(*plan_, upstreams.shard().random().Next())),
       retired_(plan_->seats[upstreams.shard().index()].last_generation != 0),
       hashes_(Hashes(plan_->settings.balance)),
@@ -144,7 +145,7 @@ uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, uint64_t hash, bool
   EndpointCounters& counters = endpoints_[endpoint]->counters;
   counters.requests.Add();
   counters.active.Add();
-  if (bound_ != nullptr) counters_.active.Add();
+  if (bound_ != nullptr) in_flight_.Add();
   if (changes_ != nullptr) NoteChange(*endpoints_[endpoint]);
   return endpoint;
 }
@@ -160,7 +161,7 @@ void UpstreamPool::Done(uint32_t endpoint) {
   balancer_.Release(endpoint);
   --active_;
   endpoints_[endpoint]->counters.active.Sub();
-  if (bound_ != nullptr) counters_.active.Sub();
+  if (bound_ != nullptr) in_flight_.Sub();
   if (changes_ != nullptr) NoteChange(*endpoints_[endpoint]);
 }
 

@@ -137,6 +137,7 @@ class UpstreamPool {
   Upstreams& upstreams_;
   const std::shared_ptr<UpstreamPlan> plan_;
   UpstreamCounters& counters_;
+  Counter& in_flight_;  // of this shard
   Balancer balancer_;
   std::vector<Endpoint*> endpoints_;
   bool retired_;  // no news of who is set aside and who comes back: those are the owners'

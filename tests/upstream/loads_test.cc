@@ -158,7 +158,7 @@ TEST_F(LoadsTest, ABoundHoldsForAllShardsTogether) {
     // Without a bound it would have been one.
     EXPECT_LE(*std::max_element(active.begin(), active.end()), 300u * percent / 700 + 1);
     for (Member* member : {&one_, &two_}) member->DoneWithAll();
-    EXPECT_EQ(plan_->book->page(0).active.Get() + plan_->book->page(1).active.Get(), 0u);
+    EXPECT_EQ(plan_->book->in_flight(0).Get() + plan_->book->in_flight(1).Get(), 0u);
     plan_.reset();
   }
 }
