@@ -77,7 +77,6 @@ class Exchange {
   bool Unauthorized();
   void AwaitAuthority();
   void StepAuthorize();
-  void Admit();
   void GoOn();
   void RespondByRoute(const TemplateValues& values);
   bool WriteAuthRequest(const TemplateValues& values, http::RequestContext& context);

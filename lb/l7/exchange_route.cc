@@ -204,21 +204,14 @@ void Exchange::StepAuthorize() {
   authenticated_ = right;
   if (!right) {
     Unauthorized();
-  } else {
-    Admit();
-  }
-}
-
-// Nobody here has anything against the request.
-void Exchange::Admit() {
-  if (leg_ != nullptr) {
+  } else if (leg_ != nullptr) {
     AskFirst();
   } else {
     GoOn();
   }
 }
 
-// Nobody at all.
+// Nobody has anything against the request.
 void Exchange::GoOn() {
   if (answer_.holds_buffer()) {
     phase_ = Phase::kRespond;
