@@ -23,9 +23,7 @@ void Checker::Follow(const Generation& generation) {
     for (uint32_t i = 0; i < plan->books.size(); ++i) {
       const std::shared_ptr<EndpointBook>& book = plan->books[i];
       if (!on) {
-        if (std::exchange(book->checks.on, false)) {
-          publisher_.Publish(book, book->view.load(std::memory_order_relaxed) & ~EndpointBook::kDown);
-        }
+        if (std::exchange(book->checks.on, false)) publisher_.Clear(book, EndpointBook::kDown);
         continue;
       }
       book->checks.on = true;
@@ -85,8 +83,11 @@ void Checker::Ended(Check& check) { ending_.erase(&check); }
 
 void Checker::Changed(UpstreamPlan& plan, uint32_t endpoint, bool up, const std::string& error) {
   const std::shared_ptr<EndpointBook>& book = plan.books[endpoint];
-  const uint64_t view = book->view.load(std::memory_order_relaxed);
-  publisher_.Publish(book, up ? view & ~EndpointBook::kDown : view | EndpointBook::kDown);
+  if (up) {
+    publisher_.Clear(book, EndpointBook::kDown);
+  } else {
+    publisher_.Set(book, EndpointBook::kDown);
+  }
   if (news_ != nullptr) news_->Checked(plan, *book, up ? "its checks pass" : error);
 }
 

@@ -26,6 +26,11 @@ class Publisher {
   Publisher& operator=(const Publisher&) = delete;
 
   void Publish(const std::shared_ptr<EndpointBook>& book, uint64_t view);
+  // The same, of some bits: the others' are others' to say.
+  void Set(const std::shared_ptr<EndpointBook>& book, uint64_t bits) { Publish(book, book->seen() | bits); }
+  void Clear(const std::shared_ptr<EndpointBook>& book, uint64_t bits) {
+    Publish(book, book->seen() & ~bits);
+  }
   // Every shard has heard of everything.
   bool idle() const;
 

@@ -19,7 +19,8 @@ bool AnyLeft(UpstreamPlan& plan) {
   const auto count = static_cast<uint32_t>(plan.books.size());
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t at = (seen + i) % count;
-    if (plan.books[at]->trouble.load(std::memory_order_relaxed) != 0 || plan.books[at]->down()) continue;
+    if (plan.books[at]->trouble.load(std::memory_order_relaxed) != 0 || !plan.books[at]->takes_requests())
+      continue;
     seen = at;
     return true;
   }

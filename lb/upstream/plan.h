@@ -18,6 +18,7 @@
 
 #include "core/mailbox.h"
 #include "lb/balance/configured.h"
+#include "lb/balance/pick.h"
 #include "lb/config/settings.h"
 #include "lb/upstream/change_log.h"
 #include "lb/upstream/endpoint_counters.h"
@@ -57,12 +58,24 @@ class EndpointBook {
   Note note;
   bool told_aside = false;  // control shard's: what the operator was told
 
-  // What all shards go by: bits, written by the control shard alone (lb/health/publisher.h). The others than
-  // these are 0; there is room for more that may be said of an endpoint for all shards (to drain it, another
-  // weight, the factor of a slow start).
-  static constexpr uint64_t kDown = 1;  // it fails its checks: no new requests
+  // What all shards go by: one word, written by the control shard alone (lb/health/publisher.h); each bit has
+  // one who sets it there. 0: nothing is known against it, and all of its weight counts.
+  static constexpr uint64_t kDown = 1;        // it fails its checks
+  static constexpr uint64_t kEjected = 2;     // requests show that something is wrong with it
+  static constexpr uint64_t kDraining = 4;    // an operator takes it out
+  static constexpr uint64_t kForcedDown = 8;  // an operator says that it is down
+  static constexpr uint64_t kNoRequests = kDown | kEjected | kDraining | kForcedDown;
+  // In a slow start: how much of its weight is missing, in parts of kFullFactor (lb/balance/pick.h).
+  static constexpr int kMissingShift = 32;
+  static constexpr uint64_t kMissing = uint64_t{0xffff} << kMissingShift;
+  static uint32_t FactorOf(uint64_t view) {
+    return kFullFactor - static_cast<uint32_t>((view & kMissing) >> kMissingShift);
+  }
+  static uint64_t MissingOf(uint32_t factor) { return uint64_t{kFullFactor - factor} << kMissingShift; }
   std::atomic<uint64_t> view{0};
-  bool down() const { return (view.load(std::memory_order_relaxed) & kDown) != 0; }
+  uint64_t seen() const { return view.load(std::memory_order_relaxed); }
+  bool down() const { return (seen() & kDown) != 0; }
+  bool takes_requests() const { return (seen() & kNoRequests) == 0; }
   // Control shard's, all of it.
   std::vector<bool> awaited;  // by shard: the next letter to it names this endpoint
   struct Checks {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "lb/upstream/endpoint_news.h"
 #include "lb/upstream/remote_loads.h"
@@ -72,7 +73,7 @@ Endpoint::Endpoint(Upstreams* upstreams, std::shared_ptr<EndpointBook> book, End
       upstreams(upstreams),
       book(std::move(book)),
       counters(counters),
-      down(this->book->down()) {
+      view(this->book->seen()) {
   timer.waiter = this;
 }
 
@@ -99,6 +100,8 @@ UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> p
     Endpoint* endpoint = upstreams.Hold(plan_->books[i]);
     endpoints_.push_back(endpoint);
     if (!endpoint->usable()) balancer_.SetUsable(i, false);
+    const uint32_t factor = EndpointBook::FactorOf(endpoint->view);
+    if (factor != kFullFactor) balancer_.SetWeightFactor(i, factor);
     if (retired_) continue;
     endpoint->owner = this;
     endpoint->index = i;
@@ -353,9 +356,12 @@ void Upstreams::TellBalancer(Endpoint& endpoint) {
 }
 
 void Upstreams::ReadView(Endpoint& endpoint) {
-  const bool down = endpoint.book->down();
-  if (down == endpoint.down) return;
-  endpoint.down = down;
+  const uint64_t before = std::exchange(endpoint.view, endpoint.book->seen());
+  const uint64_t changed = before ^ endpoint.view;
+  if ((changed & EndpointBook::kMissing) != 0 && endpoint.owner != nullptr) {
+    endpoint.owner->balancer_.SetWeightFactor(endpoint.index, EndpointBook::FactorOf(endpoint.view));
+  }
+  if ((changed & EndpointBook::kNoRequests) == 0) return;
   TellBalancer(endpoint);
   RelinkWarm(endpoint);
 }

@@ -58,9 +58,9 @@ struct UpstreamConnection {
 struct Endpoint : Runnable {
   Endpoint(Upstreams* upstreams, std::shared_ptr<EndpointBook> book, EndpointCounters& counters);
 
-  bool usable() const { return !aside && !down; }
+  bool usable() const { return !aside && (view & EndpointBook::kNoRequests) == 0; }
   // Its idle connections are to be closed.
-  bool leaving() const { return owner == nullptr || down; }
+  bool leaving() const { return owner == nullptr || (view & EndpointBook::kNoRequests) != 0; }
 
   Upstreams* upstreams;
   const std::shared_ptr<EndpointBook> book;
@@ -75,7 +75,7 @@ struct Endpoint : Runnable {
   uint32_t failures = 0;     // in a row
   int64_t aside_until_ns = 0;
   bool aside = false;
-  bool down = false;              // of its book's view, as last read
+  uint64_t view = 0;              // its book's, as last read
   Timer timer;                    // brings it back
   Endpoint* next_warm = nullptr;  // the list of those with idle connections
   Endpoint* previous_warm = nullptr;

@@ -57,7 +57,7 @@ EndpointBook& Book(Stage& stage, uint32_t endpoint) {
 // The shard goes by it.
 bool Down(Stage& stage, uint32_t endpoint) {
   const Endpoint* known = Book(stage, endpoint).page(0).endpoint;
-  return known == nullptr ? Book(stage, endpoint).down() : known->down;
+  return known == nullptr ? Book(stage, endpoint).down() : (known->view & EndpointBook::kDown) != 0;
 }
 bool IsCheck(const Speaker& origin) {
   const size_t last = origin.heard.rfind(" /");
