@@ -85,13 +85,15 @@ class Bench:
     def _pinned(self, cpu=None):
         return ["taskset", "-c", str(self.load_cpus[0] if cpu is None else cpu)]
 
-    def light_command(self, target, scenario, seconds, origins=(), rate=0.0, cpu=None, connections=None, hold=""):
+    def light_command(self, target, scenario, seconds, origins=(), rate=0.0, cpu=None, connections=None, hold="", serve_ms=()):
         command = [*self._pinned(cpu), self.light, f"--target={target}", f"--seconds={seconds}", "--sync",
                    f"--connections={connections or scenario.connections}", f"--rate={rate}", f"--timeout_ms={round(self.timeout_s * 1000)}"]
         if origins:
             command.append(f"--origins={','.join(origins)}")
         if hold:
             command.append(f"--hold={hold}")
+        if serve_ms:
+            command += [f"--serve_ms={','.join(map(str, serve_ms))}", f"--workers={scenario.workers}"]
         if scenario.warm_s:
             command.append(f"--warm_seconds={scenario.warm_s}")
         if len(self.load_cpus) > 1:
@@ -114,7 +116,8 @@ class Bench:
         loads, count, counting, instructions = [], len(self.load_cpus), None, None
         with contextlib.ExitStack() as stack:
             for i, cpu in enumerate(self.load_cpus):
-                load = Light(self.light_command(target, scenario, seconds, origins[i::count], rate / count, cpu), self.timeout_s)
+                load = Light(self.light_command(target, scenario, seconds, origins[i::count], rate / count, cpu,
+                                                serve_ms=scenario.serve_ms[i::count]), self.timeout_s)
                 stack.push(load.leave)
                 loads.append(load)
             for load in loads:

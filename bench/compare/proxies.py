@@ -144,6 +144,7 @@ class Contender:
         self.process = None
         self.version = ""
         self.lean = False  # set before start: memory counts, not speed
+        self.balance = ""  # set before start: the policy, by Weir's name for it; a peer has only its own least_conn
         # Set before start to run it under valgrind.
         self.single = False  # one process and no other
         self.before, self.environment, self.start_s = [], None, 10
@@ -246,7 +247,8 @@ class Weir(Contender):
     def command(self):
         return [self.path, f"--cpus={','.join(str(cpu) for cpu in self.cpus)}",
                 f"--listen=http://{self.listen('http')},tcp://{self.listen('tcp')}", f"--backends={','.join(self.origins)}",
-                f"--upstream_idle_connections={64 if self.lean else 8192}", "--keep_alive_timeout=10m", "--drain_timeout=1s"]
+                f"--upstream_idle_connections={64 if self.lean else 8192}", "--keep_alive_timeout=10m", "--drain_timeout=1s",
+                *([f"--balance={self.balance}"] if self.balance else [])]
 
 
 class Haproxy(Contender):
@@ -257,7 +259,8 @@ class Haproxy(Contender):
         self.version = re.search(r"version (\S+)", out)[1]
 
     def command(self):
-        servers = "\n".join(f"  server s{i} {origin}" for i, origin in enumerate(self.origins))
+        servers = "\n".join(["  balance leastconn"] * bool(self.balance)
+                            + [f"  server s{i} {origin}" for i, origin in enumerate(self.origins)])
         sections = HAPROXY_HTTP.format(listen=self.listen("http"), keep="" if self.lean else HAPROXY_KEEP, servers=servers)
         sections += HAPROXY_TCP.format(listen=self.listen("tcp"), servers=servers)
         config = self.dir / "haproxy.cfg"
@@ -276,7 +279,7 @@ class Nginx(Contender):
         return ("http", "tcp") if os.path.exists(MODULES) else ("http",)
 
     def command(self):
-        servers = " ".join(f"server {origin};" for origin in self.origins)
+        servers = " ".join(["least_conn;"] * bool(self.balance) + [f"server {origin};" for origin in self.origins])
         stream = "tcp" in self.modes()
         config = self.dir / "nginx.conf"
         config.write_text(NGINX.format(

@@ -76,14 +76,15 @@ def table(scenario, results, peers, verdict):
 
 
 def latency_table(scenario, rates, results, verdict):
+    width = max(10, *(len(name) for by_name in results.values() for name in by_name))
     lines = [f"{scenario.name}: {scenario.about} (us, from when each request was due)",
-             f"  {'':10} {'rate':>9} {'answered':>9} {'p50':>8} {'p90':>8} {'p99':>8} {'p99.9':>8} {'p99.99':>8}"]
+             f"  {'':{width}} {'rate':>9} {'answered':>9} {'p50':>8} {'p90':>8} {'p99':>8} {'p99.9':>8} {'p99.99':>8}"]
     for percent, rate in rates.items():
         for name, r in results[percent].items():
             latency = r["latency_us"]
             tail = "".join(f" {latency.get(p, 0):8.0f}" for p in ("p50", "p90", "p99", "p99.9", "p99.99"))
             said = warnings_of(name, r)
-            lines.append(f"  {name:10} {rate:9.0f} {r['requests_per_s']:9.0f}{tail}"
+            lines.append(f"  {name:{width}} {rate:9.0f} {r['requests_per_s']:9.0f}{tail}"
                          + (f"  ({'; '.join(said)})" if said else ""))
     return _with_verdict(lines, verdict)
 
@@ -169,10 +170,10 @@ def _figures(scenario):
             add(title, results, lambda r, k=key: r.get(k))
     elif kind == "idle":
         add("user bytes", results, lambda r: r["user_bytes"])
-    elif kind == "latency":
+    elif kind in ("latency", "uneven"):
         for percent, by_name in results.items():
             for q in ("p50", "p99", "p99.9"):
-                add(f"{percent}% {q}", by_name, lambda r, q=q: r["latency_us"].get(q) or None,
+                add(f"{percent}% {q}" if percent else q, by_name, lambda r, q=q: r["latency_us"].get(q) or None,
                     lambda r, q=q: (r["latency_min_us"][q], r["latency_max_us"][q]) if r["rounds"] > 1 and "latency_min_us" in r
                     else (None, None))
     else:
@@ -338,12 +339,15 @@ def _latency(pyplot, scenario, rounds):
         axes.yaxis.set_major_formatter("{x:.0f}")
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xticks([-math.log10(1 - float(name[1:]) / 100) for name in ticks], ticks, fontsize=8)
-        axes.set_title(f"{percent} % ({scenario['rates'][percent]:.0f}/s)", fontsize=10)
+        axes.set_title(f"{percent} % ({scenario['rates'][percent]:.0f}/s)" if percent else f"{scenario['rates'][percent]:.0f}/s",
+                       fontsize=10)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(fontsize=8, frameon=False)
     row[0][0].set_ylabel("latency, us")
-    _title(figure, "Latency at fixed rates of the better peer's maximum (median and spread of rounds; less is better)", rounds)
+    said = ("Latency at fixed rates of the better peer's maximum" if scenario["kind"] == "latency" else
+            f"Latency, {scenario['about']}")
+    _title(figure, f"{said} (median and spread of rounds; less is better)", rounds)
     return figure
 
 
@@ -405,7 +409,7 @@ def figures(report):
                                         [n for n in report["contenders"] if n != "direct"],
                                         lambda group, name: counted[group]["results"].get(name, {}).get("user_instructions"))
     for name, scenario in measured.items():
-        if scenario["kind"] == "latency":
+        if scenario["kind"] in ("latency", "uneven"):
             made[name] = _latency(pyplot, scenario, rounds)
         elif scenario["kind"] == "idle":
             made["memory" + name.removeprefix("idle")] = _bars(

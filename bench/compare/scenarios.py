@@ -27,11 +27,16 @@ class Scenario:
     ask: str = "100"
     connections: int = 64
     close: bool = False
-    kind: str = "load"  # load, connect, idle, latency, growth, endpoints, scaling
+    kind: str = "load"  # load, connect, idle, latency, growth, endpoints, scaling, uneven
     light_only: bool = False  # wrk cannot do it
     warm_s: float = 0  # of the same load before it counts
+    # uneven: how long each origin is at work with a request, with how many at one time, and requests a second.
+    serve_ms: tuple[int, ...] = ()
+    workers: int = 1
+    rate: float = 0
     steps: tuple[int, ...] = ()  # growth: connections; endpoints: their number; scaling: shards
-    # At most: load, connect: Weir's CPU time / that of the better peer, or of `goal_to`. idle: bytes. Of steps: last / first.
+    # At most: load, connect: Weir's CPU time / that of the better peer, or of `goal_to`. idle: bytes. Of steps: last / first. uneven: p99 /
+    # that of the better peer.
     goal: float | None = None
     goal_to: str = ""
 
@@ -66,6 +71,9 @@ SCENARIOS = {
                  "kept)", kind="endpoints", light_only=True, warm_s=0.5, steps=(3, 100, 1000), goal=1.1),
         Scenario("scaling", "HTTP/1.1, 100 B, at one fixed rate with 1 and 2 shards (threads, workers)", kind="scaling",
                  light_only=True, steps=(1, 2), goal=1.1),
+        # Four of them could bear twice the rate. Timers of the origin have 1 ms: 2 ms are 2 to 3.
+        Scenario("uneven", "HTTP/1.1, 100 B, five origins, one of which takes 20 ms instead of 2", kind="uneven", connections=512,
+                 light_only=True, warm_s=1, serve_ms=(2, 2, 2, 2, 20), workers=16, rate=8000, goal=1.0),
     )
 }
 

@@ -82,6 +82,23 @@ def of_latency(results, peers):
     return {"tails": {step: tails(by_contender, peers) for step, by_contender in results.items()}}
 
 
+def of_uneven(scenario, results, peers):
+    """The p99 of whichever of Weir's policies is best there, beside the better peer's."""
+    def least(names):
+        return min(names, key=lambda name: results[name]["latency_us"]["p99"], default=None)
+
+    mine = least([name for name in results if name.startswith(f"{WEIR}-")])
+    peer = least([name for name in peers if name in results])
+    found = {"goal": scenario.goal if mine else None, "p99 of": mine}
+    if mine and peer:
+        a, b = results[mine], results[peer]
+        found |= {"peer": peer, "reached": a["latency_us"]["p99"] / b["latency_us"]["p99"],
+                  "reached_min": a["latency_min_us"]["p99"] / b["latency_max_us"]["p99"],
+                  "reached_max": a["latency_max_us"]["p99"] / b["latency_min_us"]["p99"],
+                  "rounds": min(a["rounds"], b["rounds"]), "disturbed": disturbed(results, mine, peer)}
+    return found
+
+
 def of_steps(scenario, ratios, results):
     if WEIR not in ratios:
         return {}
@@ -116,7 +133,8 @@ def lines(verdict):
                 spread = f" ({verdict['reached_min']:.2f}-{verdict['reached_max']:.2f})"
             elif "rounds" in verdict:
                 spread = " (one round: no spread)"
-            out.append(f"goal {goal}, reached {reached}{spread}" + (f", beside {verdict['peer']}" if "peer" in verdict else "")
+            what = f" by {verdict['p99 of']}'s p99" if "p99 of" in verdict else ""
+            out.append(f"goal {goal}, reached {reached}{spread}{what}" + (f", beside {verdict['peer']}" if "peer" in verdict else "")
                        + (": met" if verdict["reached"] <= verdict["goal"] else ": missed") + _disturbed_text(verdict))
     found = verdict.get("tails", {})
     if found and not set(found) & set(TAILS):  # by rate

@@ -25,6 +25,10 @@
 
 ABSL_FLAG(std::string, origins, "",
           "listen on these addresses (comma list) and answer GET and POST /b/N with N bytes");
+ABSL_FLAG(std::string, serve_ms, "",
+          "how long each of --origins is at work with a request, a comma list in their order; missing ones, "
+          "and 0: not at all");
+ABSL_FLAG(uint32_t, workers, 1, "with --serve_ms: so many requests at one time, others wait");
 ABSL_FLAG(std::string, target, "",
           "ask this address; without it the program is only an origin, until SIGTERM");
 ABSL_FLAG(uint32_t, connections, 64, "connections to the target");
@@ -171,6 +175,10 @@ class Program {
     for (const std::string& count : Split(absl::GetFlag(FLAGS_hold))) {
       hold_.counts.push_back(static_cast<uint32_t>(ParseNumber("hold", count, kOriginConnections)));
     }
+    for (const std::string& time : Split(absl::GetFlag(FLAGS_serve_ms))) {
+      serve_ms_.push_back(static_cast<uint32_t>(ParseNumber("serve_ms", time, kMostServeMs)));
+    }
+    if (absl::GetFlag(FLAGS_workers) == 0) Die("--workers: expected 1 or more");
     shard_.SetTimer(tick_timer_, kTickMs);
   }
   ~Program() {
@@ -183,7 +191,9 @@ class Program {
     SocketAddress address = ParseAddress("origins", text);
     const int fd = shard_.backend().Listen(address, {});
     if (fd < 0) Die("--origins: " + text + ": " + std::strerror(-fd));
-    origins_.push_back(std::make_unique<LoadOrigin>(shard_, fd, kOriginConnections, hold_));
+    const LoadPace pace{origins_.size() < serve_ms_.size() ? serve_ms_[origins_.size()] : 0,
+                        absl::GetFlag(FLAGS_workers)};
+    origins_.push_back(std::make_unique<LoadOrigin>(shard_, fd, kOriginConnections, hold_, pace));
   }
 
   int Run() {
@@ -238,6 +248,7 @@ class Program {
   static constexpr uint32_t kTickMs = 200;
   static constexpr uint32_t kTicksToLook = 5;
   static constexpr uint32_t kOriginConnections = 65'536;
+  static constexpr uint32_t kMostServeMs = 60'000;
 
   struct Callback : Runnable {
     Callback(Function run, Program* program) : Runnable(run), program(program) {}
@@ -284,6 +295,7 @@ class Program {
 
   Shard& shard_;
   LoadHold hold_;
+  std::vector<uint32_t> serve_ms_;
   std::vector<std::unique_ptr<LoadOrigin>> origins_;
   LoadClient* client_ = nullptr;
   Callback stdin_ready_;

@@ -34,8 +34,8 @@ bool SaysClose(std::string_view head) {
 
 }  // namespace
 
-LoadOrigin::LoadOrigin(Shard& shard, int fd, uint32_t connections, LoadHold& hold)
-    : shard_(shard), hold_(hold), fd_(fd), connections_(connections), accept_runnable_(this) {
+LoadOrigin::LoadOrigin(Shard& shard, int fd, uint32_t connections, LoadHold& hold, LoadPace pace)
+    : shard_(shard), hold_(hold), pace_(pace), fd_(fd), connections_(connections), accept_runnable_(this) {
   accept_.kind = Op::Kind::kAccept;
   accept_.fd = fd;
   accept_.waiter = &accept_runnable_;
@@ -47,6 +47,7 @@ LoadOrigin::~LoadOrigin() { WEIR_CHECK(closed()); }
 void LoadOrigin::BeginClose() {
   closing_ = true;
   hold_ = LoadHold();
+  waiting_.clear();
   shard_.Cancel(accept_);
   shard_.Wake(&accept_runnable_);
   connections_.ForEach([this](Connection& connection) { Close(connection); });
@@ -89,7 +90,10 @@ void LoadOrigin::Serve(Connection& connection) {
     return;
   }
   stream.Poll(shard_);
-  if (connection.held) return;
+  if (connection.held) {
+    if (connection.served.fired) EndWork(connection);
+    return;
+  }
   for (;;) {
     if (stream.send_error() != 0) {
       Close(connection);
@@ -137,6 +141,12 @@ void LoadOrigin::Serve(Connection& connection) {
       Hold(connection);
       return;
     }
+    if (pace_.serve_ms > 0) {
+      connection.held = true;
+      waiting_.push_back(&connection);
+      if (at_work_ < pace_.workers) Work();
+      return;
+    }
     Answer(connection);
   }
   if (stream.receive_ended()) {
@@ -167,6 +177,23 @@ void LoadOrigin::Hold(Connection& connection) {
   }
 }
 
+// The next one's turn.
+void LoadOrigin::Work() {
+  if (waiting_.empty()) return;
+  ++at_work_;
+  shard_.SetTimer(waiting_.front()->served, pace_.serve_ms);
+  waiting_.pop_front();
+}
+
+// As with Hold: nobody looks at the connection before.
+void LoadOrigin::EndWork(Connection& connection) {
+  connection.served.fired = false;
+  connection.held = false;
+  --at_work_;
+  Answer(connection);
+  Work();
+}
+
 bool LoadOrigin::TakeHead(Connection& connection, std::string_view head) {
   const bool post = head.starts_with("POST ");
   if (!post && !head.starts_with("GET ")) return false;
@@ -181,6 +208,7 @@ bool LoadOrigin::TakeHead(Connection& connection, std::string_view head) {
 }
 
 void LoadOrigin::Close(Connection& connection) {
+  shard_.ClearTimer(connection.served);
   if (!connection.stream.closing()) connection.stream.BeginClose(shard_, false);
   if (!connection.stream.Closed(shard_)) return;
   shard_.Forget(connection);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
 #include <string_view>
@@ -28,12 +29,19 @@ struct LoadHold {
   std::vector<std::pair<LoadOrigin*, void*>> waiting;
 };
 
+// How long an origin is at work with a request, and with how many at one time; others wait, in order. 0 ms:
+// it answers at once.
+struct LoadPace {
+  uint32_t serve_ms = 0;
+  uint32_t workers = 1;
+};
+
 class LoadOrigin {
  public:
   static constexpr size_t kLargestBody = size_t{1} << 30;
 
   // Serves what comes to the listening `fd`, which it owns, at most `connections` at one time.
-  LoadOrigin(Shard& shard, int fd, uint32_t connections, LoadHold& hold);
+  LoadOrigin(Shard& shard, int fd, uint32_t connections, LoadHold& hold, LoadPace pace = {});
   ~LoadOrigin();
   LoadOrigin(const LoadOrigin&) = delete;
   LoadOrigin& operator=(const LoadOrigin&) = delete;
@@ -47,15 +55,17 @@ class LoadOrigin {
   struct Connection : Runnable {
     explicit Connection(LoadOrigin* origin) : Runnable(&LoadOrigin::OnReady), origin(origin) {
       stream.SetWaiter(this);
+      served.waiter = this;
     }
     LoadOrigin* origin;
     Stream stream;
+    Timer served;             // its request's time is over
     std::string head;         // of a request that came in pieces
     std::string_view answer;  // to the request whose body is being read
     uint64_t body_left = 0;
     bool close_after = false;
     bool answered = false;
-    bool held = false;
+    bool held = false;  // its request is being worked on, or waits
   };
   struct AcceptRunnable : Runnable {
     explicit AcceptRunnable(LoadOrigin* origin) : Runnable(&LoadOrigin::OnAccept), origin(origin) {}
@@ -71,9 +81,14 @@ class LoadOrigin {
   std::string_view AnswerOf(uint64_t bytes, bool close);
   void Answer(Connection& connection);
   void Hold(Connection& connection);
+  void Work();
+  void EndWork(Connection& connection);
 
   Shard& shard_;
   LoadHold& hold_;
+  const LoadPace pace_;
+  uint32_t at_work_ = 0;
+  std::deque<Connection*> waiting_;
   int fd_;
   bool closing_ = false;
   uint64_t requests_ = 0;

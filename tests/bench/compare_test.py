@@ -93,6 +93,15 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(of("h1-small", weir=[10]), "goal 0.68: there was no peer to relate to")
         self.assertNotIn("goal", of("mixed", weir=[10], nginx=[10]))
 
+    def test_the_best_policy_counts(self):
+        results = {who: report.summarise([row(us) for us in values]) for who, values in
+                   {"weir-ewma": [30, 31, 32], "weir-p2c": [10, 11, 12], "haproxy": [20, 22, 24], "nginx": [40]}.items()}
+        text = "\n".join(verdicts.lines(verdicts.of_uneven(scenarios.SCENARIOS["uneven"], results, PEERS)))
+        self.assertEqual(text, "goal 1.00, reached 0.50 (0.42-0.60) by weir-p2c's p99, beside haproxy: met")
+        del results["haproxy"], results["nginx"]
+        text = "\n".join(verdicts.lines(verdicts.of_uneven(scenarios.SCENARIOS["uneven"], results, PEERS)))
+        self.assertEqual(text, "goal 1.00: there was no peer to relate to")
+
     def test_a_spread_is_that_of_both(self):
         mine, other = (report.summarise([row(us) for us in values]) for values in ((10, 12, 16), (18, 20, 32)))
         self.assertEqual(verdicts.ratio(mine, other), (12 / 20, 10 / 32, 16 / 18))
@@ -462,6 +471,19 @@ class Whole(unittest.TestCase):
         _, found = self.compare("--scenario=h1-small", "--proxies=weir", "--shards=1,2")
         self.assertEqual(list(found["scenarios"]), ["h1-small@1", "h1-small@2"])
         self.assertTrue(any("shares a CPU" in note for note in found["notes"]))
+
+    def test_uneven(self):
+        done, found = self.compare("--scenario=uneven", "--proxies=weir,nginx,haproxy")
+        results = found["scenarios"]["uneven"]["results"][""]
+        self.assertEqual(set(results) - {"nginx", "haproxy"}, {"weir-ewma", "weir-p2c", "weir-least_conn"})
+        for name, r in results.items():
+            self.assertEqual(r["failed"], 0, name)
+            self.assertGreater(r["latency_us"]["p50"], 1_900, name)  # no origin is faster
+        self.assertIn("'s p99, beside ", done.stdout)
+        before = self.out.with_name("uneven.json")
+        shutil.copy(self.out / "report.json", before)
+        done, _ = self.compare("--scenario=uneven", "--proxies=weir", f"--compare-to={before}")
+        self.assertRegex(done.stdout, r"uneven p99\.9 +weir-p2c ")
 
     def test_growth_endpoints_and_scaling(self):
         def check(name, steps, contenders):

@@ -103,6 +103,22 @@ class Counts(unittest.TestCase):
                 self.assertEqual(result["failed"], 0)
                 self.assertAlmostEqual(result["requests"] + result["unanswered"], 1000, delta=1)
 
+    def test_an_origin_at_work(self):
+        """By Little's law: so many at work, so long each."""
+        one = itself("--serve_ms=20", "--connections=4", seconds=1)
+        self.whole(one | {"requests": 51})
+        self.assertLessEqual(one["requests"], 1000 / 20 + 4)  # one at a time
+        self.assertGreater(one["latency_us"]["p50"], 3 * 20_000)  # three are before it
+        many = itself("--serve_ms=20", "--workers=4", "--connections=4", seconds=1)
+        self.assertGreater(many["requests"], 2 * one["requests"])
+        self.assertGreater(many["latency_us"]["p50"], 19_000)
+
+    def test_each_origin_has_its_own_time(self):
+        slow, fast = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        for target, slowly in ((slow, True), (fast, False)):
+            result = load(f"--origins={slow},{fast}", "--serve_ms=100", f"--target={target}", "--connections=1")
+            self.assertEqual(result["latency_us"]["p50"] > 90_000, slowly, result)
+
     def test_every_request_reaches_the_server_once(self):
         server = Server(self, lambda head: (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", True))
         result = load(server.target(), "--ask=3", "--connections=8")
