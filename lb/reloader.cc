@@ -114,9 +114,9 @@ void Reloader::OnLoaded(Loader::Result result) {
   adopting_ = true;
   generations_.push_back(std::move(result.generation));
   newest().made_wall_ms = control_.wall_ms();
+  if (follower_) follower_(newest());
   for (uint32_t shard = 0; shard < newest().shards(); ++shard)
     Proxy::PostAdopt(control_, newest().snapshot(shard));
-  if (follower_) follower_(newest());
 }
 
 void Reloader::OnAdopted(Snapshot& snapshot) {

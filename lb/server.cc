@@ -135,6 +135,7 @@ Server::~Server() {
     control_->Forget(waiter_);
     admin_.reset();
     checker_.reset();
+    slow_starter_.reset();
     publisher_.reset();
     reloader_.reset();
     origins_.clear();
@@ -192,8 +193,13 @@ absl::Status Server::Start() {
   if (absl::Status status = pid_file_.Write(settings().pid_file); !status.ok()) return status;
 
   publisher_ = std::make_unique<Publisher>(*control_);
+  slow_starter_ = std::make_unique<SlowStarter>(*control_, *publisher_);
   checker_ = std::make_unique<Checker>(*control_, *publisher_, news_.get());
-  reloader_->SetFollower([this](const Generation& generation) { checker_->Follow(generation); });
+  const auto follow = [this](const Generation& generation) {
+    slow_starter_->Follow(generation);
+    checker_->Follow(generation);
+  };
+  reloader_->SetFollower(follow);
   passwords_.Start(PasswordThreads(settings()));
   Fleet::Options fleet;
   fleet.shards = shards_;
@@ -205,7 +211,7 @@ absl::Status Server::Start() {
   fleet_ = std::make_unique<Fleet>(
       fleet, switchboard_, [this](Shard& shard) { return std::make_unique<ShardTenant>(*this, shard); });
   fleet_->Start();
-  checker_->Follow(reloader_->newest());
+  follow(reloader_->newest());
   Announce();
   return absl::OkStatus();
 }
@@ -288,6 +294,7 @@ std::vector<UpstreamView> Server::Upstreams() const {
       const EndpointBook::Checks& checks = plan.books[i]->checks;
       endpoint.checked = checks.on;
       endpoint.down = plan.books[i]->down();
+      endpoint.weight_percent = EndpointBook::PercentOf(plan.books[i]->seen());
       endpoint.checks = checks.done;
       endpoint.check_failures = checks.failed;
       endpoint.last_check_error = checks.last_error;
@@ -432,6 +439,7 @@ Root Server::Control(Scope& /*scope*/) {
       if (state_ == State::kLameDuck) {
         state_ = State::kDraining;
         checker_->Stop();
+        slow_starter_->Stop();
         GiveOrder(Order::Kind::kDrain);
         const int64_t left_ms = int64_t{settings().timeouts.drain_ms} - since_ms;
         control_->SetTimer(timer_, static_cast<uint32_t>(std::max<int64_t>(left_ms, 1)));

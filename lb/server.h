@@ -24,6 +24,7 @@
 #include "lb/config/settings.h"
 #include "lb/health/checker.h"
 #include "lb/health/publisher.h"
+#include "lb/health/slow_start.h"
 #include "lb/log/log_writer.h"
 #include "lb/mini_server.h"
 #include "lb/pid_file.h"
@@ -91,6 +92,7 @@ class Server {
   std::unique_ptr<EndpointNews> news_;
   std::unique_ptr<Reloader> reloader_;
   std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<SlowStarter> slow_starter_;
   std::unique_ptr<Checker> checker_;
   SocketAddress admin_address_;
   PidFile pid_file_;

@@ -292,6 +292,9 @@ void ExposeEndpoints(Exposition& out, const AdminView& view) {
   }
   out.Metric("endpoint_up", kGauge, "0 while the endpoint fails its checks; 1 also without any.");
   each([](const EndpointView& endpoint) -> uint64_t { return endpoint.down ? 0 : 1; });
+  out.Metric("endpoint_weight_percent", kGauge,
+             "How much of its weight counts: less than 100 in a slow start.");
+  each([](const EndpointView& endpoint) -> uint64_t { return endpoint.weight_percent; });
   out.Metric("endpoint_checks", kCounter, "Active checks of the endpoint that were made.");
   each([](const EndpointView& endpoint) { return endpoint.checks; });
   out.Metric("endpoint_check_failures", kCounter, "Of these, failed.");
@@ -459,6 +462,7 @@ std::string StatsPage(const AdminView& view) {
       out.Open("", '{');
       out.String("address", endpoint.address);
       out.Number("weight", endpoint.weight);
+      out.Number("weight_percent", endpoint.weight_percent);
       for (const Row<E>& row : kEndpointRows) out.Number(row.key, SumOf(endpoint, row.counter));
       out.String("health", endpoint.health());
       out.Number("checks", endpoint.checks);
@@ -487,6 +491,8 @@ std::string EndpointLines(const UpstreamView& upstream) {
     if (endpoint.down) text.append(": down (").append(endpoint.last_check_error).append(")");
     text.append(aside > 0 ? ": set aside on " : endpoint.down ? "" : ": in use");
     if (aside > 0) text.append(Text(aside) + " of " + Text(endpoint.shards.size()) + " shards");
+    if (endpoint.weight_percent < 100)
+      text.append(", with " + Text(endpoint.weight_percent) + " % of its weight (slow start)");
     text.append(", " + Text(SumOf(endpoint, &E::active)) + " in flight, ");
     text.append(Text(SumOf(endpoint, &E::idle)) + " idle connections\n");
   }

@@ -30,6 +30,7 @@ struct EndpointView {
   uint64_t checks = 0;
   uint64_t check_failures = 0;
   std::string_view last_check_error = {};
+  uint32_t weight_percent = 100;  // that counts; less in a slow start
 
   std::string_view health() const { return down ? "down" : checked ? "up" : "unchecked"; }
 };

@@ -253,6 +253,7 @@ class FileForm {
       out_ += "    endpoints:\n";
       Endpoints(upstream, key + "endpoints");
       HealthCheck(upstream.health_check, key + "health_check.");
+      SlowStart(upstream.slow_start, key + "slow_start");
       out_ += "    timeouts:\n";
       Values(6, TimeoutsOf(upstream), key + "timeouts.", {"timeouts."});
     }
@@ -283,6 +284,15 @@ class FileForm {
     std::string list;
     for (const std::string& range : ranges) absl::StrAppend(&list, list.empty() ? "" : ", ", range);
     Line(6, "status", ranges.size() == 1 ? list : "[" + list + "]", key + "status");
+  }
+  void SlowStart(const SlowStartSettings& start, const std::string& key) {
+    if (!start.on()) return;
+    out_ += "    slow_start:\n";
+    for (const KeyValue& value : ValuesOf(start)) {
+      // The duration alone was said under the key itself.
+      const bool alone = value.key == "duration" && !said_.contains(key + ".duration");
+      Line(6, value.key, value.value, alone ? key : key + "." + value.key);
+    }
   }
   // A name has one for each of its addresses, one behind the other.
   void Endpoints(const UpstreamSettings& upstream, const std::string& key) {

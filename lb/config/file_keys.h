@@ -146,6 +146,7 @@ class Reader {
   // A tcp listener sends to it, as is said at `place`.
   void WarnOfTcp(const Place& place, const UpstreamSettings& upstream);
   void ReadHealthCheck(const ConfigNode& node, FileUpstream& upstream);
+  void ReadSlowStart(const ConfigNode& node, UpstreamSettings& upstream);
   // What of it needs the endpoints.
   void FinishHealthCheck(const FileUpstream& upstream);
 
@@ -451,6 +452,7 @@ std::span<const Key<FileUpstream>> UpstreamKeys();
 std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys();
 std::span<const Key<HashSettings>> HashCookieKeys();
 std::span<const Key<HealthDraft>> HealthCheckKeys();
+std::span<const Key<SlowStartSettings>> SlowStartKeys();
 std::span<const Key<EndpointDraft>> EndpointKeys();
 std::span<const Key<RouteDraft>> RouteKeys();
 std::span<const Key<MirrorSettings>> MirrorKeys();

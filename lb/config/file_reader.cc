@@ -559,6 +559,15 @@ std::vector<SectionDoc> DescribeSections() {
        "64 KiB. At most 128 checks run at one time; on many endpoints that hang at once the others wait for "
        "their turn.",
        DocsOf(HealthCheckKeys())},
+      {"slow_start", "`slow_start:`, where it is more than DURATION",
+       "Of an endpoint that comes back when its checks pass again, or that a reload adds. What was there "
+       "when "
+       "Weir began has all of its share at once, and so has an upstream that is new. What a single shard "
+       "sets "
+       "aside for a moment after a failed connect (set_aside) has no slow start. If all that are usable "
+       "start "
+       "at one time nobody is held back. The share grows in 20 steps, at least 50 ms apart.",
+       DocsOf(SlowStartKeys())},
       {"route", "`routes: NAME:`, each of the list",
        "What becomes of the requests that it matches: exactly one of upstream, split, redirect, respond. Of "
        "several "
@@ -628,6 +637,7 @@ std::vector<KeyValue> ValuesOf(const HealthCheckSettings& check) {
   from.settings = check;
   return Values(HealthCheckKeys(), from);
 }
+std::vector<KeyValue> ValuesOf(const SlowStartSettings& start) { return Values(SlowStartKeys(), start); }
 std::vector<KeyValue> TimeoutsOf(const UpstreamSettings& upstream) {
   return Values(UpstreamTimeoutKeys(), upstream);
 }

@@ -94,6 +94,7 @@ std::vector<KeyValue> ValuesOf(const ListenerSettings& listener);
 std::vector<KeyValue> ValuesOf(const UpstreamSettings& upstream);
 // Without `status`; empty: there is nothing to say.
 std::vector<KeyValue> ValuesOf(const HealthCheckSettings& check);
+std::vector<KeyValue> ValuesOf(const SlowStartSettings& start);
 std::vector<KeyValue> TimeoutsOf(const UpstreamSettings& upstream);
 std::vector<KeyValue> TimeoutsOf(const RouteSettings& route);
 std::vector<KeyValue> ValuesOf(const AccessLogSettings& log);

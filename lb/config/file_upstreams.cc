@@ -282,6 +282,11 @@ std::span<const Key<FileUpstream>> UpstreamKeys() {
       {"health_check", "keys", "none", "Active checks of the endpoints: who fails them gets no requests.",
        Reference("health_check"),
        [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadHealthCheck(value, out); }},
+      {"slow_start", "DURATION or keys", "0",
+       "An endpoint that comes back or is added begins with a part of its share, and has all of it after so "
+       "long.",
+       absl::StrCat("{\"anyOf\": [", SchemaOf<DurationIn<true>>(), ", ", Reference("slow_start"), "]}"),
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadSlowStart(value, out.settings); }},
       {"timeouts", "keys", "those of the file", "What this upstream has of its own.",
        Reference("upstream_timeouts"),
        [](Reader& reader, const ConfigNode& value, T& out) {

@@ -108,6 +108,18 @@ struct HealthCheckSettings {
   bool operator==(const HealthCheckSettings&) const = default;
 };
 
+// How an endpoint that comes back, or is added, gets its share (lb/health/slow_start.h).
+struct SlowStartSettings {
+  enum class Mode : uint8_t { kLinear, kExponential };
+
+  uint32_t duration_ms = 0;  // 0: it has all of it at once
+  Mode mode = Mode::kLinear;
+  uint32_t start_percent = 10;  // of its weight, at the beginning
+
+  bool on() const { return duration_ms > 0; }
+  bool operator==(const SlowStartSettings&) const = default;
+};
+
 struct UpstreamSettings {
   std::string name;
   Timeouts timeouts;     // Settings::timeouts, but for what it says itself
@@ -121,6 +133,7 @@ struct UpstreamSettings {
   uint32_t set_aside_ms =
       1'000;  // an endpoint that refuses is not tried for so long (doubling up to 16 times)
   HealthCheckSettings health_check;
+  SlowStartSettings slow_start;
 
   bool operator==(const UpstreamSettings&) const = default;
 };

@@ -26,7 +26,12 @@ Publisher::Publisher(Shard& control)
 }
 
 void Publisher::Publish(const std::shared_ptr<EndpointBook>& book, uint64_t view) {
-  if (book->view.load(std::memory_order_relaxed) == view) return;
+  const uint64_t before = book->seen();
+  const bool takes_requests = (view & EndpointBook::kNoRequests) == 0;
+  if (greeter_ != nullptr && takes_requests != ((before & EndpointBook::kNoRequests) == 0)) {
+    view = (view & ~EndpointBook::kMissing) | greeter_->Missing(book, takes_requests);
+  }
+  if (before == view) return;
   book->view.store(view, std::memory_order_relaxed);
   for (uint32_t shard = 0; shard < control_.switchboard().control(); ++shard) {
     if (book->awaited[shard]) continue;  // it will read this when it comes to it

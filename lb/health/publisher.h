@@ -21,9 +21,22 @@ class Publisher {
  public:
   static constexpr size_t kMostAtOnce = 64;  // at up to a microsecond or two
 
+  // Hears of each endpoint that is about to take requests again, or none any more, before the shards do, and
+  // says which part of its weight is missing from then on (EndpointBook::kMissing). Publishes nothing itself.
+  class Greeter {
+   public:
+    virtual uint64_t Missing(const std::shared_ptr<EndpointBook>& book, bool takes_requests) = 0;
+
+   protected:
+    ~Greeter() = default;
+  };
+
   explicit Publisher(Shard& control);
   Publisher(const Publisher&) = delete;
   Publisher& operator=(const Publisher&) = delete;
+
+  // Null: nobody.
+  void SetGreeter(Greeter* greeter) { greeter_ = greeter; }
 
   void Publish(const std::shared_ptr<EndpointBook>& book, uint64_t view);
   // The same, of some bits: the others' are others' to say.
@@ -46,6 +59,7 @@ class Publisher {
   void Send(Letter& letter);
 
   Shard& control_;
+  Greeter* greeter_ = nullptr;
   std::unique_ptr<Letter[]> letters_;  // by shard
 };
 

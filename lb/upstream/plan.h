@@ -9,6 +9,7 @@
 // its checks are the control shard's.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -71,6 +72,11 @@ class EndpointBook {
   static uint32_t FactorOf(uint64_t view) {
     return kFullFactor - static_cast<uint32_t>((view & kMissing) >> kMissingShift);
   }
+  // Of its weight counts so much; never 100 in a slow start.
+  static uint32_t PercentOf(uint64_t view) {
+    const uint32_t factor = FactorOf(view);
+    return factor == kFullFactor ? 100 : std::clamp(factor * 100 / kFullFactor, 1u, 99u);
+  }
   static uint64_t MissingOf(uint32_t factor) { return uint64_t{kFullFactor - factor} << kMissingShift; }
   std::atomic<uint64_t> view{0};
   uint64_t seen() const { return view.load(std::memory_order_relaxed); }
@@ -85,6 +91,14 @@ class EndpointBook {
     std::string last_error;  // of the last one that failed
   };
   Checks checks;
+  struct Start {                 // its slow start (lb/health/slow_start.h)
+    SlowStartSettings settings;  // of its upstream
+    uint64_t generation = 0;     // the last one that has it; 0: none that anybody goes by yet
+    uint64_t ticket = 0;         // 0: it is in none
+    int64_t begun_ns = 0;
+    int64_t due_ns = 0;  // the next step
+  };
+  Start start;
 
  private:
   const SocketAddress address_;

@@ -27,7 +27,7 @@ class PagesTest : public testing::Test {
     view_.control = {&core_[2], &proxy_[2]};
     upstreams_ = {{"web",
                    "round_robin",
-                   {{"10.0.0.1:80", 1, per_endpoint_[0]},
+                   {{"10.0.0.1:80", 1, per_endpoint_[0], false, false, 0, 0, "", 40},
                     {"[::1]:81", 3, per_endpoint_[1], true, true, 12, 5, "status \"500\""}},
                    {&upstream_counters_[0], &upstream_counters_[1]}}};
     view_.shards = shards_;
@@ -92,7 +92,8 @@ TEST_F(PagesTest, StatsGolden) {
 TEST_F(PagesTest, EndpointsInWords) {
   Fill();
   EXPECT_EQ(EndpointLines(upstreams_[0]),
-            "endpoint   10.0.0.1:80: in use, 0 in flight, 0 idle connections\n"
+            "endpoint   10.0.0.1:80: in use, with 40 % of its weight (slow start), 0 in flight, 0 idle "
+            "connections\n"
             "endpoint   [::1]:81: down (status \"500\"): set aside on 1 of 2 shards, 0 in flight, 0 idle "
             "connections\n");
   endpoint_counters_[1][1].set_aside.Set(0);

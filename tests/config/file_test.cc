@@ -1104,6 +1104,62 @@ upstreams:
                     "accepted: type port")));
 }
 
+TEST_F(File, SlowStarts) {
+  const std::string text = R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}, {address: 0.0.0.0:2, upstream: b}, {address: 0.0.0.0:3, upstream: c}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], slow_start: 30s}
+  b: {endpoints: [10.0.0.1:80], slow_start: {duration: 1m, mode: exponential, start: 5%}}
+  c: {endpoints: [10.0.0.1:80], slow_start: 0}
+)";
+  const Settings settings = Good(text);
+  using Start = SlowStartSettings;
+  EXPECT_EQ(settings.upstreams[0].slow_start, (Start{30'000, Start::Mode::kLinear, 10}));
+  EXPECT_EQ(settings.upstreams[1].slow_start, (Start{60'000, Start::Mode::kExponential, 5}));
+  EXPECT_FALSE(settings.upstreams[2].slow_start.on());
+  const std::string once = Check(text, {"check"}).out;
+  EXPECT_THAT(once, HasSubstr(R"(    slow_start:
+      duration: 30s                                         # f.yaml:4:45
+      mode: linear                                          # default
+      start: 10%                                            # default
+    timeouts:
+)"));
+  EXPECT_THAT(once, HasSubstr(R"(    slow_start:
+      duration: 1m                                          # f.yaml:5:56
+      mode: exponential                                     # f.yaml:5:66
+      start: 5%                                             # f.yaml:5:86
+    timeouts:
+)"));
+  const Settings again = Good(once);
+  for (size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(again.upstreams[i].slow_start, settings.upstreams[i].slow_start) << i;
+}
+
+TEST_F(File, WrongSlowStarts) {
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], slow_start: 30}
+  b: {endpoints: [10.0.0.1:80], slow_start: {mode: exponential}}
+  c: {endpoints: [10.0.0.1:80], slow_start: {duration: 25h, mode: exponental, start: 0%}}
+  d: {endpoints: [10.0.0.1:80], slow_start: {duration: 1s, start: 10, time: 2s}}
+  e: {endpoints: [10.0.0.1:80], slow_start: [1s]}
+)"),
+      ElementsAre(
+          "f.yaml:4:45: upstreams.a.slow_start: \"30\": expected a unit: 30ms, 30s, 30m or 30h",
+          "f.yaml:5:45: upstreams.b.slow_start: the key duration is missing",
+          "f.yaml:6:56: upstreams.c.slow_start.duration: \"25h\": expected a duration from 1ms to 24h, or 0",
+          "f.yaml:6:67: upstreams.c.slow_start.mode: \"exponental\": expected linear or exponential; did you "
+          "mean exponential?",
+          "f.yaml:6:86: upstreams.c.slow_start.start: \"0%\": expected a whole number of percent from 1% to "
+          "99%",
+          "f.yaml:7:67: upstreams.d.slow_start.start: \"10\": expected a whole number of percent from 1% to "
+          "99%",
+          "f.yaml:7:71: upstreams.d.slow_start.time: unknown key; accepted: duration mode start",
+          HasSubstr("f.yaml:8:45: upstreams.e.slow_start: found a list")));
+}
+
 TEST_F(File, MatchesAndActions) {
   const Settings settings = Good(R"(
 listeners: [{address: 0.0.0.0:1, routes: r, trusted_proxies: 10.0.0.0/8}]

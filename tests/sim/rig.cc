@@ -82,6 +82,8 @@ Rig::Rig(Options options) {
   OpenSockets();
   world_->On(*control_, [&] {
     publisher_ = std::make_unique<Publisher>(*control_);
+    slow_starter_ = std::make_unique<SlowStarter>(*control_, *publisher_);
+    slow_starter_->Follow(*generations_.front());
     checker_ = std::make_unique<Checker>(*control_, *publisher_, nullptr);
     checker_->Follow(*generations_.front());
   });
@@ -149,8 +151,9 @@ void Rig::Reload(const std::function<void(Settings&)>& change) {
   OpenSockets();
   ++reloads_;
   world_->On(*control_, [&] {
-    for (uint32_t i = 0; i < shards(); ++i) Proxy::PostAdopt(*control_, generations_.back()->snapshot(i));
+    slow_starter_->Follow(*generations_.back());
     checker_->Follow(*generations_.back());
+    for (uint32_t i = 0; i < shards(); ++i) Proxy::PostAdopt(*control_, generations_.back()->snapshot(i));
   });
 }
 
@@ -182,6 +185,7 @@ void Rig::Drain() {
   drain_ns_ = world_->now_ns();
   world_->On(*control_, [&] {
     checker_->Stop();
+    slow_starter_->Stop();
     for (auto& owned : tenants_) {
       Tenant* tenant = owned.get();
       Post(*control_, tenant->shard->index(), tenant->drain,
@@ -235,6 +239,7 @@ void Rig::End() {
   EXPECT_TRUE(world_->RunUntil([&] { return checker_->stopped() && publisher_->idle(); }));
   world_->On(*control_, [&] {
     checker_.reset();
+    slow_starter_.reset();
     publisher_.reset();
   });
   if (log_fd_ >= 0) {

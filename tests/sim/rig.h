@@ -14,6 +14,7 @@
 #include "core/sim/world.h"
 #include "lb/health/checker.h"
 #include "lb/health/publisher.h"
+#include "lb/health/slow_start.h"
 #include "lb/log/access_log.h"
 #include "lb/log/log_writer.h"
 #include "lb/proxy.h"
@@ -65,7 +66,10 @@ class Rig : public Generation::Keeper {
   int64_t drain_ns() const { return drain_ns_; }
   bool drained() const { return drained_ == tenants_.size(); }
   bool cut() const { return cut_; }
+  // Under World::On(control()) alone, as what follows.
   Publisher& publisher() { return *publisher_; }
+  Shard& control() { return *control_; }
+  SlowStarter& slow_starter() { return *slow_starter_; }
 
   // Drains if nobody did, and checks that all is gone in time.
   void End();
@@ -104,6 +108,7 @@ class Rig : public Generation::Keeper {
   int log_fd_ = -1;
   std::unique_ptr<LogWriter> log_writer_;
   std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<SlowStarter> slow_starter_;
   std::unique_ptr<Checker> checker_;
   std::vector<std::unique_ptr<Tenant>> tenants_;
   std::vector<const ProxyCounters*> counters_;
