@@ -176,6 +176,14 @@ void MiniServer::Answer(uint64_t ticket, MiniReply reply) {
   });
 }
 
+SocketAddress MiniServer::PeerOf(uint64_t ticket) {
+  SocketAddress peer;
+  connections_.ForEach([&](Connection& connection) {
+    if (connection.ticket == ticket) shard_.backend().PeerAddress(connection.stream.fd(), peer);
+  });
+  return peer;
+}
+
 // Nothing is read meanwhile: that the client has left is found with the answer.
 Task<bool> MiniServer::AwaitReply(Connection* connection) {
   shard_.SetTimer(connection->timer, kLaterMs);

@@ -41,6 +41,8 @@ class MiniServer {
 
   // The reply to the request that was to get it later; in vain when its client has left.
   void Answer(uint64_t ticket, MiniReply reply);
+  // The address that the request came from.
+  SocketAddress PeerOf(uint64_t ticket);
   // Ends every connection and the listener; `closed` becomes true some turns later.
   void BeginClose();
   bool closed() const { return fd_ < 0 && connections_.size() == 0; }

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <optional>
 
 #include "core/log.h"
+#include "lb/admin/endpoint_call.h"
 #include "lb/admin/pages.h"
 #include "lb/admin/permission.h"
 #include "lb/config/explain.h"
@@ -134,6 +136,7 @@ Server::~Server() {
     control_->ClearTimer(timer_);
     control_->Forget(waiter_);
     admin_.reset();
+    desk_.reset();
     checker_.reset();
     slow_starter_.reset();
     publisher_.reset();
@@ -195,6 +198,7 @@ absl::Status Server::Start() {
   publisher_ = std::make_unique<Publisher>(*control_);
   slow_starter_ = std::make_unique<SlowStarter>(*control_, *publisher_);
   checker_ = std::make_unique<Checker>(*control_, *publisher_, news_.get());
+  desk_ = std::make_unique<EndpointDesk>(*publisher_, news_.get());
   const auto follow = [this](const Generation& generation) {
     slow_starter_->Follow(generation);
     checker_->Follow(generation);
@@ -259,18 +263,43 @@ absl::Status Server::StartAdmin() {
   return absl::OkStatus();
 }
 
-// POST /reload answers when every shard goes by the new configuration, or with what is wrong with it.
-MiniReply Server::Reload(const http::RequestHead& head, uint64_t ticket) {
+MiniReply Server::RefuseChange(const http::RequestHead& head) const {
   if (head.facts.method != http::Method::kPost)
     return {.status = 405, .body = "POST only\n", .extra_fields = "Allow: POST\r\n"};
   const Refusal refusal = WhyNot(head, admin_address_.family == AF_UNIX, settings().admin_token);
-  if (refusal.status != 0) {
-    return {.status = static_cast<uint16_t>(refusal.status),
-            .body = std::string(refusal.reason) + "\n",
-            .extra_fields = refusal.status == 401 ? "WWW-Authenticate: Bearer\r\n" : ""};
-  }
+  if (refusal.status == 0) return {.status = 0, .body = {}};
+  return {.status = static_cast<uint16_t>(refusal.status),
+          .body = std::string(refusal.reason) + "\n",
+          .extra_fields = refusal.status == 401 ? "WWW-Authenticate: Bearer\r\n" : ""};
+}
+
+// POST /reload answers when every shard goes by the new configuration, or with what is wrong with it.
+MiniReply Server::Reload(const http::RequestHead& head, uint64_t ticket) {
+  if (MiniReply refusal = RefuseChange(head); refusal.status != 0) return refusal;
   reloader_->Ask([this, ticket](bool in_force, const std::string& text) {
     admin_->Answer(ticket, {.status = static_cast<uint16_t>(in_force ? 200 : 422), .body = text});
+  });
+  return {.later = true, .body = {}};
+}
+
+// GET tells of all or one of them; POST of an endpoint answers when every shard goes by the change.
+MiniReply Server::UpstreamsPages(const http::RequestHead& head, uint64_t ticket) {
+  const std::string_view path = head.target.substr(0, head.target.find('?'));
+  const std::optional<std::string> name = ReadUpstreamTarget(path);
+  if (path == "/upstreams" || name) {
+    if (!http::IsSafe(head.facts.method))
+      return {.status = 405, .body = "GET only\n", .extra_fields = "Allow: GET, HEAD\r\n"};
+    std::vector<UpstreamView> upstreams = Upstreams();
+    if (name) std::erase_if(upstreams, [&](const UpstreamView& upstream) { return upstream.name != *name; });
+    if (name && upstreams.empty())
+      return {.status = 404, .body = "no upstream has this name; /upstreams lists them\n"};
+    return {.content_type = std::string(kStatsContentType), .body = UpstreamsPage(upstreams)};
+  }
+  if (MiniReply refusal = RefuseChange(head); refusal.status != 0) return refusal;
+  const SocketAddress peer = admin_->PeerOf(ticket);
+  const std::string who = peer.is_unix() || peer.family == 0 ? "unix socket" : peer.ToString();
+  desk_->Change(reloader_->newest(), head.target, who, [this, ticket](const EndpointDesk::Reply& reply) {
+    admin_->Answer(ticket, {.status = reply.status, .body = reply.text});
   });
   return {.later = true, .body = {}};
 }
@@ -294,6 +323,11 @@ std::vector<UpstreamView> Server::Upstreams() const {
       const EndpointBook::Checks& checks = plan.books[i]->checks;
       endpoint.checked = checks.on;
       endpoint.down = plan.books[i]->down();
+      const uint64_t seen = plan.books[i]->seen();
+      endpoint.resolved = plan.books[i]->address().ToString();
+      endpoint.ejected = (seen & EndpointBook::kEjected) != 0;
+      endpoint.draining = (seen & EndpointBook::kDraining) != 0;
+      endpoint.forced_down = (seen & EndpointBook::kForcedDown) != 0;
       endpoint.weight_percent = EndpointBook::PercentOf(plan.books[i]->seen());
       endpoint.checks = checks.done;
       endpoint.check_failures = checks.failed;
@@ -328,6 +362,7 @@ MiniReply Server::Explain(const http::RequestHead& head) const {
 MiniReply Server::AdminPage(const http::RequestHead& head, uint64_t ticket) {
   const std::string_view path = head.target.substr(0, head.target.find('?'));
   if (path == "/reload") return Reload(head, ticket);
+  if (path == "/upstreams" || path.starts_with("/upstreams/")) return UpstreamsPages(head, ticket);
   if (!http::IsSafe(head.facts.method))
     return {.status = 405, .body = "GET only\n", .extra_fields = "Allow: GET, HEAD\r\n"};
   const bool draining = state_ != State::kServing;
@@ -336,13 +371,14 @@ MiniReply Server::AdminPage(const http::RequestHead& head, uint64_t ticket) {
   }
   if (path == "/explain") return Explain(head);
   if (path != "/metrics" && path != "/stats" && path != "/")
-    return {.status = 404, .body = "/metrics /stats /healthz /explain\n"};
+    return {.status = 404, .body = "/metrics /stats /healthz /upstreams /explain\n"};
   if (path == "/") {
     return {.content_type = "text/html; charset=utf-8",
             .body =
                 "<!doctype html><title>Weir</title><h1>Weir</h1><ul><li><a href=/stats>/stats</a><li>"
                 "<a href=/metrics>/metrics</a><li><a "
-                "href=/healthz>/healthz</a><li>/explain?url=http://host/path</ul>\n"};
+                "href=/healthz>/healthz</a><li><a "
+                "href=/upstreams>/upstreams</a><li>/explain?url=http://host/path</ul>\n"};
   }
   std::vector<ShardView> shards;
   for (ShardTenant* tenant : tenants_) {

@@ -22,6 +22,7 @@
 #include "lb/auth/password_pool.h"
 #include "lb/config/budget.h"
 #include "lb/config/settings.h"
+#include "lb/endpoint_desk.h"
 #include "lb/health/checker.h"
 #include "lb/health/publisher.h"
 #include "lb/health/slow_start.h"
@@ -67,6 +68,9 @@ class Server {
   MiniReply AdminPage(const http::RequestHead& head, uint64_t ticket);
   std::vector<UpstreamView> Upstreams() const;
   MiniReply Explain(const http::RequestHead& head) const;
+  MiniReply UpstreamsPages(const http::RequestHead& head, uint64_t ticket);
+  // Who may not change anything is told so, and status 0 is for those who may.
+  MiniReply RefuseChange(const http::RequestHead& head) const;
   MiniReply Reload(const http::RequestHead& head, uint64_t ticket);
   std::string AdminUrl() const;
   void Announce() const;
@@ -94,6 +98,7 @@ class Server {
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<SlowStarter> slow_starter_;
   std::unique_ptr<Checker> checker_;
+  std::unique_ptr<EndpointDesk> desk_;
   SocketAddress admin_address_;
   PidFile pid_file_;
   UnixSocketFile admin_file_;  // if that is a unix socket

@@ -483,14 +483,66 @@ std::string StatsPage(const AdminView& view) {
   return out.Take();
 }
 
+namespace {
+
+void Add(std::string& text, std::string_view part) { text.append(text.empty() ? "" : ", ").append(part); }
+
+// Empty: nothing keeps requests from it.
+std::string WhyNoRequests(const EndpointView& endpoint) {
+  std::string text;
+  if (endpoint.draining) Add(text, "draining (operator)");
+  if (endpoint.forced_down) Add(text, "down (operator)");
+  if (endpoint.down) Add(text, "down (" + std::string(endpoint.last_check_error) + ")");
+  if (endpoint.ejected) Add(text, "ejected");
+  const uint64_t aside = SumOf(endpoint, &E::set_aside);
+  if (aside > 0) Add(text, "set aside on " + Text(aside) + " of " + Text(endpoint.shards.size()) + " shards");
+  return text;
+}
+
+}  // namespace
+
+std::string UpstreamsPage(std::span<const UpstreamView> upstreams) {
+  JsonWriter out;
+  out.Open("", '{');
+  out.Open("upstreams", '[');
+  for (const UpstreamView& upstream : upstreams) {
+    out.Open("", '{');
+    out.String("name", upstream.name);
+    out.String("balance", upstream.balance);
+    out.Open("endpoints", '[');
+    for (const EndpointView& endpoint : upstream.endpoints) {
+      const bool taken_out = endpoint.draining || endpoint.forced_down || endpoint.down || endpoint.ejected;
+      const uint64_t aside = SumOf(endpoint, &E::set_aside);
+      out.Open("", '{');
+      out.String("name", endpoint.address);
+      out.String("address", endpoint.resolved);
+      out.Bool("takes_requests", !taken_out && aside < endpoint.shards.size());
+      out.String("why_not", WhyNoRequests(endpoint));
+      out.String("operator", endpoint.operator_says());
+      out.String("health", endpoint.health());
+      out.Bool("ejected", endpoint.ejected);
+      out.Number("shards", endpoint.shards.size());
+      out.Number("weight", endpoint.weight);
+      out.Number("weight_percent", endpoint.weight_percent);
+      for (const Row<E>& row : kEndpointRows) out.Number(row.key, SumOf(endpoint, row.counter));
+      out.Number("checks", endpoint.checks);
+      out.Number("check_failures", endpoint.check_failures);
+      out.String("last_check_error", endpoint.last_check_error);
+      out.Close('}');
+    }
+    out.Close(']');
+    out.Close('}');
+  }
+  out.Close(']');
+  out.Close('}');
+  return out.Take();
+}
+
 std::string EndpointLines(const UpstreamView& upstream) {
   std::string text;
   for (const EndpointView& endpoint : upstream.endpoints) {
-    const uint64_t aside = SumOf(endpoint, &E::set_aside);
-    text.append("endpoint   ").append(endpoint.address);
-    if (endpoint.down) text.append(": down (").append(endpoint.last_check_error).append(")");
-    text.append(aside > 0 ? ": set aside on " : endpoint.down ? "" : ": in use");
-    if (aside > 0) text.append(Text(aside) + " of " + Text(endpoint.shards.size()) + " shards");
+    const std::string why = WhyNoRequests(endpoint);
+    text.append("endpoint   ").append(endpoint.address).append(": ").append(why.empty() ? "in use" : why);
     if (endpoint.weight_percent < 100)
       text.append(", with " + Text(endpoint.weight_percent) + " % of its weight (slow start)");
     text.append(", " + Text(SumOf(endpoint, &E::active)) + " in flight, ");

@@ -31,6 +31,12 @@ struct EndpointView {
   uint64_t check_failures = 0;
   std::string_view last_check_error = {};
   uint32_t weight_percent = 100;  // that counts; less in a slow start
+  bool ejected = false;
+  bool draining = false;      // says an operator
+  bool forced_down = false;   // likewise
+  std::string resolved = {};  // `address`, where that is a name
+
+  std::string_view operator_says() const { return forced_down ? "down" : draining ? "drain" : "ready"; }
 
   std::string_view health() const { return down ? "down" : checked ? "up" : "unchecked"; }
 };
@@ -68,6 +74,8 @@ inline constexpr std::string_view kStatsContentType = "application/json";
 
 std::string MetricsPage(const AdminView& view);
 std::string StatsPage(const AdminView& view);
+// JSON, for operators: how the endpoints are, and why one gets no requests.
+std::string UpstreamsPage(std::span<const UpstreamView> upstreams);
 // How the endpoints of an upstream are, a line each, for people: behind "weir explain"'s.
 std::string EndpointLines(const UpstreamView& upstream);
 // The body of /healthz; the status is 200, or 503 while draining.

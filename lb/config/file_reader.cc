@@ -560,13 +560,12 @@ std::vector<SectionDoc> DescribeSections() {
        "their turn.",
        DocsOf(HealthCheckKeys())},
       {"slow_start", "`slow_start:`, where it is more than DURATION",
-       "Of an endpoint that comes back when its checks pass again, or that a reload adds. What was there "
-       "when "
-       "Weir began has all of its share at once, and so has an upstream that is new. What a single shard "
-       "sets "
-       "aside for a moment after a failed connect (set_aside) has no slow start. If all that are usable "
-       "start "
-       "at one time nobody is held back. The share grows in 20 steps, at least 50 ms apart.",
+       "Of an endpoint that comes back when its checks pass again or an operator has it ready, or that a "
+       "reload adds. What was there when Weir began has all of its share at once, and so has an upstream "
+       "that "
+       "is new. What a single shard sets aside for a moment after a failed connect (set_aside) has no slow "
+       "start. If all that are usable start at one time nobody is held back. The share grows in 20 steps, at "
+       "least 50 ms apart.",
        DocsOf(SlowStartKeys())},
       {"route", "`routes: NAME:`, each of the list",
        "What becomes of the requests that it matches: exactly one of upstream, split, redirect, respond. Of "

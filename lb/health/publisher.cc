@@ -1,5 +1,7 @@
 #include "lb/health/publisher.h"
 
+#include <utility>
+
 #include "lb/upstream/upstream.h"
 
 namespace weir::lb {
@@ -19,8 +21,10 @@ Publisher::Publisher(Shard& control)
     letter.recycle = [](Message* message, Shard&) {
       Letter& home = *static_cast<Letter*>(message);
       home.out = false;
+      home.heard += home.changed.size();
       home.changed.clear();
       if (!home.next.empty()) home.publisher->Send(home);
+      home.publisher->WakeWaiting();
     };
   }
 }
@@ -37,6 +41,7 @@ void Publisher::Publish(const std::shared_ptr<EndpointBook>& book, uint64_t view
     if (book->awaited[shard]) continue;  // it will read this when it comes to it
     book->awaited[shard] = true;
     letters_[shard].next.push_back(book);
+    ++letters_[shard].queued;
     if (!letters_[shard].out) Send(letters_[shard]);
   }
 }
@@ -49,6 +54,31 @@ void Publisher::Send(Letter& letter) {
   }
   letter.out = true;
   control_.Post(letter.shard, &letter);
+}
+
+bool Publisher::Heard(const Waiting& waiting) const {
+  for (uint32_t shard = 0; shard < waiting.heard.size(); ++shard) {
+    if (letters_[shard].heard < waiting.heard[shard]) return false;
+  }
+  return true;
+}
+
+void Publisher::AfterAll(std::function<void()> then) {
+  Waiting waiting;
+  for (uint32_t shard = 0; shard < control_.switchboard().control(); ++shard)
+    waiting.heard.push_back(letters_[shard].queued);
+  waiting.then = std::move(then);
+  waiting_.push_back(std::move(waiting));
+  WakeWaiting();
+}
+
+// Who asked later waits for as much at least.
+void Publisher::WakeWaiting() {
+  while (!waiting_.empty() && Heard(waiting_.front())) {
+    const std::function<void()> then = std::move(waiting_.front().then);
+    waiting_.pop_front();
+    then();
+  }
 }
 
 bool Publisher::idle() const {

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -44,6 +45,8 @@ class Publisher {
   void Clear(const std::shared_ptr<EndpointBook>& book, uint64_t bits) {
     Publish(book, book->seen() & ~bits);
   }
+  // Calls `then` when every shard has heard of all that was published until now; perhaps at once.
+  void AfterAll(std::function<void()> then);
   // Every shard has heard of everything.
   bool idle() const;
 
@@ -54,13 +57,23 @@ class Publisher {
     bool out = false;
     std::vector<std::shared_ptr<EndpointBook>> changed;  // the shard's to read while it is out
     std::deque<std::shared_ptr<EndpointBook>> next;      // in order
+    uint64_t queued = 0;                                 // endpoints, ever
+    uint64_t heard = 0;                                  // of these
+  };
+
+  struct Waiting {
+    std::vector<uint64_t> heard;  // by shard: when so many were
+    std::function<void()> then;
   };
 
   void Send(Letter& letter);
+  bool Heard(const Waiting& waiting) const;
+  void WakeWaiting();
 
   Shard& control_;
   Greeter* greeter_ = nullptr;
   std::unique_ptr<Letter[]> letters_;  // by shard
+  std::deque<Waiting> waiting_;        // in order; one for each who asked and has no answer yet
 };
 
 }  // namespace weir::lb

@@ -37,6 +37,8 @@ class EndpointNews {
   void Back(Shard& from, UpstreamPlan& plan, EndpointBook& book);
   // On the control shard: the checks of `book` have changed its view, and `why`.
   void Checked(UpstreamPlan& plan, EndpointBook& book, const std::string& why);
+  // Likewise: somebody else has changed views of `plan`, and told of it.
+  void LookAt(UpstreamPlan& plan) { TellIfNoneLeft(plan); }
 
  private:
   struct WindowEnd : Runnable {

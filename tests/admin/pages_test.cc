@@ -89,14 +89,26 @@ TEST_F(PagesTest, StatsGolden) {
   EXPECT_EQ(StatsPage(view_), FileText("tests/admin/golden/stats.json"));
 }
 
+TEST_F(PagesTest, UpstreamsGolden) {
+  Fill();
+  upstreams_[0].endpoints[0].resolved = "10.0.0.1:80";
+  upstreams_[0].endpoints[1].resolved = "[::1]:81";
+  upstreams_[0].endpoints[1].draining = true;
+  upstreams_[0].endpoints[1].ejected = true;
+  EXPECT_EQ(UpstreamsPage(upstreams_), FileText("tests/admin/golden/upstreams.json"));
+  EXPECT_EQ(UpstreamsPage({}), "{\n  \"upstreams\": []\n}\n");
+}
+
 TEST_F(PagesTest, EndpointsInWords) {
   Fill();
   EXPECT_EQ(EndpointLines(upstreams_[0]),
             "endpoint   10.0.0.1:80: in use, with 40 % of its weight (slow start), 0 in flight, 0 idle "
             "connections\n"
-            "endpoint   [::1]:81: down (status \"500\"): set aside on 1 of 2 shards, 0 in flight, 0 idle "
+            "endpoint   [::1]:81: down (status \"500\"), set aside on 1 of 2 shards, 0 in flight, 0 idle "
             "connections\n");
   endpoint_counters_[1][1].set_aside.Set(0);
+  upstreams_[0].endpoints[0].forced_down = true;
+  EXPECT_NE(EndpointLines(upstreams_[0]).find("10.0.0.1:80: down (operator), with"), std::string::npos);
   EXPECT_NE(EndpointLines(upstreams_[0]).find(":81: down (status \"500\"), 0 in flight"), std::string::npos);
 }
 
