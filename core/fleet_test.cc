@@ -9,18 +9,13 @@
 #include <thread>
 #include <vector>
 
+#include "core/stop_message.h"
 #include "core/uring_probe.h"
 
 namespace weir {
 namespace {
 
 constexpr uint32_t kShards = 3;
-
-struct StopMessage : Message {
-  StopMessage() {
-    deliver = [](Message*, Shard& receiver) { receiver.Stop(); };
-  }
-};
 
 // Goes from the control shard to every other one and home again.
 struct Greeting : Message {

@@ -13,6 +13,7 @@
 
 #include "core/shard.h"
 #include "core/sim/world.h"
+#include "core/stop_message.h"
 #include "core/switchboard.h"
 #include "core/uring_backend.h"
 
@@ -202,12 +203,6 @@ struct Ball : Message {
   int touches[2] = {};
   int64_t sent_ns = 0;
   int64_t longest_ns = 0;
-};
-
-struct StopMessage : Message {
-  StopMessage() {
-    deliver = [](Message*, Shard& receiver) { receiver.Stop(); };
-  }
 };
 
 class TwoThreads {

@@ -38,8 +38,9 @@ struct Op {
   static constexpr uint8_t kBody = 2;       // receive: leaves the last eighth of the buffers to request heads
   static constexpr uint8_t kCancelAsked = 4;  // set by Cancel
   static constexpr uint8_t kStarved = 8;      // receive: waits for a free buffer (the backend's list)
-  static constexpr uint8_t kMoreHere = 16;    // receive, result: the socket holds more bytes already
-  static constexpr uint8_t kSource = 32;      // this Op is a Source
+  static constexpr uint8_t kMoreHere =
+      16;  // receive, result: the socket holds more bytes (never said of unix sockets by Linux 6.1)
+  static constexpr uint8_t kSource = 32;  // this Op is a Source
   // Receive, not of unix sockets: stays armed after a result, so that a connection with one message after the
   // other needs one op for many of them. It ends by itself with the buffer that reaches kStayBytes, or soon
   // after kMostWaiting buffers wait to be taken: the owner that does not keep up stops its peer. A wish: who

@@ -206,7 +206,9 @@ TEST_P(StreamContractTest, ACancelReachesAReceiveThatWaitsForItsTurnInBulk) {
     stream->BeginClose(shard(), true);
   }
   shard().RunTurn(false);
-  if (!GetParam().simulated) EXPECT_GE(std::count(waited.begin(), waited.end(), true), 6);
+  // Who is not told of more bytes has no turn to wait for.
+  if (!GetParam().simulated && tells_more_here())
+    EXPECT_GE(std::count(waited.begin(), waited.end(), true), 6);
   for (size_t i = 0; i < kStreams; ++i) {
     const bool closed = streams[i]->Closed(shard());
     if (waited[i] && !GetParam().simulated) EXPECT_TRUE(closed) << i;
