@@ -99,6 +99,7 @@ class Builder final : public YAML::EventHandler {
     ConfigNode node;
     YAML::anchor_t anchor = 0;
     bool has_key = false;                             // a map's key was read, its value follows
+    bool drops_value = false;                         // of a key that the map has already, or that is none
     std::unordered_map<std::string, uint32_t> lines;  // of a map's keys
   };
 
@@ -139,21 +140,26 @@ class Builder final : public YAML::EventHandler {
       frame.node.items.push_back(std::move(node));
     } else if (frame.has_key) {
       frame.has_key = false;
-      frame.node.items.push_back(std::move(node));
+      if (!frame.drops_value) frame.node.items.push_back(std::move(node));
     } else {
       frame.has_key = true;
       Key(frame.node, node);
     }
   }
   void Key(ConfigNode& map, const ConfigNode& key) {
+    // Who reads the map finds keys alone, and each of them once, whatever else the file has.
+    open_.back().drops_value = true;
     if (!key.is_scalar()) {
-      problems_.Error(key.place, "", "expected a key, found a list, a map or nothing");
-    } else if (key.text != "<<") {
+      return problems_.Error(key.place, "", "expected a key, found a list, a map or nothing");
+    }
+    if (key.text != "<<") {
       const auto [first, is_new] = open_.back().lines.emplace(key.text, key.place.line);
       if (!is_new) {
-        problems_.Error(key.place, key.text, absl::StrCat("given twice; first on line ", first->second));
+        return problems_.Error(key.place, key.text,
+                               absl::StrCat("given twice; first on line ", first->second));
       }
     }
+    open_.back().drops_value = false;
     map.key_text.push_back(key.text);
     map.key_place.push_back(key.place);
   }

@@ -72,6 +72,17 @@ TEST(Document, AKeyTwiceIsAnErrorAtTheSecond) {
                           "f.yaml:4:1: a: given twice; first on line 1"));
 }
 
+// Else whoever reads the map would read it twice, into the same place.
+TEST(Document, OfAKeyTwiceTheFirstStaysAndOfWhatIsNoneNothing) {
+  const Parsed parsed = Parse("a: {b: 1, b: [2, 3], , c: 4, [d]: 5, [d]: 6}\n");
+  const ConfigNode* const map = parsed.documents.at(0).Find("a");
+  ASSERT_NE(map, nullptr);
+  EXPECT_THAT(map->key_text, ElementsAre("b", "c"));
+  ASSERT_EQ(map->items.size(), 2u);
+  EXPECT_EQ(map->items[0].text, "1");
+  EXPECT_EQ(map->items[1].text, "4");
+}
+
 // What people write, and what they are told. Each stands in a file that is right but for this.
 TEST(Document, MistakesThatPeopleMake) {
   struct Mistake {
