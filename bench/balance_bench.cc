@@ -1,9 +1,11 @@
 // What does choosing an endpoint cost, by policy and number of endpoints?
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "bench/allocations.h"
 #include "lb/balance/balancer.h"
+#include "lb/balance/levels.h"
 
 namespace weir::lb {
 namespace {
@@ -73,6 +75,36 @@ PICK(round_robin, Method::kRoundRobin);
 PICK(least_conn, Method::kLeastConn);
 PICK(p2c, Method::kP2c);
 PICK(maglev, Method::kMaglev);
+
+// The choice of an upstream: calm where it may be in panic, in panic, and with two levels.
+void PickOfUpstream(benchmark::State& state, Balance method, bool panic, bool backups) {
+  UpstreamSettings settings;
+  settings.balance = method;
+  settings.panic_percent = 50;
+  for (int64_t i = 0; i < state.range(0); ++i) {
+    const std::string text = "10.0." + std::to_string(i / 256) + "." + std::to_string(i % 256) + ":8080";
+    const uint32_t level = backups && i % 2 != 0 ? EndpointSettings::kBackup : 0;
+    settings.endpoints.push_back({*SocketAddress::Parse(text), 1, text, level});
+  }
+  const auto layout = std::make_shared<const LevelLayout>(settings);
+  Levels levels(settings, layout, Levels::MakeTables(settings, *layout, nullptr, nullptr, {}), 1);
+  for (uint32_t i = 1; panic && i < settings.endpoints.size(); ++i) levels.Set(i, {.well = false});
+  uint64_t key = 0;
+  bench::Count count(state);
+  for (auto _ : state) {
+    const uint32_t endpoint = levels.Pick({.hash = Key(++key), .now_ns = 1'000'000});
+    benchmark::DoNotOptimize(endpoint);
+  }
+}
+#define UPSTREAM(name, ...) BENCHMARK_CAPTURE(PickOfUpstream, name, __VA_ARGS__)->Arg(4)->Arg(1'000)
+UPSTREAM(round_robin, Balance::kRoundRobin, false, false);
+UPSTREAM(round_robin_panic, Balance::kRoundRobin, true, false);
+UPSTREAM(round_robin_backups, Balance::kRoundRobin, false, true);
+UPSTREAM(least_conn_backups, Balance::kLeastConn, false, true);
+UPSTREAM(p2c_backups, Balance::kP2c, false, true);
+UPSTREAM(maglev, Balance::kMaglev, false, false);
+UPSTREAM(maglev_panic, Balance::kMaglev, true, false);
+UPSTREAM(maglev_backups, Balance::kMaglev, false, true);
 
 // With half of them unusable: some are drawn, or met, in vain.
 void PickAmongHalf(benchmark::State& state, Method method) {

@@ -10,6 +10,7 @@
 
 #include "core/check.h"
 #include "core/socket_calls.h"
+#include "lb/config/endpoint_overlay.h"
 
 namespace weir::lb {
 namespace {
@@ -35,12 +36,13 @@ Loader::~Loader() {
   close(event_fd_);
 }
 
-void Loader::Begin(const Generation& running) {
+void Loader::Begin(const Generation& running, LoadSettings change) {
   WEIR_CHECK(!busy_);
   busy_ = true;
   {
     const std::lock_guard lock(mutex_);
     running_ = &running;
+    change_ = std::move(change);
   }
   wake_.notify_one();
 }
@@ -71,9 +73,10 @@ void Loader::Run() {
     if (stop_) return;
     const std::vector<std::unique_ptr<Generation>> ended = std::exchange(ended_, {});
     const Generation* const running = std::exchange(running_, nullptr);
+    const LoadSettings change = std::exchange(change_, nullptr);
     lock.unlock();
     if (running != nullptr) {
-      std::unique_ptr<Result> result = Load(*running);
+      std::unique_ptr<Result> result = Load(*running, change);
       lock.lock();
       result_ = std::move(result);
       lock.unlock();
@@ -84,11 +87,18 @@ void Loader::Run() {
   }
 }
 
-std::unique_ptr<Loader::Result> Loader::Load(const Generation& running) {
+LoadedSettings Loader::Reload(const Settings& running) {
+  LoadedSettings loaded = load_(running);
+  if (loaded.settings && !KeepEdits(running, *loaded.settings, &loaded.messages)) loaded.settings.reset();
+  return loaded;
+}
+
+std::unique_ptr<Loader::Result> Loader::Load(const Generation& running, const LoadSettings& change) {
   const auto begin = std::chrono::steady_clock::now();
   auto result = std::make_unique<Result>();
-  LoadedSettings loaded = load_(running.settings());
+  LoadedSettings loaded = change ? change(running.settings()) : Reload(running.settings());
   result->messages = std::move(loaded.messages);
+  result->status = loaded.status;
   if (loaded.settings) {
     auto generation = std::make_unique<Generation>(*std::move(loaded.settings), &running, keeper_);
     int error = 0;

@@ -26,6 +26,7 @@ namespace weir::lb {
 struct LoadedSettings {
   std::optional<Settings> settings;
   std::string messages;
+  uint16_t status = 0;  // of a change (Begin): what has become of it, as HTTP has it
 };
 using LoadSettings = std::function<LoadedSettings(const Settings& running)>;
 
@@ -34,10 +35,11 @@ class Loader {
   struct Result {
     std::unique_ptr<Generation> generation;  // its new sockets are open; null: see `messages`
     std::string messages;
+    uint16_t status = 0;
     int64_t took_us = 0;
   };
 
-  // `keeper` is that of the generations.
+  // `load` is for reloads; `keeper` is that of the generations.
   Loader(LoadSettings load, Generation::Keeper* keeper);
   // Waits for the job at hand.
   ~Loader();
@@ -46,8 +48,9 @@ class Loader {
 
   int event_fd() const { return event_fd_; }
   bool busy() const { return busy_; }
-  // REQUIRES: not busy.
-  void Begin(const Generation& running);
+  // A reload, after which endpoints are still as operators changed them; or `change`, if there is one, of
+  // what is in force. REQUIRES: not busy.
+  void Begin(const Generation& running, LoadSettings change = {});
   // The result that was announced, or null. Then it is not busy any more.
   std::unique_ptr<Result> Take();
   // `generation` is of no use any more.
@@ -55,7 +58,8 @@ class Loader {
 
  private:
   void Run();
-  std::unique_ptr<Result> Load(const Generation& running);
+  std::unique_ptr<Result> Load(const Generation& running, const LoadSettings& change);
+  LoadedSettings Reload(const Settings& running);
 
   const LoadSettings load_;
   Generation::Keeper* const keeper_;
@@ -65,6 +69,7 @@ class Loader {
   std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
   const Generation* running_ = nullptr;  // a job: what is in force
+  LoadSettings change_;                  // likewise; empty: a reload
   std::unique_ptr<Result> result_;
   std::vector<std::unique_ptr<Generation>> ended_;
   bool stop_ = false;

@@ -27,7 +27,8 @@ Proxy::HouseKeeper::HouseKeeper(Proxy* proxy)
     : Runnable([](Runnable* self) { static_cast<HouseKeeper*>(self)->proxy->KeepHouse(); }), proxy(proxy) {}
 
 Proxy::Proxy(Shard& shard, Snapshot& first, std::span<const ProxyCounters* const> peers,
-             ProxyCounters& counters, AccessLog* log, PasswordPool* passwords, EndpointNews* news)
+             ProxyCounters& counters, AccessLog* log, PasswordPool* passwords, EndpointNews* news,
+             OutlierSink* outliers)
     : shard_(shard),
       peers_(peers),
       counters_(counters),
@@ -36,7 +37,7 @@ Proxy::Proxy(Shard& shard, Snapshot& first, std::span<const ProxyCounters* const
       via_name_(first.settings().via_name.empty() ? "weir" : first.settings().via_name),
       clients_(first.settings().max_connections + kOverLimit),
       // In use is at most one connection for each client; idle ones give way when the slab is full.
-      upstreams_(shard, first.settings().max_connections + kSpareUpstreams, counters, news),
+      upstreams_(shard, first.settings().max_connections + kSpareUpstreams, counters, news, outliers),
       request_head_(first.settings().limits, via_name_),
       response_head_(first.settings().limits),
       trailers_(first.settings().limits),

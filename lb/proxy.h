@@ -44,9 +44,10 @@ class Proxy {
 
   // Adopts `first`. `peers`: the counters of all shards' proxies (for the connection limit), this one's among
   // them; filled in before the first accept. `log` may be null, and so may `passwords` where no route
-  // asks for any. `news` may be null: nobody is told of endpoints.
+  // asks for any. `news` may be null: nobody is told of endpoints; `outliers` too: none is ejected.
   Proxy(Shard& shard, Snapshot& first, std::span<const ProxyCounters* const> peers, ProxyCounters& counters,
-        AccessLog* log, PasswordPool* passwords = nullptr, EndpointNews* news = nullptr);
+        AccessLog* log, PasswordPool* passwords = nullptr, EndpointNews* news = nullptr,
+        OutlierSink* outliers = nullptr);
   ~Proxy();
   Proxy(const Proxy&) = delete;
   Proxy& operator=(const Proxy&) = delete;

@@ -14,6 +14,10 @@ namespace weir::lb {
 
 namespace {
 
+// As HTTP has it: what is there cannot be used; it cannot be done now.
+constexpr uint16_t kRefused = 422;
+constexpr uint16_t kNotNow = 503;
+
 // Each line of `text`, with its time.
 void LogLines(std::string_view text) {
   constexpr std::string_view kName = "weir: ";  // which a log line has by itself
@@ -46,19 +50,30 @@ void Reloader::Ask(Answer answer) {
   if (!closed_.empty() || load_ == nullptr) {
     const std::string why = closed_.empty() ? "there is nothing to reload" : closed_;
     LogLine("reload refused: %s", why.c_str());
-    answer(false, why + "\n");
-    return;
+    return answer({kRefused, why + "\n"});
   }
-  waiting_.push_back(std::move(answer));
-  asked_ = true;
+  const auto reload =
+      std::find_if(waiting_.begin(), waiting_.end(), [](const Job& job) { return job.change == nullptr; });
+  if (reload != waiting_.end()) return reload->answers.push_back(std::move(answer));
+  waiting_.push_back({nullptr, {std::move(answer)}});
+  Begin();
+}
+
+void Reloader::AskChange(LoadSettings change, Answer answer) {
+  if (!closed_.empty()) return answer({kNotNow, closed_ + "\n"});
+  if (waiting_.size() >= kMostWaiting) {
+    return answer({kNotNow, absl::StrCat(kMostWaiting, " changes wait already: try again later\n")});
+  }
+  waiting_.push_back({std::move(change), {std::move(answer)}});
   Begin();
 }
 
 void Reloader::Close(std::string why) {
   closed_ = std::move(why);
-  asked_ = false;
-  for (const Answer& answer : std::exchange(waiting_, {})) answer(false, closed_ + "\n");
-  if (!adopting_) Tell(false, closed_ + "\n");
+  for (const Job& job : std::exchange(waiting_, {})) {
+    for (const Answer& answer : job.answers) answer({job.change ? kNotNow : kRefused, closed_ + "\n"});
+  }
+  if (!adopting_) Tell({job_.change ? kNotNow : kRefused, closed_ + "\n"});
 }
 
 bool Reloader::Stopped() {
@@ -70,23 +85,29 @@ bool Reloader::Stopped() {
 }
 
 void Reloader::Begin() {
-  if (!asked_ || adopting_ || loading()) return;
-  asked_ = false;
-  answers_ = std::exchange(waiting_, {});
-  if (generations_.size() >= kMostGenerations) {
-    return Refuse(absl::StrCat("requests of ", kMostGenerations, " earlier reloads still run (",
-                               generations_.front()->users(),
-                               " of the oldest): try again when some have ended\n"));
+  while (!waiting_.empty() && !adopting_ && !loading()) {
+    job_ = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (generations_.size() < kMostGenerations) {
+      StartLoader();
+      loader_->Begin(newest(), job_.change);
+    } else {
+      Refuse(
+          {job_.change ? kNotNow : kRefused,
+           absl::StrCat("requests of ", kMostGenerations, " earlier configurations still run (",
+                        generations_.front()->users(), " of the oldest): try again when some have ended\n")});
+    }
   }
-  if (loader_ == nullptr) {
-    loader_ = std::make_unique<Loader>(load_, this);
-    events_.kind = Op::Kind::kPoll;
-    events_.fd = loader_->event_fd();
-    events_.length = POLLIN;
-    events_.waiter = &watch_;
-    control_.Start(events_);
-  }
-  loader_->Begin(newest());
+}
+
+void Reloader::StartLoader() {
+  if (loader_ != nullptr) return;
+  loader_ = std::make_unique<Loader>(load_, this);
+  events_.kind = Op::Kind::kPoll;
+  events_.fd = loader_->event_fd();
+  events_.length = POLLIN;
+  events_.waiter = &watch_;
+  control_.Start(events_);
 }
 
 void Reloader::OnEvent() {
@@ -106,7 +127,7 @@ void Reloader::OnLoaded(Loader::Result result) {
     return;
   }
   if (result.generation == nullptr) {
-    Refuse(result.messages);
+    Refuse({result.status != 0 ? result.status : kRefused, std::move(result.messages)});
     return Begin();
   }
   load_us_ = result.took_us;
@@ -123,11 +144,14 @@ void Reloader::OnAdopted(Snapshot& snapshot) {
   Generation& generation = *snapshot.generation;
   if (++generation.snapshots_adopted < generation.shards()) return;
   adopting_ = false;
-  ++reloads_;
   const std::string summary = Summary();
-  LogLines(warnings_);
+  if (job_.change == nullptr) {
+    ++reloads_;
+    LogLines(warnings_);
+    warnings_ += summary + "\n";
+  }
   LogLine("%s", summary.c_str());
-  Tell(true, warnings_ + summary + "\n");
+  Tell({200, std::move(warnings_)});
   Begin();
 }
 
@@ -141,15 +165,18 @@ void Reloader::OnGone(Snapshot& snapshot) {
   loader_->End(std::move(ended));
 }
 
-void Reloader::Refuse(const std::string& text) {
-  ++failures_;
-  LogLine("reload refused, nothing has changed:");
-  LogLines(text);
-  Tell(false, text);
+// Who asked for a change hears why not; a reload may have been asked for by a signal.
+void Reloader::Refuse(const Outcome& outcome) {
+  if (job_.change == nullptr) {
+    ++failures_;
+    LogLine("reload refused, nothing has changed:");
+    LogLines(outcome.text);
+  }
+  Tell(outcome);
 }
 
-void Reloader::Tell(bool in_force, const std::string& text) {
-  for (const Answer& answer : std::exchange(answers_, {})) answer(in_force, text);
+void Reloader::Tell(const Outcome& outcome) {
+  for (const Answer& answer : std::exchange(job_.answers, {})) answer(outcome);
 }
 
 std::string Reloader::Summary() const {

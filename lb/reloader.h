@@ -1,11 +1,14 @@
-// Reloader: from "read the configuration anew" to "every shard goes by it". Keeps the generations, the newest
-// in force first of all; lets the loader make the next one, gives it to the shards, says when all have it,
-// and ends those that no request goes by any more. What cannot be used changes nothing.
+// Reloader: from "read the configuration anew", or "change this of it", to "every shard goes by it". Keeps
+// the generations, the newest in force first of all; lets the loader make the next one, gives it to the
+// shards, says when all have it, and ends those that no request goes by any more. What cannot be used changes
+// nothing.
 //
-// Control shard's. One reload at a time; who asks during one gets the next, which reads everything again.
-// Bound: kMostGenerations, beyond which it is refused until old requests end.
+// Control shard's. One job at a time, in order; who asks for a reload while one waits has that one, which
+// reads everything again. Bounds: kMostGenerations, beyond which it is refused until old requests end;
+// kMostWaiting.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -22,9 +25,15 @@ namespace weir::lb {
 class Reloader final : public Generation::Keeper {
  public:
   static constexpr size_t kMostGenerations = 256;
+  static constexpr size_t kMostWaiting = 64;
 
-  // What became of a reload: whether it is in force, and what to tell, a sentence a line.
-  using Answer = std::function<void(bool in_force, const std::string& text)>;
+  // What became of it, and what to tell, a sentence a line. `status` is as HTTP has it: 200 if it is in
+  // force.
+  struct Outcome {
+    uint16_t status = 200;
+    std::string text;
+  };
+  using Answer = std::function<void(const Outcome& outcome)>;
 
   // `first` is what the shards begin with; Adopt first of all is theirs. `load` may be empty: nothing can be
   // reloaded.
@@ -34,6 +43,9 @@ class Reloader final : public Generation::Keeper {
   // Is told of each generation that the shards are about to adopt. Once, before the first reload.
   void SetFollower(std::function<void(const Generation&)> follower) { follower_ = std::move(follower); }
   void Ask(Answer answer);
+  // Another generation with the settings that `change` makes of those in force, on the loader's thread; their
+  // `messages` are what is told, and without settings nothing changes.
+  void AskChange(LoadSettings change, Answer answer);
   // Weir drains: nothing more is reloaded.
   void Close(std::string why);
   // After Close: lets go of the ring. True when that is done.
@@ -56,12 +68,17 @@ class Reloader final : public Generation::Keeper {
     explicit Watch(Reloader* owner);
     Reloader* owner;
   };
+  struct Job {
+    LoadSettings change;  // empty: a reload
+    std::vector<Answer> answers;
+  };
 
   void Begin();
+  void StartLoader();
   void OnEvent();
   void OnLoaded(Loader::Result result);
-  void Refuse(const std::string& text);
-  void Tell(bool in_force, const std::string& text);
+  void Refuse(const Outcome& outcome);
+  void Tell(const Outcome& outcome);
   std::string Summary() const;
 
   Shard& control_;
@@ -69,11 +86,10 @@ class Reloader final : public Generation::Keeper {
   std::function<void(const Generation&)> follower_;
   std::vector<std::unique_ptr<Generation>> generations_;
   std::unique_ptr<Loader> loader_;  // made by the first reload; its thread looks at the newest generation
-  std::vector<Answer> answers_;     // of the reload at hand
-  std::vector<Answer> waiting_;     // of the one after it
-  bool adopting_ = false;           // the newest is not everywhere yet
-  bool asked_ = false;
-  std::string closed_;  // why nothing more is reloaded
+  Job job_;                         // at hand
+  std::deque<Job> waiting_;
+  bool adopting_ = false;  // the newest is not everywhere yet
+  std::string closed_;     // why nothing more is reloaded
   int64_t load_us_ = 0;
   std::string warnings_;
   uint64_t reloads_ = 0;

@@ -10,10 +10,7 @@
 #include <optional>
 
 #include "core/log.h"
-#include "lb/admin/endpoint_call.h"
-#include "lb/admin/pages.h"
-#include "lb/admin/permission.h"
-#include "lb/config/explain.h"
+#include "lb/config/endpoint_overlay.h"
 #include "lb/config/version.h"
 #include "lb/demo/origin.h"
 #include "lb/proxy.h"
@@ -23,7 +20,6 @@ namespace {
 
 constexpr uint32_t kDemoOrigins = 3;
 constexpr uint32_t kDemoConnections = 1024;  // each
-constexpr uint32_t kAdminConnections = 64;   // counted in config/budget.cc
 constexpr uint32_t kLastWordsMs = 2'000;     // between cutting and leaving without a goodbye
 constexpr uint32_t kPollMs = 5;
 
@@ -55,7 +51,7 @@ class ShardTenant final : public Tenant {
                  : std::make_unique<AccessLog>(shard, *server.log_writer_, server.switchboard_.control(),
                                                Counters())),
         proxy_(shard, server.reloader_->newest().snapshot(shard.index()), server.data_counters_, Counters(),
-               log_.get(), &server.passwords_, server.news_.get()),
+               log_.get(), &server.passwords_, server.news_.get(), server.outliers_.get()),
         home_watch_(this) {
     timer_.waiter = &home_watch_;
     drained_.deliver = [](Message* message, Shard&) {
@@ -137,7 +133,9 @@ Server::~Server() {
     control_->Forget(waiter_);
     admin_.reset();
     desk_.reset();
+    panic_watch_.reset();
     checker_.reset();
+    outliers_.reset();
     slow_starter_.reset();
     publisher_.reset();
     reloader_.reset();
@@ -191,17 +189,24 @@ absl::Status Server::Start() {
     if (absl::Status status = StartDemoOrigins(); !status.ok()) return status;
   }
   reloader_ = std::make_unique<Reloader>(*control_, std::exchange(settings_, {}), std::move(load_));
+  publisher_ = std::make_unique<Publisher>(*control_);
+  slow_starter_ = std::make_unique<SlowStarter>(*control_, *publisher_);
+  checker_ = std::make_unique<Checker>(*control_, *publisher_, news_.get());
+  outliers_ = std::make_unique<Outliers>(*control_, *publisher_, news_.get());
+  panic_watch_ = std::make_unique<PanicWatch>(*control_, *publisher_, news_.get());
+  desk_ = std::make_unique<EndpointDesk>(
+      *publisher_, news_.get(),
+      [this](EndpointEdit edit, EndpointDesk::EditInForce then) { Edit(std::move(edit), std::move(then)); },
+      outliers_.get());
   if (absl::Status status = BindListeners(); !status.ok()) return status;
   if (absl::Status status = StartAdmin(); !status.ok()) return status;
   if (absl::Status status = pid_file_.Write(settings().pid_file); !status.ok()) return status;
 
-  publisher_ = std::make_unique<Publisher>(*control_);
-  slow_starter_ = std::make_unique<SlowStarter>(*control_, *publisher_);
-  checker_ = std::make_unique<Checker>(*control_, *publisher_, news_.get());
-  desk_ = std::make_unique<EndpointDesk>(*publisher_, news_.get());
   const auto follow = [this](const Generation& generation) {
     slow_starter_->Follow(generation);
     checker_->Follow(generation);
+    outliers_->Follow(generation);
+    panic_watch_->Follow(generation);
   };
   reloader_->SetFollower(follow);
   passwords_.Start(PasswordThreads(settings()));
@@ -215,6 +220,8 @@ absl::Status Server::Start() {
   fleet_ = std::make_unique<Fleet>(
       fleet, switchboard_, [this](Shard& shard) { return std::make_unique<ShardTenant>(*this, shard); });
   fleet_->Start();
+  for (ShardTenant* tenant : tenants_)
+    shard_views_.push_back({&tenant->shard().counters(), &tenant->proxy().counters()});
   follow(reloader_->newest());
   Announce();
   return absl::OkStatus();
@@ -251,163 +258,27 @@ absl::Status Server::StartDemoOrigins() {
 
 absl::Status Server::StartAdmin() {
   if (!settings().has_admin) return absl::OkStatus();
-  admin_address_ = settings().admin;
-  const int fd = control_->backend().Listen(admin_address_, {.reuse_port = false});
-  if (fd < 0) {
-    return absl::UnavailableError("--admin: " + admin_address_.ToString() + ": " + std::strerror(-fd));
-  }
-  admin_file_.Remember(admin_address_);
-  admin_ = std::make_unique<MiniServer>(
-      *control_, fd, kAdminConnections,
-      [this](const http::RequestHead& head, uint64_t ticket) { return AdminPage(head, ticket); });
-  return absl::OkStatus();
-}
-
-MiniReply Server::RefuseChange(const http::RequestHead& head) const {
-  if (head.facts.method != http::Method::kPost)
-    return {.status = 405, .body = "POST only\n", .extra_fields = "Allow: POST\r\n"};
-  const Refusal refusal = WhyNot(head, admin_address_.family == AF_UNIX, settings().admin_token);
-  if (refusal.status == 0) return {.status = 0, .body = {}};
-  return {.status = static_cast<uint16_t>(refusal.status),
-          .body = std::string(refusal.reason) + "\n",
-          .extra_fields = refusal.status == 401 ? "WWW-Authenticate: Bearer\r\n" : ""};
-}
-
-// POST /reload answers when every shard goes by the new configuration, or with what is wrong with it.
-MiniReply Server::Reload(const http::RequestHead& head, uint64_t ticket) {
-  if (MiniReply refusal = RefuseChange(head); refusal.status != 0) return refusal;
-  reloader_->Ask([this, ticket](bool in_force, const std::string& text) {
-    admin_->Answer(ticket, {.status = static_cast<uint16_t>(in_force ? 200 : 422), .body = text});
+  admin_ = std::make_unique<AdminListener>(AdminListener::Process{
+      .control = *control_,
+      .control_counters = counters_[switchboard_.control()],
+      .shards = shard_views_,
+      .reloader = *reloader_,
+      .desk = *desk_,
+      .checker = *checker_,
+      .start_wall_ms = start_wall_ms_,
+      .draining = [this] { return state_ != State::kServing; },
   });
-  return {.later = true, .body = {}};
+  return admin_->Start();
 }
 
-// GET tells of all or one of them; POST of an endpoint answers when every shard goes by the change.
-MiniReply Server::UpstreamsPages(const http::RequestHead& head, uint64_t ticket) {
-  const std::string_view path = head.target.substr(0, head.target.find('?'));
-  const std::optional<std::string> name = ReadUpstreamTarget(path);
-  if (path == "/upstreams" || name) {
-    if (!http::IsSafe(head.facts.method))
-      return {.status = 405, .body = "GET only\n", .extra_fields = "Allow: GET, HEAD\r\n"};
-    std::vector<UpstreamView> upstreams = Upstreams();
-    if (name) std::erase_if(upstreams, [&](const UpstreamView& upstream) { return upstream.name != *name; });
-    if (name && upstreams.empty())
-      return {.status = 404, .body = "no upstream has this name; /upstreams lists them\n"};
-    return {.content_type = std::string(kStatsContentType), .body = UpstreamsPage(upstreams)};
-  }
-  if (MiniReply refusal = RefuseChange(head); refusal.status != 0) return refusal;
-  const SocketAddress peer = admin_->PeerOf(ticket);
-  const std::string who = peer.is_unix() || peer.family == 0 ? "unix socket" : peer.ToString();
-  desk_->Change(reloader_->newest(), head.target, who, [this, ticket](const EndpointDesk::Reply& reply) {
-    admin_->Answer(ticket, {.status = reply.status, .body = reply.text});
-  });
-  return {.later = true, .body = {}};
-}
-
-std::vector<UpstreamView> Server::Upstreams() const {
-  std::vector<UpstreamView> upstreams;
-  const Generation& generation = reloader_->newest();
-  for (uint32_t u = 0; u < generation.settings().upstreams.size(); ++u) {
-    const UpstreamPlan& plan = *generation.plan(u);
-    UpstreamView& upstream_view = upstreams.emplace_back();
-    upstream_view.name = plan.settings.name;
-    upstream_view.balance = BalanceText(plan.settings.balance);
-    for (uint32_t shard = 0; shard < shards_; ++shard)
-      upstream_view.shards.push_back(&plan.book->page(shard));
-    for (uint32_t i = 0; i < plan.books.size(); ++i) {
-      EndpointView& endpoint = upstream_view.endpoints.emplace_back();
-      endpoint.address = plan.settings.endpoints[i].text;
-      endpoint.weight = plan.settings.endpoints[i].weight;
-      for (uint32_t shard = 0; shard < shards_; ++shard)
-        endpoint.shards.push_back(&plan.books[i]->page(shard).counters);
-      const EndpointBook::Checks& checks = plan.books[i]->checks;
-      endpoint.checked = checks.on;
-      endpoint.down = plan.books[i]->down();
-      const uint64_t seen = plan.books[i]->seen();
-      endpoint.resolved = plan.books[i]->address().ToString();
-      endpoint.ejected = (seen & EndpointBook::kEjected) != 0;
-      endpoint.draining = (seen & EndpointBook::kDraining) != 0;
-      endpoint.forced_down = (seen & EndpointBook::kForcedDown) != 0;
-      endpoint.weight_percent = EndpointBook::PercentOf(plan.books[i]->seen());
-      endpoint.checks = checks.done;
-      endpoint.check_failures = checks.failed;
-      endpoint.last_check_error = checks.last_error;
-    }
-  }
-  return upstreams;
-}
-
-// What would become of a request, by the configuration in force.
-MiniReply Server::Explain(const http::RequestHead& head) const {
-  const size_t query = std::min(head.target.find('?'), head.target.size() - 1);
-  ExplainQuestion question;
-  std::string text;
-  question.tells_secrets = WhyNot(head, admin_address_.family == AF_UNIX, settings().admin_token).status == 0;
-  const UpstreamHealth health = [this](uint32_t upstream) { return EndpointLines(Upstreams()[upstream]); };
-  const UpstreamAside aside = [this](uint32_t upstream) {
-    const UpstreamPlan& plan = *reloader_->newest().plan(upstream);
-    AsideNow now{.on = {}, .shards = shards_, .table = plan.table};
-    for (const auto& book : plan.books) {
-      uint64_t& shards = now.on.emplace_back(0);
-      for (uint32_t i = 0; i < shards_; ++i) shards += book->page(i).counters.set_aside.Get();
-    }
-    return now;
+void Server::Edit(EndpointEdit edit, EndpointDesk::EditInForce then) {
+  const auto change = [edit = std::move(edit)](const Settings& running) -> LoadedSettings {
+    EditedSettings edited = EditEndpoints(running, edit);
+    return {std::move(edited.settings), std::move(edited.text), edited.status};
   };
-  const bool known = ReadExplainQuery(head.target.substr(query + 1), &question, &text) &&
-                     ExplainRequest(settings(), question, &text, health, aside);
-  if (!known) text += "\n";
-  return {.status = static_cast<uint16_t>(known ? 200 : 400), .body = std::move(text)};
-}
-
-MiniReply Server::AdminPage(const http::RequestHead& head, uint64_t ticket) {
-  const std::string_view path = head.target.substr(0, head.target.find('?'));
-  if (path == "/reload") return Reload(head, ticket);
-  if (path == "/upstreams" || path.starts_with("/upstreams/")) return UpstreamsPages(head, ticket);
-  if (!http::IsSafe(head.facts.method))
-    return {.status = 405, .body = "GET only\n", .extra_fields = "Allow: GET, HEAD\r\n"};
-  const bool draining = state_ != State::kServing;
-  if (path == "/healthz") {
-    return {.status = static_cast<uint16_t>(draining ? 503 : 200), .body = std::string(HealthPage(draining))};
-  }
-  if (path == "/explain") return Explain(head);
-  if (path != "/metrics" && path != "/stats" && path != "/")
-    return {.status = 404, .body = "/metrics /stats /healthz /upstreams /explain\n"};
-  if (path == "/") {
-    return {.content_type = "text/html; charset=utf-8",
-            .body =
-                "<!doctype html><title>Weir</title><h1>Weir</h1><ul><li><a href=/stats>/stats</a><li>"
-                "<a href=/metrics>/metrics</a><li><a "
-                "href=/healthz>/healthz</a><li><a "
-                "href=/upstreams>/upstreams</a><li>/explain?url=http://host/path</ul>\n"};
-  }
-  std::vector<ShardView> shards;
-  for (ShardTenant* tenant : tenants_) {
-    shards.push_back({&tenant->shard().counters(), &tenant->proxy().counters()});
-  }
-  const std::vector<UpstreamView> upstreams = Upstreams();
-  AdminView view;
-  view.shards = shards;
-  view.control = {&control_->counters(), &counters_[switchboard_.control()]};
-  view.upstreams = upstreams;
-  view.version = kVersion;
-  std::vector<GenerationView> generations;
-  for (const auto& each : reloader_->generations())
-    generations.push_back({each->number(), each->made_wall_ms, each->users()});
-  view.generations = generations;
-  view.reloads = reloader_->reloads();
-  view.reload_failures = reloader_->failures();
-  view.max_connections = settings().max_connections;
-  view.check_connections = checker_->connections();
-  view.start_wall_ms = start_wall_ms_;
-  view.now_wall_ms = control_->wall_ms();
-  view.draining = draining;
-  if (path == "/metrics")
-    return {.content_type = std::string(kMetricsContentType), .body = MetricsPage(view)};
-  return {.content_type = std::string(kStatsContentType), .body = StatsPage(view)};
-}
-
-std::string Server::AdminUrl() const {
-  return (admin_address_.is_unix() ? "" : "http://") + admin_address_.ToString();
+  reloader_->AskChange(change, [this, then = std::move(then)](const Reloader::Outcome& outcome) {
+    then({outcome.status, outcome.text}, reloader_->newest());
+  });
 }
 
 void Server::Announce() const {
@@ -423,14 +294,14 @@ void Server::Announce() const {
               endpoint.address.ToString().c_str(), endpoint.weight);
     }
   }
-  if (settings().has_admin) LogLine("admin on %s", AdminUrl().c_str());
+  if (settings().has_admin) LogLine("admin on %s", admin_->url().c_str());
   if (!demo_) return;
   const std::string site = settings().listeners.front().address.ToString();
   std::string text =
       "\nWeir in front of three demo origins:\n\n  http://" + site + "/    the proxied site: reload it\n";
   if (settings().has_admin)
-    text +=
-        "  " + AdminUrl() + (admin_address_.is_unix() ? "" : "/") + "    admin: /stats /metrics /healthz\n";
+    text += "  " + admin_->url() + (settings().admin.is_unix() ? "" : "/") +
+            "    admin: /stats /metrics /healthz\n";
   text += "\n  curl -i http://" + site + "/\n\nCtrl-C drains and ends it.\n";
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
@@ -454,7 +325,7 @@ int Server::Run() {
 
 // Without the destructors, which wait for what does not end.
 void Server::Leave(int code) {
-  admin_file_.Remove();
+  if (admin_ != nullptr) admin_->RemoveFile();
   pid_file_.Remove();
   std::fflush(nullptr);
   _exit(code);
@@ -475,6 +346,7 @@ Root Server::Control(Scope& /*scope*/) {
       if (state_ == State::kLameDuck) {
         state_ = State::kDraining;
         checker_->Stop();
+        outliers_->Stop();
         slow_starter_->Stop();
         GiveOrder(Order::Kind::kDrain);
         const int64_t left_ms = int64_t{settings().timeouts.drain_ms} - since_ms;
@@ -502,7 +374,6 @@ Root Server::Control(Scope& /*scope*/) {
   control_->ClearTimer(timer_);
   control_->Cancel(signals_);
   GiveOrder(Order::Kind::kStop);
-  admin_file_.Remove();
   if (admin_ != nullptr) admin_->BeginClose();
   for (auto& origin : origins_) origin->BeginClose();
   if (log_writer_ != nullptr) log_writer_->BeginStop();
@@ -523,7 +394,7 @@ Root Server::Control(Scope& /*scope*/) {
 
 void Server::OnSignal(int signal) {
   if (signal == SIGHUP) {
-    reloader_->Ask([](bool, const std::string&) {});  // what became of it is logged
+    reloader_->Ask([](const Reloader::Outcome&) {});  // what became of it is logged
     return;
   }
   if (signal == SIGUSR1) {

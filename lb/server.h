@@ -16,14 +16,15 @@
 #include "absl/status/status.h"
 #include "core/fleet.h"
 #include "core/shard.h"
-#include "core/unix_listener.h"
 #include "core/uring_probe.h"
 #include "lb/admin/pages.h"
+#include "lb/admin_listener.h"
 #include "lb/auth/password_pool.h"
 #include "lb/config/budget.h"
 #include "lb/config/settings.h"
 #include "lb/endpoint_desk.h"
 #include "lb/health/checker.h"
+#include "lb/health/panic_watch.h"
 #include "lb/health/publisher.h"
 #include "lb/health/slow_start.h"
 #include "lb/log/log_writer.h"
@@ -65,14 +66,8 @@ class Server {
   absl::Status BindListeners();
   absl::Status StartDemoOrigins();
   absl::Status StartAdmin();
-  MiniReply AdminPage(const http::RequestHead& head, uint64_t ticket);
-  std::vector<UpstreamView> Upstreams() const;
-  MiniReply Explain(const http::RequestHead& head) const;
-  MiniReply UpstreamsPages(const http::RequestHead& head, uint64_t ticket);
-  // Who may not change anything is told so, and status 0 is for those who may.
-  MiniReply RefuseChange(const http::RequestHead& head) const;
-  MiniReply Reload(const http::RequestHead& head, uint64_t ticket);
-  std::string AdminUrl() const;
+  // Makes the next generation of it.
+  void Edit(EndpointEdit edit, EndpointDesk::EditInForce then);
   void Announce() const;
   Root Control(Scope& scope);
   [[noreturn]] void Leave(int code);
@@ -98,15 +93,16 @@ class Server {
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<SlowStarter> slow_starter_;
   std::unique_ptr<Checker> checker_;
+  std::unique_ptr<Outliers> outliers_;
+  std::unique_ptr<PanicWatch> panic_watch_;
   std::unique_ptr<EndpointDesk> desk_;
-  SocketAddress admin_address_;
   PidFile pid_file_;
-  UnixSocketFile admin_file_;  // if that is a unix socket
-  std::unique_ptr<MiniServer> admin_;
+  std::unique_ptr<AdminListener> admin_;  // if there is one
   std::vector<std::unique_ptr<MiniServer>> origins_;
   std::unique_ptr<Fleet> fleet_;
   std::vector<ShardTenant*> tenants_;
-  std::unique_ptr<Order[]> orders_;  // of each kind one for each shard
+  std::vector<ShardView> shard_views_;  // theirs, once they run
+  std::unique_ptr<Order[]> orders_;     // of each kind one for each shard
   int signal_fd_ = -1;
   Source signals_;
   Waiter waiter_;

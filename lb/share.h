@@ -14,6 +14,7 @@ struct Share {
 
   // `bits`: any 64 random ones.
   bool Takes(uint64_t bits) const { return (bits >> 32) < value; }
+  bool operator==(const Share&) const = default;
 };
 
 }  // namespace weir::lb

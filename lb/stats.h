@@ -45,9 +45,10 @@ struct alignas(64) ProxyCounters {
   Counter upstream_bytes_received;
   Counter upstream_bytes_sent;
   Counter retries;
-  Counter mirrored;          // copies of requests that were sent
-  Counter mirrors_left_out;  // that were not: too large, too many at one time, no memory, no endpoint
-  Counter mirror_failures;   // that got no whole answer
+  Counter retries_over_budget;  // that were not made: too many at one time (RetryBudget)
+  Counter mirrored;             // copies of requests that were sent
+  Counter mirrors_left_out;     // that were not: too large, too many at one time, no memory, no endpoint
+  Counter mirror_failures;      // that got no whole answer
   Counter endpoints_set_aside;
   Counter retired_pools;   // of upstreams as they were before a reload, now
   Counter none_available;  // 503 because every endpoint is set aside

@@ -2,28 +2,16 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
+
+#include "lb/admin/json_writer.h"
+#include "lb/admin/rows.h"
 
 namespace weir::lb {
 namespace {
 
-// What is counted, once for both pages: `key` is the member's name in /stats; the metric is weir_<key>, with
-// _total behind it when it only grows.
-enum class Kind { kCounter, kGauge };
-
-template <class Counters>
-struct Row {
-  std::string_view key;
-  Kind kind;
-  Counter Counters::* counter;
-  std::string_view help;
-};
-
+// What is counted, once for both pages (rows.h).
 using P = ProxyCounters;
 using C = CoreCounters;
-using E = EndpointCounters;
-constexpr Kind kCounter = Kind::kCounter;
-constexpr Kind kGauge = Kind::kGauge;
 
 // Summed over the shards.
 constexpr Row<P> kProxyRows[] = {
@@ -67,6 +55,8 @@ constexpr Row<P> kProxyRows[] = {
     {"upstream_received_bytes", kCounter, &P::upstream_bytes_received, "Bytes received from endpoints."},
     {"upstream_sent_bytes", kCounter, &P::upstream_bytes_sent, "Bytes sent to endpoints."},
     {"retries", kCounter, &P::retries, "Attempts after the first."},
+    {"retries_over_budget", kCounter, &P::retries_over_budget,
+     "Attempts that were not made, as too many were under way (retry_budget)."},
     {"mirrored", kCounter, &P::mirrored, "Requests of which a copy was sent to a mirror."},
     {"mirrors_left_out", kCounter, &P::mirrors_left_out,
      "Requests of which no copy was sent: too large, too many at one time, or nobody there."},
@@ -106,16 +96,6 @@ constexpr Row<C> kCoreRows[] = {
     {"doorbells", kCounter, &C::doorbells, "Other shards woken."},
 };
 
-// One sample per endpoint, summed over the shards.
-constexpr Row<E> kEndpointRows[] = {
-    {"requests", kCounter, &E::requests, "Requests and TCP connections sent to the endpoint."},
-    {"active", kGauge, &E::active, "Of those, in flight."},
-    {"connects", kCounter, &E::connects, "Connections made to the endpoint."},
-    {"failures", kCounter, &E::failures, "Connections to the endpoint that failed."},
-    {"idle_connections", kGauge, &E::idle, "Connections to the endpoint kept for reuse."},
-    {"set_aside_shards", kGauge, &E::set_aside, "Shards that do not use the endpoint at the moment."},
-};
-
 constexpr std::string_view kStatusClasses[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
 static_assert(std::size(kStatusClasses) == std::extent_v<decltype(ProxyCounters::requests)>);
 static_assert(std::size(kStatusClasses) == std::extent_v<decltype(UpstreamCounters::responses)>);
@@ -123,12 +103,6 @@ static_assert(std::size(kStatusClasses) == std::extent_v<decltype(UpstreamCounte
 uint64_t SumOf(const AdminView& view, Counter ProxyCounters::* counter) {
   uint64_t sum = view.control.proxy == nullptr ? 0 : (view.control.proxy->*counter).Get();
   for (const ShardView& shard : view.shards) sum += (shard.proxy->*counter).Get();
-  return sum;
-}
-
-uint64_t SumOf(const EndpointView& endpoint, Counter EndpointCounters::* counter) {
-  uint64_t sum = 0;
-  for (const EndpointCounters* shard : endpoint.shards) sum += (shard->*counter).Get();
   return sum;
 }
 
@@ -275,6 +249,50 @@ void ExposeUpstreams(Exposition& out, const AdminView& view) {
   }
 }
 
+// Of upstreams that eject outliers.
+void ExposeEjections(Exposition& out, const AdminView& view) {
+  const auto each = [&view](auto expose) {
+    for (const UpstreamView& upstream : view.upstreams) {
+      for (const EndpointView& endpoint : upstream.endpoints) {
+        if (endpoint.watched) expose(upstream, endpoint);
+      }
+    }
+  };
+  bool any = false;
+  each([&any](const UpstreamView&, const EndpointView&) { any = true; });
+  if (!any) return;
+  out.Metric("endpoint_ejected", kGauge, "1 while the endpoint gets no requests as it failed too many.");
+  each([&out](const UpstreamView& upstream, const EndpointView& endpoint) {
+    out.Sample(Labels({{"upstream", upstream.name}, {"endpoint", endpoint.address}}), endpoint.ejected);
+  });
+  out.Metric("endpoint_ejections", kCounter, "How often that began, by what was wrong.");
+  each([&out](const UpstreamView& upstream, const EndpointView& endpoint) {
+    for (size_t i = 0; i < kSigns; ++i) {
+      out.Sample(
+          Labels({{"upstream", upstream.name}, {"endpoint", endpoint.address}, {"reason", kSignNames[i]}}),
+          endpoint.ejections[i]);
+    }
+  });
+  out.Metric(
+      "endpoint_ejections_refused", kCounter,
+      "How often it did not as too many were ejected, or nobody else was usable; once a second counts.");
+  each([&out](const UpstreamView& upstream, const EndpointView& endpoint) {
+    out.Sample(Labels({{"upstream", upstream.name}, {"endpoint", endpoint.address}}),
+               endpoint.ejections_refused);
+  });
+}
+
+void ExposePanics(Exposition& out, const AdminView& view) {
+  if (view.upstreams.empty()) return;
+  out.Metric("upstream_panic", kGauge,
+             "1 while too few endpoints of the upstream are well, so that all are used.");
+  for (const UpstreamView& upstream : view.upstreams)
+    out.Sample(Label("upstream", upstream.name), upstream.panic ? 1 : 0);
+  out.Metric("upstream_panics", kCounter, "Times that this began.");
+  for (const UpstreamView& upstream : view.upstreams)
+    out.Sample(Label("upstream", upstream.name), upstream.panics);
+}
+
 void ExposeEndpoints(Exposition& out, const AdminView& view) {
   if (view.upstreams.empty()) return;
   const auto each = [&view, &out](auto value) {
@@ -286,7 +304,7 @@ void ExposeEndpoints(Exposition& out, const AdminView& view) {
   };
   out.Metric("endpoint_weight", kGauge, "The endpoint's configured weight.");
   each([](const EndpointView& endpoint) -> uint64_t { return endpoint.weight; });
-  for (const Row<E>& row : kEndpointRows) {
+  for (const Row<EndpointCounters>& row : kEndpointRows) {
     out.Metric("endpoint_" + std::string(row.key), row.kind, row.help);
     each([&row](const EndpointView& endpoint) { return SumOf(endpoint, row.counter); });
   }
@@ -299,68 +317,8 @@ void ExposeEndpoints(Exposition& out, const AdminView& view) {
   each([](const EndpointView& endpoint) { return endpoint.checks; });
   out.Metric("endpoint_check_failures", kCounter, "Of these, failed.");
   each([](const EndpointView& endpoint) { return endpoint.check_failures; });
+  ExposeEjections(out, view);
 }
-
-// JSON, two spaces deep; values come as they are to stand.
-class JsonWriter {
- public:
-  void Open(std::string_view key, char bracket) {
-    Begin(key);
-    text_ += bracket;
-    ++depth_;
-    first_ = true;
-  }
-  void Close(char bracket) {
-    --depth_;
-    if (!first_) Line();
-    text_ += bracket;
-    first_ = false;
-  }
-  void Number(std::string_view key, uint64_t value) {
-    Begin(key);
-    text_ += Text(value);
-  }
-  void Bool(std::string_view key, bool value) {
-    Begin(key);
-    text_ += value ? "true" : "false";
-  }
-  void String(std::string_view key, std::string_view value) {
-    Begin(key);
-    Quote(value);
-  }
-  std::string Take() { return std::move(text_) + "\n"; }
-
- private:
-  // `key` is empty for the whole and for elements of a list.
-  void Begin(std::string_view key) {
-    if (!first_) text_ += ',';
-    if (depth_ > 0) Line();
-    first_ = false;
-    if (key.empty()) return;
-    Quote(key);
-    text_ += ": ";
-  }
-  void Line() { text_.append("\n").append(2 * depth_, ' '); }
-  void Quote(std::string_view value) {
-    static constexpr char kHex[] = "0123456789abcdef";
-    text_ += '"';
-    for (const char c : value) {
-      const auto byte = static_cast<unsigned char>(c);
-      if (c == '"' || c == '\\') {
-        text_.append("\\").append(1, c);
-      } else if (byte < 0x20 || byte > 0x7e) {
-        text_.append("\\u00").append(1, kHex[byte >> 4]).append(1, kHex[byte & 15]);
-      } else {
-        text_ += c;
-      }
-    }
-    text_ += '"';
-  }
-
-  std::string text_;
-  size_t depth_ = 0;
-  bool first_ = true;
-};
 
 void WriteShard(JsonWriter& out, std::string_view name, const ShardView& shard, bool has_clients) {
   out.Open("", '{');
@@ -406,6 +364,7 @@ std::string MetricsPage(const AdminView& view) {
   }
   ExposeShards(out, view);
   ExposeUpstreams(out, view);
+  ExposePanics(out, view);
   ExposeEndpoints(out, view);
   return out.Take();
 }
@@ -453,6 +412,8 @@ std::string StatsPage(const AdminView& view) {
     out.Open("", '{');
     out.String("name", upstream.name);
     out.String("balance", upstream.balance);
+    out.Bool("panic", upstream.panic);
+    out.Number("panics", upstream.panics);
     out.Open("responses", '{');
     for (size_t i = 0; i < std::size(kStatusClasses); ++i)
       out.Number(kStatusClasses[i], ResponsesOf(upstream, i));
@@ -461,13 +422,9 @@ std::string StatsPage(const AdminView& view) {
     for (const EndpointView& endpoint : upstream.endpoints) {
       out.Open("", '{');
       out.String("address", endpoint.address);
-      out.Number("weight", endpoint.weight);
-      out.Number("weight_percent", endpoint.weight_percent);
-      for (const Row<E>& row : kEndpointRows) out.Number(row.key, SumOf(endpoint, row.counter));
       out.String("health", endpoint.health());
-      out.Number("checks", endpoint.checks);
-      out.Number("check_failures", endpoint.check_failures);
-      out.String("last_check_error", endpoint.last_check_error);
+      WriteEndpointRows(out, endpoint);
+      out.Bool("ejected", endpoint.ejected);
       out.Close('}');
     }
     out.Close(']');
@@ -481,74 +438,6 @@ std::string StatsPage(const AdminView& view) {
   out.Close(']');
   out.Close('}');
   return out.Take();
-}
-
-namespace {
-
-void Add(std::string& text, std::string_view part) { text.append(text.empty() ? "" : ", ").append(part); }
-
-// Empty: nothing keeps requests from it.
-std::string WhyNoRequests(const EndpointView& endpoint) {
-  std::string text;
-  if (endpoint.draining) Add(text, "draining (operator)");
-  if (endpoint.forced_down) Add(text, "down (operator)");
-  if (endpoint.down) Add(text, "down (" + std::string(endpoint.last_check_error) + ")");
-  if (endpoint.ejected) Add(text, "ejected");
-  const uint64_t aside = SumOf(endpoint, &E::set_aside);
-  if (aside > 0) Add(text, "set aside on " + Text(aside) + " of " + Text(endpoint.shards.size()) + " shards");
-  return text;
-}
-
-}  // namespace
-
-std::string UpstreamsPage(std::span<const UpstreamView> upstreams) {
-  JsonWriter out;
-  out.Open("", '{');
-  out.Open("upstreams", '[');
-  for (const UpstreamView& upstream : upstreams) {
-    out.Open("", '{');
-    out.String("name", upstream.name);
-    out.String("balance", upstream.balance);
-    out.Open("endpoints", '[');
-    for (const EndpointView& endpoint : upstream.endpoints) {
-      const bool taken_out = endpoint.draining || endpoint.forced_down || endpoint.down || endpoint.ejected;
-      const uint64_t aside = SumOf(endpoint, &E::set_aside);
-      out.Open("", '{');
-      out.String("name", endpoint.address);
-      out.String("address", endpoint.resolved);
-      out.Bool("takes_requests", !taken_out && aside < endpoint.shards.size());
-      out.String("why_not", WhyNoRequests(endpoint));
-      out.String("operator", endpoint.operator_says());
-      out.String("health", endpoint.health());
-      out.Bool("ejected", endpoint.ejected);
-      out.Number("shards", endpoint.shards.size());
-      out.Number("weight", endpoint.weight);
-      out.Number("weight_percent", endpoint.weight_percent);
-      for (const Row<E>& row : kEndpointRows) out.Number(row.key, SumOf(endpoint, row.counter));
-      out.Number("checks", endpoint.checks);
-      out.Number("check_failures", endpoint.check_failures);
-      out.String("last_check_error", endpoint.last_check_error);
-      out.Close('}');
-    }
-    out.Close(']');
-    out.Close('}');
-  }
-  out.Close(']');
-  out.Close('}');
-  return out.Take();
-}
-
-std::string EndpointLines(const UpstreamView& upstream) {
-  std::string text;
-  for (const EndpointView& endpoint : upstream.endpoints) {
-    const std::string why = WhyNoRequests(endpoint);
-    text.append("endpoint   ").append(endpoint.address).append(": ").append(why.empty() ? "in use" : why);
-    if (endpoint.weight_percent < 100)
-      text.append(", with " + Text(endpoint.weight_percent) + " % of its weight (slow start)");
-    text.append(", " + Text(SumOf(endpoint, &E::active)) + " in flight, ");
-    text.append(Text(SumOf(endpoint, &E::idle)) + " idle connections\n");
-  }
-  return text;
 }
 
 std::string_view HealthPage(bool draining) { return draining ? "draining\n" : "ok\n"; }

@@ -13,6 +13,7 @@
 #include "core/stats.h"
 #include "lb/stats.h"
 #include "lb/upstream/endpoint_counters.h"
+#include "lb/upstream/outlier_watch.h"
 
 namespace weir::lb {
 
@@ -32,12 +33,29 @@ struct EndpointView {
   std::string_view last_check_error = {};
   uint32_t weight_percent = 100;  // that counts; less in a slow start
   bool ejected = false;
+  std::string_view ejected_why = {};
+  uint64_t ejected_left_ms = 0;
+  bool watched = false;             // its upstream ejects outliers
+  uint64_t ejections[kSigns] = {};  // by why
+  uint64_t ejections_refused = 0;
   bool draining = false;      // says an operator
   bool forced_down = false;   // likewise
   std::string resolved = {};  // `address`, where that is a name
+  uint32_t priority = 0;      // EndpointSettings::level
+  bool backup = false;
+  bool added = false;        // by an operator
+  uint32_t file_weight = 1;  // without what an operator said; 0: the file has no such endpoint
+  bool in_panic = false;     // it serves although it is down or ejected
 
+  bool taken_out() const { return draining || forced_down; }
+  bool takes_requests() const { return !taken_out() && (in_panic || (!down && !ejected)); }
   std::string_view operator_says() const { return forced_down ? "down" : draining ? "drain" : "ready"; }
 
+  uint64_t all_ejections() const {
+    uint64_t sum = 0;
+    for (const uint64_t count : ejections) sum += count;
+    return sum;
+  }
   std::string_view health() const { return down ? "down" : checked ? "up" : "unchecked"; }
 };
 
@@ -46,6 +64,9 @@ struct UpstreamView {
   std::string_view balance;
   std::vector<EndpointView> endpoints;
   std::vector<const UpstreamCounters*> shards;  // one per shard
+  std::vector<std::string> removed = {};        // addresses of the file's that an operator removed
+  bool panic = false;                           // whoever is not taken out serves
+  uint64_t panics = 0;                          // times that began
 };
 
 struct GenerationView {

@@ -7,11 +7,11 @@ namespace weir::lb {
 
 static_assert(HashSettings().slots == HashTable::kSlots);
 
-ConfiguredBalancer::ConfiguredBalancer(const UpstreamSettings& settings) {
-  weights_.reserve(settings.endpoints.size());
-  for (const EndpointSettings& endpoint : settings.endpoints) weights_.push_back(endpoint.weight);
+ConfiguredBalancer::ConfiguredBalancer(const UpstreamSettings& settings, std::span<const uint16_t> members) {
+  weights_.reserve(members.size());
+  for (const uint16_t member : members) weights_.push_back(settings.endpoints[member].weight);
   if (Hashes(settings.balance)) {
-    for (const EndpointSettings& endpoint : settings.endpoints) texts_.push_back(endpoint.address.ToString());
+    for (const uint16_t member : members) texts_.push_back(settings.endpoints[member].address.ToString());
     names_.assign(texts_.begin(), texts_.end());
   }
   options_.method = settings.balance;
@@ -22,11 +22,14 @@ ConfiguredBalancer::ConfiguredBalancer(const UpstreamSettings& settings) {
   options_.most_in_flight = settings.max_in_flight;
 }
 
-bool ConfiguredBalancer::SameTable(const UpstreamSettings& settings, const UpstreamSettings& before) {
+bool ConfiguredBalancer::SameTable(const UpstreamSettings& settings, std::span<const uint16_t> members,
+                                   const UpstreamSettings& before, std::span<const uint16_t> members_before) {
   return Hashes(settings.balance) && settings.balance == before.balance &&
          settings.hash.slots == before.hash.slots &&
-         std::equal(settings.endpoints.begin(), settings.endpoints.end(), before.endpoints.begin(),
-                    before.endpoints.end(), [](const EndpointSettings& a, const EndpointSettings& b) {
+         std::equal(members.begin(), members.end(), members_before.begin(), members_before.end(),
+                    [&](uint16_t here, uint16_t there) {
+                      const EndpointSettings& a = settings.endpoints[here];
+                      const EndpointSettings& b = before.endpoints[there];
                       return a.address == b.address && a.weight == b.weight;
                     });
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,12 +16,15 @@ namespace weir::lb {
 
 class ConfiguredBalancer {
  public:
-  explicit ConfiguredBalancer(const UpstreamSettings& settings);
+  // `members`: of the settings' endpoints, ascending.
+  ConfiguredBalancer(const UpstreamSettings& settings, std::span<const uint16_t> members);
   ConfiguredBalancer(const ConfiguredBalancer&) = delete;
   ConfiguredBalancer& operator=(const ConfiguredBalancer&) = delete;
 
-  // Of `before`, if a table made for that is the same (its endpoints are the same ones, in the same order).
-  static bool SameTable(const UpstreamSettings& settings, const UpstreamSettings& before);
+  // Whether a table made for `members_before` of `before` is the same: the endpoints are the same ones, in
+  // the same order.
+  static bool SameTable(const UpstreamSettings& settings, std::span<const uint16_t> members,
+                        const UpstreamSettings& before, std::span<const uint16_t> members_before);
   // Where hashing decides; else null. Milliseconds for a thousand endpoints.
   std::shared_ptr<const HashTable> MakeTable() const;
   // All endpoints are usable. `table`: MakeTable's.

@@ -18,12 +18,17 @@ inline uint16_t ClampFactor(uint32_t factor) {
 
 // What is in flight on all shards together, read when it is asked for (relaxed: each count has one writer).
 struct Loads {
-  uint32_t (*at)(const void* source, uint32_t endpoint) noexcept;
-  uint64_t (*total)(const void* source) noexcept;  // of the usable ones
-  const void* source;
+  uint32_t (*at)(const void* source, uint32_t endpoint) noexcept = nullptr;
+  uint64_t (*total)(const void* source, uint32_t level) noexcept = nullptr;  // of the usable ones
+  const void* source = nullptr;
+  // Of which level they are read (levels.h): its number, and its endpoints in the source; null: all of them.
+  uint32_t level = 0;
+  const uint16_t* members = nullptr;
 
-  uint32_t At(uint32_t endpoint) const { return at(source, endpoint); }
-  uint64_t Total() const { return total(source); }
+  uint32_t At(uint32_t endpoint) const {
+    return at(source, members == nullptr ? endpoint : members[endpoint]);
+  }
+  uint64_t Total() const { return total(source, level); }
 };
 
 struct PickContext {

@@ -12,14 +12,15 @@ constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr size_t kSqeBytes = 64;
 constexpr size_t kCqeBytes = 16;
 
-// The most that a route adds to a request's head, with a body that is read whole and what it keeps for the
+// The most that a route adds to a request's head, with a body that is kept whole and what it keeps for the
 // response's behind that; or to the response's.
 size_t RouteHeadBytes(const Settings& settings) {
   size_t most = 0;
   const auto count = [&](const RouteSettings& route) {
     const size_t target_bytes = settings.limits.target_bytes;
     most = std::max(most, route.request.headers.MostBytes(target_bytes) +
-                              route.response.MostBytes(target_bytes) + route.buffer_bytes);
+                              route.response.MostBytes(target_bytes) +
+                              std::max(route.buffer_bytes, route.retry.body_bytes));
   };
   for (const ListenerSettings& listener : settings.listeners) count(listener.direct);
   for (const RouteList& list : settings.routes) {
@@ -70,8 +71,7 @@ constexpr size_t kMostMirrorBytes = kMirrorBytes + kMirrorHeads * Arena::kLarges
 constexpr uint64_t kRingPoints = 131'072;
 constexpr uint64_t kRingPointBytes = sizeof(uint64_t) + 2 * sizeof(uint32_t) + sizeof(uint16_t);
 
-uint64_t HashTableBytes(const UpstreamSettings& upstream) {
-  const uint64_t endpoints = upstream.endpoints.size();
+uint64_t HashTableBytes(const UpstreamSettings& upstream, uint64_t endpoints) {
   switch (upstream.balance) {
     case Balance::kMaglev:
       return sizeof(uint16_t) * std::max<uint64_t>(upstream.hash.slots, 100 * endpoints);
@@ -82,10 +82,14 @@ uint64_t HashTableBytes(const UpstreamSettings& upstream) {
   }
 }
 
-// A reload makes new ones before the old ones end.
+// One for each level. A reload makes new ones before the old ones end.
 uint64_t HashTablesBytes(const Settings& settings) {
   uint64_t bytes = 0;
-  for (const UpstreamSettings& upstream : settings.upstreams) bytes += 2 * HashTableBytes(upstream);
+  for (const UpstreamSettings& upstream : settings.upstreams) {
+    uint64_t endpoints[EndpointSettings::kLevels] = {};
+    for (const EndpointSettings& endpoint : upstream.endpoints) ++endpoints[endpoint.level];
+    for (const uint64_t count : endpoints) bytes += count == 0 ? 0 : 2 * HashTableBytes(upstream, count);
+  }
   return bytes;
 }
 
@@ -196,10 +200,12 @@ MemoryBudget ComputeBudget(const Settings& settings) {
       {absl::StrCat("requests in flight: ", clients, " x (", kRequestBytes, " B + 2 sends x ", kGatherBytes,
                     " B + ", kHeadChunks, " heads x ", head / 1024, " KiB)"),
        clients * (RequestBytes(settings) - KeptHeaderBytes(settings) - NotedBytes(settings))},
-      {absl::StrCat("control shard's arena"), kControlArenaBytes},
-      {absl::StrCat("access log: ", shards, " x ", kLogBytes / 1024, " KiB"),
-       settings.has_access_log() ? shards * kLogBytes : 0},
+      {"control shard's arena", kControlArenaBytes},
   };
+  if (settings.has_access_log()) {
+    budget.memory.push_back(
+        {absl::StrCat("access log: ", shards, " x ", kLogBytes / 1024, " KiB"), shards * kLogBytes});
+  }
   if (const uint32_t threads = PasswordThreads(settings); threads > 0) {
     budget.memory.push_back(
         {absl::StrCat("passwords: ", shards, " x ", kPasswordShardBytes / 1024, " KiB + threads: ", threads,

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "lb/config/budget.h"
 #include "lb/config/flag_table.h"
 #include "lb/config/flag_types.h"
@@ -249,14 +250,43 @@ class FileForm {
       const std::string key = "upstreams." + upstream.name + ".";
       absl::StrAppend(&out_, "  ", Yaml(upstream.name), ":\n");
       Values(4, ValuesOf(upstream), key, {"limits."});
+      Retry(4, upstream.retry, key + "retry", "");
+      RetryBudget(upstream.retry_budget, key + "retry_budget");
+      out_ += "    pool:\n";
+      Values(6, ValuesOf(upstream.pool), key + "pool.", {});
       HashOn(upstream.hash, key);
       out_ += "    endpoints:\n";
       Endpoints(upstream, key + "endpoints");
       HealthCheck(upstream.health_check, key + "health_check.");
       SlowStart(upstream.slow_start, key + "slow_start");
+      Outliers(upstream.outliers, key + "outlier_ejection");
       out_ += "    timeouts:\n";
       Values(6, TimeoutsOf(upstream), key + "timeouts.", {"timeouts."});
     }
+  }
+  // `inherits`: the key of another one, for what was not said here; empty: there is none. With `said_only`
+  // that is left out instead.
+  void Retry(size_t indent, const RetrySettings& retry, const std::string& key, const std::string& inherits,
+             bool said_only = false) {
+    std::vector<KeyValue> values = ValuesOf(retry);
+    const auto backoff = [&](const char* name, uint32_t ms) {
+      return absl::StrCat(name, ": ", Said(absl::StrCat(key, ".backoff.", name), DurationText(ms)));
+    };
+    values.insert(values.begin(), {"on", "[" + absl::StrJoin(ConditionsOf(retry), ", ") + "]"});
+    values.push_back({"backoff", absl::StrCat("{", backoff("base", retry.backoff_base_ms), ", ",
+                                              backoff("max", retry.backoff_max_ms), "}")});
+    absl::StrAppend(&out_, std::string(indent, ' '), "retry:\n");
+    for (const KeyValue& value : values) {
+      const std::string of = absl::StrCat(key, ".", value.key);
+      if (said_only && !said_.contains(of)) continue;
+      const std::vector<std::string> others(inherits.empty() ? 0 : 1, absl::StrCat(inherits, ".", value.key));
+      Line(indent + 2, std::string(value.key), value.value, of, others);
+    }
+  }
+  void RetryBudget(const RetryBudgetSettings& budget, const std::string& key) {
+    if (!budget.on) return Line(4, "retry_budget", "off", key);
+    out_ += "    retry_budget:\n";
+    Values(6, ValuesOf(budget), key + ".", {});
   }
   void HashOn(const HashSettings& hash, const std::string& key) {
     if (hash.on.empty()) return;
@@ -294,6 +324,23 @@ class FileForm {
       Line(6, value.key, value.value, alone ? key : key + "." + value.key);
     }
   }
+  void Outliers(const OutlierSettings& outliers, const std::string& key) {
+    if (!outliers.on()) return;
+    out_ += "    outlier_ejection:\n";
+    std::vector<KeyValue> values = ValuesOf(outliers);
+    std::erase_if(values, [](const KeyValue& value) { return value.value.empty(); });
+    Values(6, values, key + ".", {});
+    if (outliers.by_success_rate) {
+      out_ += "      success_rate:\n";
+      Values(8, SuccessRateOf(outliers), key + ".success_rate.", {});
+    }
+    if (outliers.slow_above_ms == 0) return;
+    const std::string of = key + ".latency.";
+    const std::string latency = absl::StrCat(
+        "{above: ", Said(of + "above", DurationText(outliers.slow_above_ms)),
+        ", consecutive: ", Said(of + "consecutive", absl::StrCat(outliers.consecutive_slow)), "}");
+    Line(6, "latency", latency, key + ".latency");
+  }
   // A name has one for each of its addresses, one behind the other.
   void Endpoints(const UpstreamSettings& upstream, const std::string& key) {
     const std::string* name = nullptr;
@@ -307,7 +354,13 @@ class FileForm {
       const std::string text = Said(of, Said(of + ".address", address));
       if (text != address && same_name) continue;
       absl::StrAppend(&out_, "      - {address: ", text,
-                      ", weight: ", Said(of + ".weight", absl::StrCat(endpoint.weight)), "}");
+                      ", weight: ", Said(of + ".weight", absl::StrCat(endpoint.weight)));
+      if (endpoint.backup()) {
+        absl::StrAppend(&out_, ", backup: ", Said(of + ".backup", "true"));
+      } else if (endpoint.level != 0) {
+        absl::StrAppend(&out_, ", priority: ", Said(of + ".priority", absl::StrCat(endpoint.level)));
+      }
+      out_ += "}";
       if (text == address && endpoint.text != endpoint.address.ToString())
         absl::StrAppend(&out_, "  # ", endpoint.text);
       out_ += "\n";
@@ -464,6 +517,9 @@ class FileForm {
         Line(6, "upstream", Yaml(upstream), key + "upstream");
         Line(6, "retries", absl::StrCat(route.retries), key + "retries",
              {"upstreams." + upstream + ".retries", "limits.retries"});
+        if (route.retry != settings_.upstreams[route.upstream].retry) {
+          Retry(6, route.retry, key + "retry", "upstreams." + upstream + ".retry");
+        }
         out_ += "      timeouts:\n";
         Values(8, TimeoutsOf(route), key + "timeouts.",
                {"upstreams." + upstream + ".timeouts.", "timeouts."});
@@ -506,6 +562,7 @@ class FileForm {
                       "}\n");
     }
     if (said_.contains(key + "retries")) Line(6, "retries", absl::StrCat(route.retries), key + "retries");
+    if (said_.contains(key + "retry")) Retry(6, route.retry, key + "retry", "", true);
     std::vector<KeyValue> said = TimeoutsOf(route);
     std::erase_if(said,
                   [&](const KeyValue& value) { return !said_.contains(key + "timeouts." + value.key); });

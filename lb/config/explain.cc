@@ -7,16 +7,18 @@
 #include "absl/strings/str_join.h"
 #include "lb/auth/credentials.h"
 #include "lb/auth/password.h"
-#include "lb/balance/configured.h"
+#include "lb/config/explain_words.h"
 #include "lb/config/flag_types.h"
 #include "lb/http/request.h"
 #include "lb/http/serialize_request.h"
 #include "lb/route/changes.h"
 #include "lb/route/forwarded.h"
-#include "lb/route/query.h"
 #include "lb/route/route_head.h"
 
 namespace weir::lb {
+
+using namespace explain;
+
 namespace {
 
 constexpr std::string_view kMadeForEach = "(made for each request)";
@@ -66,115 +68,6 @@ const ListenerSettings* FindListener(const Settings& settings, const ExplainQues
   return question.listener.empty() ? first : nullptr;
 }
 
-// How the file has the value of a key that the environment has a part in, or `value`.
-std::string AsWritten(const Settings& settings, const std::string& key, std::string value) {
-  const auto found = settings.written.find(key);
-  return found == settings.written.end() ? value : found->second;
-}
-
-// `key` is that of the match.
-std::string ElementText(const Settings& settings, const std::string& key, const RouteMatch& match,
-                        RoutePart part, uint32_t element) {
-  const auto condition = [element](const std::vector<ValueCondition>& conditions) -> std::string {
-    return element < conditions.size() ? conditions[element].name : "";
-  };
-  switch (part) {
-    case RoutePart::kHeader:
-      return condition(match.headers);
-    case RoutePart::kQuery:
-      return condition(match.query);
-    case RoutePart::kPathRegex:
-      if (element >= match.path_regexes.size()) return "";
-      return AsWritten(settings, absl::StrCat(key, ".path_regex[", element, "]"),
-                       AsWritten(settings, key + ".path_regex", match.path_regexes[element]));
-    case RoutePart::kScheme:
-      return AsWritten(settings, key + ".scheme", match.scheme);
-    default:
-      return "";
-  }
-}
-
-const char* HostWords(HostKind kind) {
-  switch (kind) {
-    case HostKind::kExact:
-      return "its host";
-    case HostKind::kWildcard:
-      return "a wildcard of its host";
-    case HostKind::kAny:
-      return "any host";
-  }
-  return "";
-}
-
-std::string PathWords(const RouteStep& step, std::string_view path) {
-  switch (step.path) {
-    case PathKind::kExact:
-      return "its path";
-    case PathKind::kRegex:
-      return "a path regex";
-    case PathKind::kPrefix:
-      return absl::StrCat("the prefix ", Absl(path.substr(0, step.path_bytes)));
-    case PathKind::kAny:
-      return "any path";
-  }
-  return "";
-}
-
-std::string Indented(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find("\r\n"), text.size());
-    if (end > 0) absl::StrAppend(&out, "    ", Absl(text.substr(0, end)), "\n");
-    text.remove_prefix(std::min(end + 2, text.size()));
-  }
-  return out;
-}
-
-std::string Times(const Timeouts& timeouts, uint32_t retries) {
-  const auto time = [](uint32_t ms) { return ms == 0 ? std::string("none") : absl::StrCat(ms, " ms"); };
-  return absl::StrCat("connect ", time(timeouts.connect_ms), ", response ", time(timeouts.response_ms),
-                      ", body ", time(timeouts.upstream_body_ms), ", request ", time(timeouts.request_ms),
-                      "; ", retries, retries == 1 ? " retry" : " retries");
-}
-
-// `wire` without the values of headers that the route sets: they may be the upstream's keys. One that `tells`
-// keeps those that stand in the file itself.
-std::string Masked(const std::string& wire, const HeaderChanges& changes, bool tells) {
-  std::string out;
-  for (size_t at = 0; at < wire.size();) {
-    const size_t end = std::min(wire.find("\r\n", at), wire.size() - 2) + 2;
-    const std::string_view line(wire.data() + at, end - at);
-    const auto set =
-        std::find_if(changes.added.begin(), changes.added.end(), [line, tells](const auto& added) {
-          return (!tells || !added.written.empty()) && line.size() > added.name.size() &&
-                 line[added.name.size()] == ':' &&
-                 http::EqualsIgnoreCase(line.substr(0, added.name.size()), added.name);
-        });
-    absl::StrAppend(&out, set == changes.added.end() ? std::string(line)
-                          : tells                    ? set->name + ": " + set->written + "\r\n"
-                                                     : set->name + ": ***\r\n");
-    at = end;
-  }
-  return out;
-}
-
-// What an error is answered with beside our words: its page, if there is one, and headers.
-std::string PageOf(uint16_t status, const Settings& settings, const ListenerSettings& listener,
-                   const RouteSettings& route) {
-  const std::string fields =
-      route.error_fields.empty()
-          ? ""
-          : absl::StrCat("response\n", Indented(Masked(route.error_fields, route.response, true)));
-  for (const ErrorPages* pages : {&route.error_pages, &listener.direct.error_pages, &settings.error_pages}) {
-    for (const ErrorPage& page : *pages) {
-      if (!page.IsFor(status)) continue;
-      return absl::StrCat("page       ", page.body.size(), " bytes of ", page.content_type,
-                          page.body_file.empty() ? "" : " from ", page.body_file, "\n", fields);
-    }
-  }
-  return fields;
-}
-
 // How the request came.
 struct Hop {
   const ListenerSettings& listener;
@@ -184,21 +77,6 @@ struct Hop {
   const UpstreamAside& aside;
   bool tells_secrets;
 };
-
-// `wire` with the path as the file writes it.
-std::string WithPathAsWritten(std::string wire, const std::string& written) {
-  const size_t begin = wire.find(' ') + 1;
-  const size_t end = wire.find_first_of("? ", begin);
-  return wire.replace(begin, end - begin, written);
-}
-
-std::string WithHostAsWritten(std::string wire, const std::string& written) {
-  constexpr std::string_view kHost = "\r\nHost: ";
-  const size_t begin = wire.find(kHost);
-  if (begin == std::string::npos) return wire;
-  const size_t value = begin + kHost.size();
-  return wire.replace(value, wire.find("\r\n", value) - value, written);
-}
 
 // Whether the route's users have who asks; said in `text`. A Weir that serves does not `check`: it takes too
 // long, and who has a name there is nobody's business.
@@ -254,14 +132,21 @@ Led Lead(const Settings& settings, const RouteSettings& route, const RouteReques
     return led;
   }
   const AsideNow aside = hop.aside ? hop.aside(route.upstream) : AsideNow{};
-  const ConfiguredBalancer configured(upstream);
-  const Balancer all = configured.Build(0, aside.table != nullptr ? aside.table : configured.MakeTable());
+  const auto layout = std::make_shared<const LevelLayout>(upstream);
+  const Levels all(
+      upstream, layout,
+      !aside.tables.empty() ? aside.tables : Levels::MakeTables(upstream, *layout, nullptr, nullptr, {}), 0);
   // As a shard chooses that has set aside what `least` shards or more have.
   const auto pick = [&](uint64_t least) {
-    Balancer balancer = all;
-    for (uint32_t i = 0; i < aside.on.size(); ++i) balancer.SetUsable(i, aside.on[i] < least);
-    const uint32_t endpoint = balancer.Pick({.hash = hash});
-    return endpoint == Balancer::kNone ? "none" : upstream.endpoints[endpoint].address.ToString();
+    Levels levels = all;
+    for (uint32_t i = 0; i < aside.on.size(); ++i) {
+      Standing standing = i < aside.known.size() ? aside.known[i] : Standing();
+      standing.aside = aside.on[i] >= least;
+      levels.Set(i, standing);
+    }
+    for (uint32_t i = 0; i < aside.factors.size(); ++i) levels.SetWeightFactor(i, aside.factors[i]);
+    const uint32_t endpoint = levels.Pick({.hash = hash});
+    return endpoint == Levels::kNone ? "none" : upstream.endpoints[endpoint].address.ToString();
   };
   const std::string everywhere = pick(aside.shards);
   const std::string somewhere = pick(1);
@@ -279,6 +164,15 @@ Led Lead(const Settings& settings, const RouteSettings& route, const RouteReques
   return led;
 }
 
+// When all endpoints are used, whatever is said of them; empty: never.
+std::string PanicLine(const UpstreamSettings& upstream) {
+  if (!upstream.panics()) return "";
+  std::string text = "panic      ";
+  if (upstream.panic_percent > 0)
+    absl::StrAppend(&text, "while less than ", upstream.panic_percent, " % are well; ");
+  return absl::StrCat(text, "all down: ", AllDownText(upstream.all_down), "\n");
+}
+
 // What the upstream would get, and where it is. `key` is that of the route.
 std::string Forwarded(const Settings& settings, const RouteSettings& route, const std::string& key,
                       http::RequestHead& head, http::RequestContext context, const Hop& hop,
@@ -289,6 +183,11 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, cons
   for (const EndpointSettings& endpoint : upstream.endpoints) {
     absl::StrAppend(&endpoints, endpoints.empty() ? "" : ", ", endpoint.address.ToString());
     if (endpoint.weight != 1) absl::StrAppend(&endpoints, " (weight ", endpoint.weight, ")");
+    if (endpoint.backup()) {
+      endpoints += " (backup)";
+    } else if (endpoint.level != 0) {
+      absl::StrAppend(&endpoints, " (priority ", endpoint.level, ")");
+    }
   }
   std::string mirror;
   if (route.mirror.upstream != MirrorSettings::kNone)
@@ -312,7 +211,8 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, cons
     wire = WithHostAsWritten(std::move(wire), host);
   return absl::StrCat(
       "upstream   ", upstream.name, ", ", BalanceText(upstream.balance), " among ", endpoints, "\n", endpoint,
-      hop.health ? hop.health(route.upstream) : "", "times      ", Times(route.timeouts, route.retries), "\n",
+      hop.health ? hop.health(route.upstream) : "", PanicLine(upstream), "times      ", Times(route.timeouts),
+      "\n", "retries    ", Retries(route, upstream.retry_budget), "\n",
       most_bytes == 0 ? "" : "body       at most " + SizeInWords(most_bytes) + "\n",
       route.buffer_bytes == 0 ? "" : "buffer     up to " + SizeInWords(route.buffer_bytes) + "\n", mirror,
       "request\n", Indented(wire));
@@ -423,84 +323,6 @@ bool IsHost(std::string_view header) {
 }
 
 }  // namespace
-
-bool TakeExplainArguments(std::vector<std::string_view>& arguments, ExplainQuestion* question,
-                          std::vector<std::string>& errors) {
-  // The command is the first word; flags with a value in a word of their own stand behind it.
-  const auto command = std::find_if(arguments.begin(), arguments.end(),
-                                    [](std::string_view word) { return !word.starts_with('-'); });
-  if (command == arguments.end() || *command != "explain") return false;
-  std::vector<std::string_view> rest(arguments.begin(), command);
-  std::vector<std::string> words;
-  for (auto at = command + 1; at != arguments.end(); ++at) {
-    std::string_view argument = *at;
-    const auto value_of = [&](std::string_view name, std::string* value) {
-      if (argument.starts_with(std::string(name) + "=")) {
-        *value = argument.substr(name.size() + 1);
-        return true;
-      }
-      if (argument != name) return false;
-      if (at + 1 == arguments.end()) {
-        errors.push_back(absl::StrCat(Absl(name), ": the value is missing"));
-      } else {
-        *value = *++at;
-      }
-      return true;
-    };
-    std::string header;
-    if (value_of("-H", &header) || value_of("--header", &header)) {
-      question->headers.push_back(header);
-    } else if (value_of("--client", &question->client) || value_of("--listener", &question->listener)) {
-      continue;
-    } else if (argument == "--config" && at + 1 != arguments.end()) {
-      rest.push_back(argument);
-      rest.push_back(*++at);
-    } else if (argument.starts_with('-')) {
-      rest.push_back(argument);
-    } else {
-      words.emplace_back(argument);
-    }
-  }
-  if (words.empty() || words.size() > 2) {
-    errors.push_back(
-        "explain: expected [METHOD] URL, such as: weir explain --config=weir.yaml GET http://shop.example/");
-  } else {
-    if (words.size() == 2) question->method = words[0];
-    question->url = words.back();
-  }
-  arguments = std::move(rest);
-  return true;
-}
-
-bool ReadExplainQuery(std::string_view query, ExplainQuestion* question, std::string* error) {
-  for (QueryReader reader(query); reader.Next();) {
-    char memory[kMaxDecodedBytes];
-    std::string_view value;
-    if (!Decode(reader.parameter().value, memory, &value)) {
-      *error = absl::StrCat("a parameter is longer than ", kMaxDecodedBytes, " bytes");
-      return false;
-    }
-    const std::string_view name = reader.parameter().name;
-    if (name == "header") {
-      question->headers.emplace_back(value);
-    } else if (name == "method") {
-      question->method = value;
-    } else if (name == "url") {
-      question->url = value;
-    } else if (name == "client") {
-      question->client = value;
-    } else if (name == "listener") {
-      question->listener = value;
-    } else {
-      *error =
-          absl::StrCat("\"", Absl(name), "\": expected url, and perhaps method, header, client, listener");
-      return false;
-    }
-  }
-  if (!question->url.empty()) return true;
-  *error = "url is missing, such as /explain?url=http://shop.example/cart&header=Cookie:+a%3Db";
-  return false;
-}
 
 bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, std::string* text,
                     const UpstreamHealth& health, const UpstreamAside& aside) {

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "lb/balance/hash_table.h"
+#include "lb/balance/levels.h"
 #include "lb/config/settings.h"
 
 namespace weir::lb {
@@ -37,11 +37,13 @@ bool ReadExplainQuery(std::string_view query, ExplainQuestion* question, std::st
 // How an upstream of Settings::upstreams is at the moment: lines. Empty: nobody knows.
 using UpstreamHealth = std::function<std::string(uint32_t upstream)>;
 
-// For each endpoint of an upstream on how many of the shards it is set aside.
+// For each endpoint of an upstream on how many of the shards it is set aside, and what all of them know.
 struct AsideNow {
   std::vector<uint64_t> on;
+  std::vector<Standing> known = {};    // empty: all are well
+  std::vector<uint32_t> factors = {};  // how much of its weight counts (lb/balance/pick.h); empty: all of it
   uint64_t shards = 1;
-  std::shared_ptr<const HashTable> table = nullptr;  // where hashing decides; null: it is made
+  Levels::Tables tables = {};  // where hashing decides; empty: they are made
 };
 using UpstreamAside = std::function<AsideNow(uint32_t upstream)>;
 

@@ -122,6 +122,7 @@ void Reader::FinishAuthRequest(RouteDraft& draft) {
   leg.timeouts.request_ms = route.timeouts.request_ms;
   leg.timeouts.client_send_ms = route.timeouts.client_send_ms;
   leg.retries = upstream.retries;
+  leg.retry = upstream.retry;
   leg.error_pages = route.error_pages;
   PrepareRefusalHeaders(route, leg);
   leg.where = route.where;

@@ -143,10 +143,15 @@ class Reader {
   void ReadEndpoint(const ConfigNode& node, FileUpstream& upstream);
   void ReadHashOn(const ConfigNode& node, UpstreamSettings& upstream);
   void FinishBalance(const ConfigNode& node, UpstreamSettings& upstream);
+  void FinishPanic(const ConfigNode& node, FileUpstream& upstream);
   // A tcp listener sends to it, as is said at `place`.
   void WarnOfTcp(const Place& place, const UpstreamSettings& upstream);
+  void ReadRetryOn(const ConfigNode& node, RetrySettings& retry);
+  void ReadBackoff(const ConfigNode& node, RetrySettings& retry);
+  void ReadRetryBudget(const ConfigNode& node, RetryBudgetSettings& budget);
   void ReadHealthCheck(const ConfigNode& node, FileUpstream& upstream);
   void ReadSlowStart(const ConfigNode& node, UpstreamSettings& upstream);
+  void ReadOutliers(const ConfigNode& node, UpstreamSettings& upstream);
   // What of it needs the endpoints.
   void FinishHealthCheck(const FileUpstream& upstream);
 
@@ -164,6 +169,7 @@ class Reader {
     uint32_t actions = 0;
     const ConfigNode* timeouts = nullptr;
     const ConfigNode* retries = nullptr;
+    const ConfigNode* retry = nullptr;
     std::vector<SideDraft> split;
     Place split_place;
     StickyDraft sticky;
@@ -412,10 +418,21 @@ inline constexpr const char* kErrorPagesSentence =
 std::string ErrorPagesSchema();
 
 // The sections. Each table is made once.
+// A file, as the flag has it, or keys, one of which is the file.
+inline constexpr std::string_view kAccessLog = "access_log";
+
+// Of keys that are read elsewhere.
+struct FileDraft {};
+
 struct EndpointDraft {
   std::string address;
   Place place;
   uint32_t weight = 1;
+  uint32_t priority = 0;
+  Place priority_place;  // line 0: not said
+  bool backup = false;
+
+  uint32_t level() const { return backup ? EndpointSettings::kBackup : priority; }
 };
 // Places: line 0: not said.
 struct HealthDraft {
@@ -425,6 +442,11 @@ struct HealthDraft {
   Place jitter;
   Place timeout;
   Place http_key;  // of one that is for type http alone
+};
+struct OutlierDraft {
+  OutlierSettings settings;
+  Place most_ejection;
+  Place jitter;
 };
 struct ListenerDraft {
   ListenerSettings settings;
@@ -447,12 +469,23 @@ struct BasicAuthDraft {
   const ConfigNode* users_file = nullptr;
 };
 
+std::vector<Key<FileDraft>> TopKeys();
+// Of `timeouts:` and `limits:`.
+std::vector<Key<FileDraft>> GroupKeys(std::string_view group);
+std::span<const Key<Settings>> PathKeys();
 std::span<const Key<ListenerDraft>> ListenerKeys();
 std::span<const Key<FileUpstream>> UpstreamKeys();
 std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys();
 std::span<const Key<HashSettings>> HashCookieKeys();
+std::span<const Key<RetrySettings>> RetryKeys();
+std::span<const Key<RetrySettings>> BackoffKeys();
+std::span<const Key<RetryBudgetSettings>> RetryBudgetKeys();
+std::span<const Key<PoolSettings>> PoolKeys();
 std::span<const Key<HealthDraft>> HealthCheckKeys();
 std::span<const Key<SlowStartSettings>> SlowStartKeys();
+std::span<const Key<OutlierDraft>> OutlierKeys();
+std::span<const Key<OutlierSettings>> OutlierLatencyKeys();
+std::span<const Key<OutlierSettings>> OutlierSuccessKeys();
 std::span<const Key<EndpointDraft>> EndpointKeys();
 std::span<const Key<RouteDraft>> RouteKeys();
 std::span<const Key<MirrorSettings>> MirrorKeys();

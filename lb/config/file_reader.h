@@ -32,6 +32,7 @@ struct GivenKey {
 struct FileEndpoint {
   BackendList::Item item;
   Place place;
+  uint32_t level = 0;  // EndpointSettings'
 };
 
 struct FileUpstream {
@@ -95,6 +96,13 @@ std::vector<KeyValue> ValuesOf(const UpstreamSettings& upstream);
 // Without `status`; empty: there is nothing to say.
 std::vector<KeyValue> ValuesOf(const HealthCheckSettings& check);
 std::vector<KeyValue> ValuesOf(const SlowStartSettings& start);
+std::vector<KeyValue> ValuesOf(const RetrySettings& retry);  // without `on` and `backoff`
+// What stands in `on`, statuses one by one.
+std::vector<std::string> ConditionsOf(const RetrySettings& retry);
+std::vector<KeyValue> ValuesOf(const RetryBudgetSettings& budget);
+std::vector<KeyValue> ValuesOf(const OutlierSettings& outliers);
+std::vector<KeyValue> SuccessRateOf(const OutlierSettings& outliers);
+std::vector<KeyValue> ValuesOf(const PoolSettings& pool);
 std::vector<KeyValue> TimeoutsOf(const UpstreamSettings& upstream);
 std::vector<KeyValue> TimeoutsOf(const RouteSettings& route);
 std::vector<KeyValue> ValuesOf(const AccessLogSettings& log);

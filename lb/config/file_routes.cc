@@ -268,8 +268,7 @@ std::span<const Key<MirrorSettings>> MirrorKeys() {
   static const Key<T> kKeys[] = {
       {"upstream", "NAME", "required",
        "Where the copies go, one attempt each. Requests without a body are copied, and those whose small "
-       "body "
-       "came with the head, with all of their headers; what is left out is counted.",
+       "body came with the head, with all of their headers; what is left out is counted.",
        kTextSchema,
        [](Reader& reader, const ConfigNode& value, T& out) { out.upstream = reader.FindUpstream(value); },
        nullptr, true},
@@ -325,6 +324,8 @@ std::span<const Key<RouteDraft>> RouteKeys() {
        [](Reader&, const ConfigNode& value, T& out) { out.timeouts = &value; }},
       {"retries", "COUNT", "the upstream's", "Further attempts after the first.", SchemaOf<RetryCount>(),
        [](Reader&, const ConfigNode& value, T& out) { out.retries = &value; }},
+      {"retry", "keys", "the upstream's", "What this route has of its own.", Reference("retry"),
+       [](Reader&, const ConfigNode& value, T& out) { out.retry = &value; }},
       {"rewrite", "keys", "none", "Another path or host for the upstream.", Reference("rewrite"),
        [](Reader& reader, const ConfigNode& value, T& out) {
          out.rewrites = value.place;
@@ -338,8 +339,7 @@ std::span<const Key<RouteDraft>> RouteKeys() {
        }},
       {"response_headers", "keys", "none",
        "What changes on the way down, in responses of the upstream (101 too; of 1xx only what is removed) "
-       "and "
-       "of this route; values with the same variables, of the request as it came, and ${endpoint}: who "
+       "and of this route; values with the same variables, of the request as it came, and ${endpoint}: who "
        "answered, - if this route did. What is set or appended without variables also stands in errors that "
        "Weir answers "
        "for this route, if it does not say something of a body or of caching.",
@@ -373,8 +373,7 @@ std::span<const Key<RouteDraft>> RouteKeys() {
        "A request body whose Content-Length is at most this (24KiB at most, and beside the head) is read "
        "whole before an "
        "upstream is connected: so that it can be sent again, and a slow client occupies no upstream. Not "
-       "with "
-       "Expect: 100-continue, and not chunked: these pass as they come.",
+       "with Expect: 100-continue, and not chunked: these pass as they come.",
        SchemaOf<WholeBodySize>(),
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.Scalar<WholeBodySize>(value, out.settings.buffer_bytes);
@@ -446,6 +445,7 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
   if (route.action == RouteSettings::Action::kUpstream && route.upstream < sections_.upstreams.size()) {
     route.timeouts = sections_.upstreams[route.upstream].settings.timeouts;
     route.retries = sections_.upstreams[route.upstream].settings.retries;
+    route.retry = sections_.upstreams[route.upstream].settings.retry;
   }
   if (draft.timeouts != nullptr) {
     Within("timeouts", [&] { Map(*draft.timeouts, RouteTimeoutKeys(), route); });
@@ -455,6 +455,7 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
     Within("client_max_body", [&] { Scalar<BodySize>(*draft.max_body, route.client_max_body_bytes); });
   }
   if (draft.retries != nullptr) Within("retries", [&] { Scalar<RetryCount>(*draft.retries, route.retries); });
+  if (draft.retry != nullptr) Within("retry", [&] { Map(*draft.retry, RetryKeys(), route.retry); });
   if (route.action == RouteSettings::Action::kRespond) {
     if (!route.body.empty() && (route.status == 204 || route.status == 205 || route.status == 304)) {
       Error(node.place, absl::StrCat("a response of status ", route.status, " has no body"));

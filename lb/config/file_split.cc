@@ -139,13 +139,16 @@ void Reader::FinishSplit(RouteDraft& draft) {
     RouteSettings& side = settings->sides.emplace_back(draft.settings);
     side.upstream = from.upstream;
     side.timeouts = upstream.timeouts;
+    side.retry = upstream.retry;
     if (draft.retries == nullptr) side.retries = upstream.retries;
-    if (draft.timeouts != nullptr) {
+    if (draft.timeouts != nullptr || draft.retry != nullptr) {
       // What is wrong with them was told when the route was read.
       Problems told;
       told.files = problems_.files;
       SaidKeys said;
-      Reader(settings_, told, said).Map(*draft.timeouts, RouteTimeoutKeys(), side);
+      Reader reader(settings_, told, said);
+      if (draft.timeouts != nullptr) reader.Map(*draft.timeouts, RouteTimeoutKeys(), side);
+      if (draft.retry != nullptr) reader.Map(*draft.retry, RetryKeys(), side.retry);
     }
     if (split.sticky == Split::Sticky::kCookie) side.set_cookie = CookieLine(sticky, split.sides.back().id);
   }

@@ -34,6 +34,32 @@ bool AbslParseFlag(absl::string_view text, TableSize* flag, std::string* error) 
   return fits;
 }
 
+struct PanicThreshold {
+  static constexpr const char* kPlaceholder = "PERCENT%";
+  uint32_t value = 0;
+};
+bool AbslParseFlag(absl::string_view text, PanicThreshold* flag, std::string* error) {
+  CountIn<0, 100> count;
+  const bool percent = !text.empty() && text.back() == '%';
+  const bool fits = percent && AbslParseFlag(text.substr(0, text.size() - 1), &count, error);
+  flag->value = count.value;
+  if (!fits) *error = "expected a whole number of percent from 0% to 100%";
+  return fits;
+}
+
+struct AllDownName {
+  static constexpr const char* kPlaceholder = "503 \\| panic \\| backup";
+  AllDown value = AllDown::k503;
+};
+bool AbslParseFlag(absl::string_view text, AllDownName* flag, std::string* error) {
+  for (size_t i = 0; i < std::size(kAllDownNames); ++i) {
+    flag->value = static_cast<AllDown>(i);
+    if (text == kAllDownNames[i]) return true;
+  }
+  *error = "expected 503, panic or backup";
+  return false;
+}
+
 // What is said, and for whom it would be.
 struct OnlyWith {
   const char* key;
@@ -56,8 +82,7 @@ std::span<const Key<EndpointDraft>> EndpointKeys() {
   static const Key<EndpointDraft> kKeys[] = {
       {"address", "HOST:PORT", "required",
        "A name (resolved at start), an IPv4 address, or an IPv6 address in brackets, with a port; unix:/PATH "
-       "or "
-       "unix:@NAME (abstract): a socket of this machine.",
+       "or unix:@NAME (abstract): a socket of this machine.",
        kTextSchema,
        [](Reader& reader, const ConfigNode& value, EndpointDraft& out) {
          out.place = value.place;
@@ -70,7 +95,21 @@ std::span<const Key<EndpointDraft>> EndpointKeys() {
          reader.Scalar<CountIn<1, 1000>>(value, out.weight);
        },
        nullptr},
-      Later<EndpointDraft>("backup", "Only when no other endpoint is usable."),
+      {"priority", "COUNT", "0",
+       "0 to 9: endpoints with a larger one get requests only while none with a smaller one is usable, and "
+       "retries once all of those were tried.",
+       R"({"type": "integer", "minimum": 0, "maximum": 9})",
+       [](Reader& reader, const ConfigNode& value, EndpointDraft& out) {
+         out.priority_place = value.place;
+         reader.Scalar<CountIn<0, EndpointSettings::kMostPriority>>(value, out.priority);
+       },
+       nullptr},
+      {"backup", Switch::kPlaceholder, "false",
+       "Likewise, behind all priorities: only while no other endpoint is usable.", SchemaOf<Switch>(),
+       [](Reader& reader, const ConfigNode& value, EndpointDraft& out) {
+         reader.Scalar<Switch>(value, out.backup);
+       },
+       nullptr},
   };
   return kKeys;
 }
@@ -83,6 +122,10 @@ void Reader::ReadEndpoint(const ConfigNode& node, FileUpstream& upstream) {
   } else if (!Map(node, EndpointKeys(), draft) || draft.place.line == 0) {
     return;
   }
+  if (draft.backup && draft.priority_place.line != 0) {
+    Within("priority",
+           [&] { Error(draft.priority_place, "a backup has none: it comes behind all priorities"); });
+  }
   BackendList list;
   std::string expected;
   if (draft.address.starts_with(kUnixPrefix)) {
@@ -93,7 +136,7 @@ void Reader::ReadEndpoint(const ConfigNode& node, FileUpstream& upstream) {
     item.address = *address;
     item.weight = draft.weight;
     item.text = draft.address;
-    upstream.endpoints.push_back({std::move(item), draft.place});
+    upstream.endpoints.push_back({std::move(item), draft.place, draft.level()});
     return;
   }
   if (const size_t equals = draft.address.find('='); equals != std::string::npos) {
@@ -114,7 +157,7 @@ void Reader::ReadEndpoint(const ConfigNode& node, FileUpstream& upstream) {
                                            "IPv6 address in brackets) or unix:/PATH"));
   }
   list.items.front().weight = draft.weight;
-  upstream.endpoints.push_back({std::move(list.items.front()), draft.place});
+  upstream.endpoints.push_back({std::move(list.items.front()), draft.place, draft.level()});
 }
 
 void Reader::ReadEndpoints(const ConfigNode& node, FileUpstream& upstream) {
@@ -125,6 +168,12 @@ void Reader::ReadEndpoints(const ConfigNode& node, FileUpstream& upstream) {
   if (node.items.empty()) Error(node.place, "the list is empty: an upstream has at least one endpoint");
   for (size_t i = 0; i < node.items.size(); ++i) {
     Within(absl::StrCat("[", i, "]"), [&] { ReadEndpoint(node.items[i], upstream); });
+  }
+  const std::vector<FileEndpoint>& all = upstream.endpoints;
+  if (!all.empty() && all.size() == node.items.size() &&
+      std::all_of(all.begin(), all.end(),
+                  [](const FileEndpoint& endpoint) { return endpoint.level == EndpointSettings::kBackup; })) {
+    Error(node.place, "all endpoints are backups: whose? At least one is none");
   }
 }
 
@@ -186,6 +235,18 @@ void Reader::FinishBalance(const ConfigNode& node, UpstreamSettings& upstream) {
          [&] { Error(cookie->place, "no cookie is set: hash_on has none, or not in the last place"); });
 }
 
+void Reader::FinishPanic(const ConfigNode& node, FileUpstream& upstream) {
+  UpstreamSettings& settings = upstream.settings;
+  const ConfigNode* const said = node.Find("on_all_down");
+  if (said == nullptr && settings.panic_percent > 0) settings.all_down = AllDown::kPanic;
+  const std::vector<FileEndpoint>& all = upstream.endpoints;
+  if (settings.all_down != AllDown::kBackup || said == nullptr ||
+      std::any_of(all.begin(), all.end(),
+                  [](const FileEndpoint& endpoint) { return endpoint.level == EndpointSettings::kBackup; }))
+    return;
+  Within("on_all_down", [&] { Error(said->place, "no endpoint is a backup"); });
+}
+
 void Reader::WarnOfTcp(const Place& place, const UpstreamSettings& upstream) {
   const std::vector<HashKey>& keys = upstream.hash.on;
   const bool by_address = std::any_of(keys.begin(), keys.end(),
@@ -208,6 +269,16 @@ std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys() {
         WEIR_PLAIN(T, upstream_idle, Patience, idle_ms, "An idle connection kept to an endpoint."));
     return keys;
   }();
+  return kKeys;
+}
+
+std::span<const Key<PoolSettings>> PoolKeys() {
+  using T = PoolSettings;
+  static const Key<T> kKeys[] = {
+      WEIR_PLAIN(T, max_requests, RequestCount, max_requests, "On one connection; 0 is no limit."),
+      WEIR_PLAIN(T, max_age, OptionalPatience, max_age_ms,
+                 "Of a connection, from its connect; 0 is no limit."),
+  };
   return kKeys;
 }
 
@@ -274,8 +345,24 @@ std::span<const Key<FileUpstream>> UpstreamKeys() {
        }},
       WEIR_PLAIN(T, retries, RetryCount, settings.retries,
                  "Further attempts after the first, each on another endpoint where there is one."),
+      {"retry", "keys", "", "After what a request is tried again, and how.", Reference("retry"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Map(value, RetryKeys(), out.settings.retry);
+       }},
+      {"retry_budget", "off \\| keys", "20%, at least 3",
+       "How many requests may be tried again at one time, so that an upstream that fails is not buried: the "
+       "share, or min if that is more. Who found no connection, or a kept one that had ended, needs none of "
+       "it. Above it a request gets the failure itself.",
+       absl::StrCat(R"({"anyOf": [{"const": "off"}, )", Reference("retry_budget"), "]}"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.ReadRetryBudget(value, out.settings.retry_budget);
+       }},
       WEIR_PLAIN(T, idle_connections, IdleCount, settings.idle_connections,
                  "Idle connections kept for reuse, per endpoint and shard."),
+      {"pool", "keys", "no limits", "How long a connection is used again.", Reference("pool"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Map(value, PoolKeys(), out.settings.pool);
+       }},
       WEIR_PLAIN(T, set_aside, OptionalPatience, settings.set_aside_ms,
                  "An endpoint that refuses connections gets none for so long, and up to 16 times that if it "
                  "goes on."),
@@ -287,6 +374,28 @@ std::span<const Key<FileUpstream>> UpstreamKeys() {
        "long.",
        absl::StrCat("{\"anyOf\": [", SchemaOf<DurationIn<true>>(), ", ", Reference("slow_start"), "]}"),
        [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadSlowStart(value, out.settings); }},
+      {"outlier_ejection", "true \\| false, or keys", "false",
+       "Who fails requests gets none for some time: true is with the defaults of all keys.",
+       absl::StrCat("{\"anyOf\": [", SchemaOf<Switch>(), ", ", Reference("outlier_ejection"), "]}"),
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadOutliers(value, out.settings); }},
+      {"panic_threshold", PanicThreshold::kPlaceholder, "",
+       "Endpoints of a priority of which fewer are well, for checks and outlier detection, are passed by for "
+       "those of the next one. While no priority has enough of them, all endpoints are used, whatever these "
+       "say, beginning with the best priority that has one: a panic. Whom an operator took out is not "
+       "counted and gets nothing. With 0% this is never so.",
+       kTextSchema,
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Scalar<PanicThreshold>(value, out.settings.panic_percent);
+       },
+       [](const T& from) { return absl::StrCat(from.settings.panic_percent, "%"); }},
+      {"on_all_down", AllDownName::kPlaceholder, "503, with a panic_threshold panic",
+       "While not one endpoint is well: 503 is what requests get, panic uses all, backup the backups, "
+       "whatever is said of them.",
+       R"({"enum": [503, "503", "panic", "backup"]})",
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Scalar<AllDownName>(value, out.settings.all_down);
+       },
+       [](const T& from) { return std::string(AllDownText(from.settings.all_down)); }},
       {"timeouts", "keys", "those of the file", "What this upstream has of its own.",
        Reference("upstream_timeouts"),
        [](Reader& reader, const ConfigNode& value, T& out) {

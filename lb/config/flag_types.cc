@@ -69,8 +69,7 @@ bool ParseList(absl::string_view text, List* flag, std::string* error) {
 constexpr std::string_view kListenerExpected = "expected http://ADDRESS:PORT or tcp://ADDRESS:PORT";
 constexpr std::string_view kBackendExpected =
     "expected HOST:PORT or HOST:PORT=WEIGHT (HOST: a name, an IPv4 address, or an IPv6 address in brackets), "
-    "or "
-    "unix:/PATH";
+    "or unix:/PATH";
 constexpr std::string_view kPortExpected = "expected a port from 1 to 65535";
 
 bool LooksLikeHostName(std::string_view host) {

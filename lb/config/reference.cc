@@ -111,8 +111,7 @@ std::string ConfigurationMarkdown() {
 std::string ConfigurationSchema() {
   std::string out =
       "{\n  \"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n  \"title\": \"Weir's "
-      "configuration "
-      "file\",\n  \"$ref\": \"#/$defs/file\",\n  \"$defs\": {";
+      "configuration file\",\n  \"$ref\": \"#/$defs/file\",\n  \"$defs\": {";
   const char* comma = "";
   for (const SectionDoc& section : DescribeSections()) {
     absl::StrAppend(&out, comma, "\n    \"", section.name,

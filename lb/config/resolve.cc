@@ -44,9 +44,10 @@ class Resolver {
   void FromFlags();
   void FromFile(std::span<const ConfigNode> documents, SaidKeys& said);
   void AddListener(const ListenerSettings& listener, const Said& said);
-  void AddEndpoint(UpstreamSettings& upstream, const BackendList::Item& item, const Said& said);
+  void AddEndpoint(UpstreamSettings& upstream, const BackendList::Item& item, const Said& said,
+                   uint32_t level = 0);
   void AddAddress(UpstreamSettings& upstream, const SocketAddress& address, const BackendList::Item& item,
-                  const Said& said);
+                  const Said& said, uint32_t level);
   void CheckCount(const UpstreamSettings& upstream, const Said& said);
   void Admin();
   void Shards();
@@ -177,6 +178,7 @@ void Resolver::FromFlags() {
   for (ListenerSettings listener : absl::GetFlag(FLAGS_listen).items) {
     listener.direct.timeouts = settings_.timeouts;
     listener.direct.retries = upstream.retries;
+    listener.direct.retry = upstream.retry;
     listener.direct.client_max_body_bytes = settings_.client_max_body_bytes;
     AddListener(listener, {"--listen"});
   }
@@ -184,6 +186,7 @@ void Resolver::FromFlags() {
     ListenerSettings listener{Protocol::kHttp, Loopback(8080), "http://127.0.0.1:8080"};
     listener.direct.timeouts = settings_.timeouts;
     listener.direct.retries = upstream.retries;
+    listener.direct.retry = upstream.retry;
     listener.direct.client_max_body_bytes = settings_.client_max_body_bytes;
     settings_.listeners.push_back(listener);
   } else if (settings_.listeners.empty()) {
@@ -229,23 +232,24 @@ void Resolver::FromFile(std::span<const ConfigNode> documents, SaidKeys& said) {
     UpstreamSettings& upstream = settings_.upstreams.emplace_back(std::move(from.settings));
     const std::string key = "upstreams." + upstream.name;
     for (const FileEndpoint& endpoint : from.endpoints)
-      AddEndpoint(upstream, endpoint.item, {key, endpoint.place});
+      AddEndpoint(upstream, endpoint.item, {key, endpoint.place}, endpoint.level);
     CheckCount(upstream, {key, from.place});
   }
   settings_.routes = std::move(sections.routes);
 }
 
-void Resolver::AddEndpoint(UpstreamSettings& upstream, const BackendList::Item& item, const Said& said) {
-  if (item.address.family != 0) return AddAddress(upstream, item.address, item, said);
+void Resolver::AddEndpoint(UpstreamSettings& upstream, const BackendList::Item& item, const Said& said,
+                           uint32_t level) {
+  if (item.address.family != 0) return AddAddress(upstream, item.address, item, said, level);
   const absl::StatusOr<std::vector<SocketAddress>> found = machine_.resolve(item.host, item.port);
   if (!found.ok()) {
     return Error(said, "\"", item.text, "\": the name cannot be resolved: ", found.status().message());
   }
-  for (const SocketAddress& address : *found) AddAddress(upstream, address, item, said);
+  for (const SocketAddress& address : *found) AddAddress(upstream, address, item, said, level);
 }
 
 void Resolver::AddAddress(UpstreamSettings& upstream, const SocketAddress& address,
-                          const BackendList::Item& item, const Said& said) {
+                          const BackendList::Item& item, const Said& said, uint32_t level) {
   const std::string name =
       item.address.family != 0 ? item.text : absl::StrCat(item.text, " (", address.ToString(), ")");
   if (ListenerOn(address) != nullptr || (settings_.has_admin && settings_.admin == address)) {
@@ -258,7 +262,8 @@ void Resolver::AddAddress(UpstreamSettings& upstream, const SocketAddress& addre
     return Error(said, name, " is given twice; for a larger share give it a weight",
                  settings_.config.empty() ? ": " + item.text + "=2" : "");
   }
-  upstream.endpoints.push_back({.address = address, .weight = item.weight, .text = item.text});
+  upstream.endpoints.push_back(
+      {.address = address, .weight = item.weight, .text = item.text, .level = level});
 }
 
 void Resolver::CheckCount(const UpstreamSettings& upstream, const Said& said) {

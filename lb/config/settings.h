@@ -3,6 +3,7 @@
 // Units are in the names. Defaults stand here and nowhere else.
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -34,12 +35,24 @@ inline const char* BalanceText(Balance balance) { return kBalanceNames[static_ca
 inline bool Hashes(Balance balance) { return balance == Balance::kMaglev || balance == Balance::kRingHash; }
 
 struct EndpointSettings {
+  static constexpr uint32_t kMostPriority = 9;
+  static constexpr uint32_t kBackup = kMostPriority + 1;
+  static constexpr uint32_t kLevels = kBackup + 1;
+
   SocketAddress address;
   uint32_t weight = 1;  // 1 to 1000
   std::string text;     // as written, without the weight; with a host name, one entry per resolved address
+  uint32_t level = 0;   // its priority, 0 the best; kBackup: behind all of these
+
+  bool backup() const { return level == kBackup; }
 
   bool operator==(const EndpointSettings&) const = default;
 };
+
+// What becomes of requests while nobody is well (lb/balance/panic.h).
+enum class AllDown : uint8_t { k503, kPanic, kBackup };
+inline constexpr const char* kAllDownNames[] = {"503", "panic", "backup"};
+inline const char* AllDownText(AllDown all_down) { return kAllDownNames[static_cast<size_t>(all_down)]; }
 
 struct Timeouts {
   uint32_t client_header_ms = 10'000;  // from a request's first byte (or from accept) to the end of its head
@@ -120,21 +133,95 @@ struct SlowStartSettings {
   bool operator==(const SlowStartSettings&) const = default;
 };
 
+// After what a request is tried again, and how (lb/l7/exchange_retry.cc).
+struct RetrySettings {
+  static constexpr uint16_t kFirstStatus = 400;
+  static constexpr uint16_t kLastStatus = 599;
+
+  bool connect_failure = true;   // no connection was made
+  bool reset = true;             // it ended before a byte of the answer came
+  std::bitset<200> statuses;     // from kFirstStatus on: of answers that are not taken
+  uint32_t per_try_ms = 0;       // without the head of an answer, if another attempt may follow; 0: never
+  uint32_t backoff_base_ms = 0;  // the bound of the first wait, each of them by chance; 0: none
+  uint32_t backoff_max_ms = 0;   // of any
+  uint32_t body_bytes = 0;       // a body of a known length up to this is kept to be sent again
+  bool non_idempotent = false;   // also what may be done twice then
+
+  bool Wants(uint16_t status) const {
+    return status >= kFirstStatus && status <= kLastStatus && statuses[status - kFirstStatus];
+  }
+  bool operator==(const RetrySettings&) const = default;
+};
+
+// How many requests of an upstream may be on a further attempt at one time (lb/upstream/retry_budget.h).
+struct RetryBudgetSettings {
+  bool on = true;
+  Share share = {Share::kAll / 5, "20%"};  // of those in flight
+  uint32_t min = 3;                        // so many in any case, all shards together
+
+  // One more beside `retries` of `in_flight`. A share was rounded down: a fifth of 20 is 4 all the same.
+  bool Allows(uint64_t retries, uint64_t in_flight) const {
+    return retries < min || (retries + 1) * Share::kAll <= in_flight * (share.value + 1);
+  }
+  bool operator==(const RetryBudgetSettings&) const = default;
+};
+
+// Who fails requests gets none for some time (lb/health/outliers.h). Of each `consecutive_`: 0 is never.
+struct OutlierSettings {
+  bool enabled = false;
+  uint32_t consecutive_5xx = 5;
+  uint32_t consecutive_gateway_errors = 5;
+  uint32_t consecutive_timeouts = 0;
+  uint32_t slow_above_ms = 0;  // an answer's head took longer; 0: how long does not matter
+  uint32_t consecutive_slow = 5;
+  // Against the others: of an interval, over all shards.
+  bool by_success_rate = true;
+  uint32_t stdev_factor_thousandths = 1'900;  // so many standard deviations below the mean
+  uint32_t success_hosts = 5;                 // with at least so many endpoints to compare
+  uint32_t success_requests = 100;            // that had at least so many requests each
+  uint32_t interval_ms = 10'000;              // between two looks at all that was counted
+  uint32_t base_ejection_ms = 30'000;         // the first time, twice that the second time, and so on
+  uint32_t most_ejection_ms = 300'000;        // at most
+  uint32_t jitter_ms = 3'000;                 // longer by up to this, by chance
+  uint32_t most_percent = 10;                 // of the endpoints, ejected at one time
+
+  bool on() const { return enabled; }
+  bool operator==(const OutlierSettings&) const = default;
+};
+
+// When a kept connection has had its share (UpstreamConnection::IsSpent). Each ends within the last eighth of
+// what is said, by chance: those that began together do not end together.
+struct PoolSettings {
+  uint32_t max_requests = 0;  // on one connection; 0: no limit
+  uint32_t max_age_ms = 0;    // from its connect; 0: no limit
+
+  bool on() const { return max_requests > 0 || max_age_ms > 0; }
+  bool operator==(const PoolSettings&) const = default;
+};
+
 struct UpstreamSettings {
   std::string name;
   Timeouts timeouts;     // Settings::timeouts, but for what it says itself
   uint32_t retries = 2;  // further attempts after the first, each on another endpoint where there is one
+  RetrySettings retry;
+  RetryBudgetSettings retry_budget;
   std::vector<EndpointSettings> endpoints;
   Balance balance = Balance::kRoundRobin;
   HashSettings hash;                 // where `balance` hashes
   uint32_t max_in_flight = 0;        // kFirst: at each endpoint, times its weight; 0: no limit
   uint32_t idle_connections = 1024;  // kept per endpoint and shard
   uint32_t idle_ms = 55'000;         // so long; below the 60 s and more of usual origins
+  PoolSettings pool;
   uint32_t set_aside_ms =
       1'000;  // an endpoint that refuses is not tried for so long (doubling up to 16 times)
   HealthCheckSettings health_check;
   SlowStartSettings slow_start;
+  OutlierSettings outliers;
+  // As everybody's are trusted to be right: while fewer endpoints are well, all are used; 0: never.
+  uint32_t panic_percent = 0;
+  AllDown all_down = AllDown::k503;
 
+  bool panics() const { return panic_percent > 0 || all_down != AllDown::k503; }
   bool operator==(const UpstreamSettings&) const = default;
 };
 
@@ -191,6 +278,7 @@ struct RouteSettings {
   ErrorPages error_pages;  // before the listener's
   Timeouts timeouts;       // the upstream's, but for what it says itself
   uint32_t retries = 2;
+  RetrySettings retry;                 // likewise
   uint64_t client_max_body_bytes = 0;  // Settings', but for what it says itself; 0: unlimited
   uint32_t buffer_bytes = 0;           // a body of a known length up to this is read whole before connecting
   uint32_t max_header_bytes = UINT32_MAX;  // of a request; beyond Limits::header_bytes nothing comes
@@ -257,11 +345,15 @@ struct ListenerSettings {
 // The one upstream that the flags make.
 inline constexpr std::string_view kFlagUpstream = "default";
 
+struct EndpointOverlay;
+
 struct Settings {
   static constexpr uint32_t kMostMirrors = 256;
 
   std::vector<ListenerSettings> listeners;
   std::vector<UpstreamSettings> upstreams;
+  // What operators changed of their endpoints, which are as changed; null: nothing (endpoint_overlay.h).
+  std::shared_ptr<const EndpointOverlay> overlay;
   std::vector<RouteList> routes;
   ErrorPages error_pages;              // behind those of routes and listeners
   PathOptions paths;                   // how paths are normalised where there are routes

@@ -37,6 +37,8 @@ void Publisher::Publish(const std::shared_ptr<EndpointBook>& book, uint64_t view
   }
   if (before == view) return;
   book->view.store(view, std::memory_order_relaxed);
+  if (listener_ != nullptr && ((before ^ view) & EndpointBook::kNoRequests) != 0)
+    listener_->Changed(*book, before);
   for (uint32_t shard = 0; shard < control_.switchboard().control(); ++shard) {
     if (book->awaited[shard]) continue;  // it will read this when it comes to it
     book->awaited[shard] = true;

@@ -32,12 +32,22 @@ class Publisher {
     ~Greeter() = default;
   };
 
+  // Hears of each endpoint that takes requests from now on, or none, or for another reason none.
+  class Listener {
+   public:
+    virtual void Changed(const EndpointBook& book, uint64_t before) = 0;
+
+   protected:
+    ~Listener() = default;
+  };
+
   explicit Publisher(Shard& control);
   Publisher(const Publisher&) = delete;
   Publisher& operator=(const Publisher&) = delete;
 
   // Null: nobody.
   void SetGreeter(Greeter* greeter) { greeter_ = greeter; }
+  void SetListener(Listener* listener) { listener_ = listener; }
 
   void Publish(const std::shared_ptr<EndpointBook>& book, uint64_t view);
   // The same, of some bits: the others' are others' to say.
@@ -72,6 +82,7 @@ class Publisher {
 
   Shard& control_;
   Greeter* greeter_ = nullptr;
+  Listener* listener_ = nullptr;
   std::unique_ptr<Letter[]> letters_;  // by shard
   std::deque<Waiting> waiting_;        // in order; one for each who asked and has no answer yet
 };

@@ -106,8 +106,12 @@ void SlowStarter::Wait(const std::shared_ptr<EndpointBook>& book, int64_t due_ns
 void SlowStarter::WaitForStep(const std::shared_ptr<EndpointBook>& book) {
   const SlowStartSettings& settings = book->start.settings;
   const int64_t now_ns = control_.now_ns();
-  const int64_t end_ns = book->start.begun_ns + settings.duration_ms * kNsPerMs;
-  Wait(book, std::min(now_ns + StepNs(settings), std::max(end_ns, now_ns)));
+  const int64_t begun_ns = book->start.begun_ns;
+  const int64_t end_ns = begun_ns + settings.duration_ms * kNsPerMs;
+  // Counted from the beginning: one step that is late makes no other late.
+  const int64_t step_ns = StepNs(settings);
+  const int64_t next_ns = begun_ns + ((now_ns - begun_ns) / step_ns + 1) * step_ns;
+  Wait(book, std::min(next_ns, std::max(end_ns, now_ns)));
 }
 
 void SlowStarter::Step(const std::shared_ptr<EndpointBook>& book) {

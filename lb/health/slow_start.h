@@ -1,7 +1,8 @@
 // SlowStarter: an endpoint that comes back for all shards, or that is added to an upstream of the running
 // process, begins with a part of its weight and has all of it some time later (`slow_start`). How much is
 // missing stands in its view, next to why it would get no requests at all (plan.h), and is written in steps:
-// kSteps over the time, at least kLeastStepMs apart. Shards hear of a step as of any other change.
+// kSteps over the time, or one every kLeastStepMs, counted from its beginning. Shards hear of a step as of
+// any other change.
 //
 // Comes back: of the bits that keep requests from it, whoever set them, the last is cleared. In the same
 // publication the first part of its weight takes the place of the whole, so that no shard sees it come back

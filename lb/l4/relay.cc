@@ -1,6 +1,7 @@
 #include "lb/l4/relay.h"
 
 #include <cerrno>
+#include <utility>
 
 #include "lb/proxy.h"
 
@@ -36,10 +37,15 @@ Step Pump(Shard& shard, Stream& from, Stream& to, uint64_t& bytes) {
   }
 }
 
+// Once for each connection, if at all.
+void Learn(UpstreamConnection& upstream, Outcome outcome, bool& learns) {
+  if (std::exchange(learns, false)) upstream.pool->Learn(upstream.index, outcome, UpstreamPool::kUnknownNs);
+}
+
 }  // namespace
 
 Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnection& upstream,
-                        uint32_t idle_ms) {
+                        uint32_t idle_ms, bool learns) {
   Shard& shard = proxy.shard();
   RelayResult result;
   int64_t acknowledged = 0;
@@ -50,13 +56,18 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
     const bool was_sending = client.stream.sending() || upstream.stream.sending();
     const Step up = Pump(shard, client.stream, upstream.stream, result.client_bytes);
     const Step down = Pump(shard, upstream.stream, client.stream, result.upstream_bytes);
+    if (result.upstream_bytes > 0) Learn(upstream, Outcome::kAnswered, learns);
     if (up == Step::kFailed || down == Step::kFailed) {
       const bool by_client = client.stream.send_error() != 0 || client.stream.receive_error() != 0;
       result.end = by_client ? "client_reset" : "upstream_reset";
       result.reset = true;
+      if (!by_client) Learn(upstream, Outcome::kGatewayError, learns);
       break;
     }
-    if (client.stream.send_shut() && upstream.stream.send_shut()) break;
+    if (client.stream.send_shut() && upstream.stream.send_shut()) {
+      Learn(upstream, Outcome::kAnswered, learns);
+      break;
+    }
     if (client.cut) {
       result.end = "cut";
       result.reset = true;

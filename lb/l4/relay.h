@@ -24,8 +24,8 @@ struct RelayResult {
 };
 
 // The upstream's events must wake the client's waiter. Neither side is closed here. `idle_ms`: no byte in
-// either direction for so long ends it.
+// either direction for so long ends it. `learns`: how it goes says whether the endpoint is well.
 Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnection& upstream,
-                        uint32_t idle_ms);
+                        uint32_t idle_ms, bool learns = false);
 
 }  // namespace weir::lb

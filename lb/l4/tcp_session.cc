@@ -8,6 +8,8 @@
 namespace weir::lb {
 namespace {
 
+static_assert(Attempts::kMax <= Levels::kMostTried);
+
 // Whoever only finished speaking still waits for an answer.
 bool ClientReset(const Stream& stream) { return stream.end_seen() && stream.receive_error() != 0; }
 
@@ -25,7 +27,8 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const 
                                   UpstreamPool& pool, Attempts& attempts) {
   Shard& shard = proxy.shard();
   const uint64_t hash = pool.hashes() ? HashOf(client.peer, shard) : 0;
-  while (attempts.count() <= route.retries) {
+  const uint32_t retries = route.retry.connect_failure ? route.retries : 0;
+  while (attempts.count() <= retries) {
     const uint32_t endpoint = pool.Pick(attempts.tried(), hash);
     if (endpoint == UpstreamPool::kNone) break;
     if (attempts.count() > 0) proxy.counters().retries.Add();
@@ -54,8 +57,10 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const 
     }
     if (!client_left) {
       const Stream& stream = upstream->stream;
-      pool.ConnectFailed(endpoint, stream.connecting() ? ETIMEDOUT : stream.connect_error());
+      const int connect_error = stream.connecting() ? ETIMEDOUT : stream.connect_error();
+      pool.ConnectFailed(endpoint, connect_error);
       pool.ObserveFailure(endpoint, shard.now_ns() - begin_ns);
+      pool.Learn(endpoint, UpstreamPool::OutcomeOfConnect(connect_error), UpstreamPool::kUnknownNs);
     }
     EndUpstream(proxy, upstream, false);
     if (client_left) break;
@@ -93,7 +98,7 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     result.end = denied ? "denied" : client_left ? "client_reset" : "upstream_unreachable";
     result.reset = true;
   } else {
-    result = co_await Relay(proxy, *client, *upstream, idle_ms);
+    result = co_await Relay(proxy, *client, *upstream, idle_ms, true);
   }
 
   proxy.counters().client_bytes_received.Add(result.client_bytes);

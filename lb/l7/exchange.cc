@@ -9,7 +9,7 @@
 
 // The frame of an exchange: its turn, its endings, its clock. The request's way up stands in
 // exchange_request.cc, what its route makes of it in exchange_route.cc, the response's way down in
-// exchange_response.cc, its line in the access log in exchange_log.cc.
+// exchange_response.cc, further attempts in exchange_retry.cc, its line in the access log in exchange_log.cc.
 
 namespace weir::lb {
 
@@ -82,6 +82,9 @@ void Exchange::Advance() {
         break;
       case Phase::kConnect:
         StepConnect();
+        break;
+      case Phase::kBackoff:
+        StepBackoff();
         break;
       case Phase::kForward:
         StepForward();
@@ -256,6 +259,8 @@ void Exchange::Finish(Verdict verdict) {
   phase_ = Phase::kOver;
   verdict_ = verdict;
   if (upstream_ != nullptr && verdict != Verdict::kTunnel) DropUpstream(true);
+  EndWait();
+  EndRetry();
   if (asking_ != nullptr) proxy_.passwords().Forget(std::exchange(asking_, nullptr));
   client_.held_since_ns = 0;
   ProxyCounters& counters = proxy_.counters();
@@ -308,6 +313,7 @@ bool Exchange::TimerCounts() {
       return !Moved();
     case Phase::kAuthorize:  // they look for themselves
     case Phase::kConnect:
+    case Phase::kBackoff:
     case Phase::kOver:
       return false;
   }
@@ -353,6 +359,7 @@ void Exchange::OnTimer() {
       break;
     case Phase::kAuthorize:
     case Phase::kConnect:
+    case Phase::kBackoff:
     case Phase::kOver:
       break;
   }
@@ -386,8 +393,11 @@ void Exchange::OnForwardTimer() {
     Finish(Verdict::kLinger);
     return;
   }
+  if (side_ == Side::kHead && !out_of_time && TryIsOver()) return;
   counters.upstream_timeouts.Add();
-  if (side_ == Side::kHead) ObserveFailure();
+  // Of the time for the whole request the client or earlier attempts may have taken the most.
+  const bool had_its_time = !out_of_time || (WentAtOnce() && attempts_.count() == 1);
+  if (side_ == Side::kHead) ObserveFailure(had_its_time ? Outcome::kTimeout : Outcome::kUnknown);
   Respond(504, "the origin took too long", out_of_time ? "request_timeout" : "upstream_timeout");
 }
 
@@ -419,7 +429,7 @@ void Exchange::ArmTimer() {
     } else if (Uploading() && !WaitsForContinue()) {
       within(timeouts().client_body_ms);
     } else if (side_ == Side::kHead) {
-      within(timeouts().response_ms);
+      within(route_->retry.per_try_ms == 0 ? timeouts().response_ms : HeadMs());
     }
     if (side_ == Side::kBody && !down_sending) within(timeouts().upstream_body_ms);
   }

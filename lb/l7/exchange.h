@@ -59,7 +59,7 @@ class Exchange {
  private:
   Exchange(Proxy& proxy, ClientConnection& client, const SnapshotHold& hold);
 
-  enum class Phase : uint8_t { kHead, kAuthorize, kBuffer, kConnect, kForward, kRespond, kOver };
+  enum class Phase : uint8_t { kHead, kAuthorize, kBuffer, kConnect, kBackoff, kForward, kRespond, kOver };
   enum class Side : uint8_t { kHead, kBody, kDone };  // where the response is
 
   // Request.
@@ -92,6 +92,7 @@ class Exchange {
   bool IsKeptWhole(size_t head_bytes) const;
   void GoUp();
   void StepBuffer();
+  Slice KeepBody(const Slice& in, const http::BodyPiece& piece);
   void SendMirror();
   void AnswerHere();
   void StepForward();
@@ -111,10 +112,25 @@ class Exchange {
   void SendHead();
   void DropUpstream(bool with_reset);
   void SettleUpstream();
-  bool MayRetry() const;
-  void UpstreamFailed(const char* end);
+  void CannotBeReached();
   void ObserveHead(uint16_t status);
-  void ObserveFailure();
+  void ObserveFailure(Outcome outcome);
+  // So that how long its answer took says something: the client had no share in it.
+  bool WentAtOnce() const { return replayable_ && !in_pieces_; }
+
+  // Another attempt.
+  bool MayRetry() const;
+  bool TakeRetry();
+  void EndRetry();
+  void EndWait();
+  void TryAgain(bool allow_tried);
+  uint32_t BackoffMs();
+  void StepBackoff();
+  void UpstreamFailed(const char* end);
+  bool RetryStatus(Slice& rest);
+  void SettleUnread(Slice rest);
+  uint32_t HeadMs() const;
+  bool TryIsOver();
 
   // Response.
   void StepDownload();
@@ -207,7 +223,7 @@ class Exchange {
   bool keep_ : 1 = false;           // the client's connection may go on
   bool upload_done_ : 1 = false;    // the whole request is with the kernel
   bool upload_failed_ : 1 = false;  // the upstream takes no more of it
-  bool replayable_ : 1 = true;      // head_ and first_body_ are all that was sent
+  bool replayable_ : 1 = true;      // head_ and first_body_ are all that went up
   bool reused_ : 1 = false;         // upstream_ came from the pool
   bool fresh_only_ : 1 = false;
   bool answer_begun_ : 1 = false;    // bytes of an answer (1xx too) went to the client
@@ -216,14 +232,19 @@ class Exchange {
   bool connect_timed_out_ : 1 = false;
   bool progress_ : 1 = true;
   bool counted_ : 1 = false;
-  bool went_up_ : 1 = false;   // an endpoint was asked for: what becomes of it counts for the upstream
-  bool answered_ : 1 = false;  // our own answer was queued
+  bool backs_off_ : 1 = false;  // waits for its next attempt, and counts as in flight meanwhile
+  bool in_budget_ : 1 = false;  // its attempt has a place in the upstream's retry budget
+  bool went_up_ : 1 = false;    // an endpoint was asked for: what becomes of it counts for the upstream
+  bool answered_ : 1 = false;   // our own answer was queued
   bool tunnel_ : 1 = false;
   bool new_cookie_ : 1 = false;       // the client gets its side's
   bool new_hash_cookie_ : 1 = false;  // the client gets one by which its endpoint is chosen
   bool https_ : 1 = false;            // what the client came by
   bool deciding_ : 1 = false;         // what goes up and comes down is the subrequest's
   bool whole_ : 1 = false;            // head_ has, or shall have, the whole body
+  bool in_pieces_ : 1 = false;        // a part of the body went up later than the head, in this attempt
+  bool allow_tried_ : 1 = false;      // kBackoff: the next attempt may go where one was already
+  bool patient_ : 1 = false;          // this attempt goes on beyond its own time
   bool authenticated_ : 1 = false;    // it is from user_: the password was right
   bool no_version_ : 1 = false;       // refused before the version was read
   bool noted_cut_ : 1 = false;        // the target was longer than noted_

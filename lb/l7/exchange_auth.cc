@@ -139,23 +139,8 @@ void Exchange::AskFirst() {
 // A 2xx: what it says of the client goes into the request, which is taken up again.
 void Exchange::OnConsent(Slice rest) {
   if (!CopyFromConsent()) return;
-  // Of its body only what is here already is worth reading, for the connection's sake.
-  response_body_ = http::BodyReader(response_.body);
-  Stream& up = upstream_->stream;
-  up.PutBack(std::move(rest));
-  bool sound = true;
-  while (sound && !response_body_.done() && !response_body_.in_trailers() && up.has_bytes()) {
-    Slice in = up.TakeBytes();
-    const http::BodyPiece piece = response_body_.Read(in.data(), in.size());
-    proxy_.counters().upstream_bytes_received.Add(piece.consumed);
-    sound = piece.state != http::BodyState::kError;
-    in.RemovePrefix(static_cast<uint32_t>(piece.consumed));
-    up.PutBack(std::move(in));
-  }
-  const bool whole = sound && response_body_.done() && !up.sending();
-  response_.keep_alive = response_.keep_alive && whole;
-  upload_done_ = true;
-  SettleUpstream();
+  SettleUnread(std::move(rest));
+  EndRetry();
   from_upstream_.Clear();
   pool_->counters().responses[2].Add();
   went_up_ = false;  // the request itself has not gone anywhere yet

@@ -215,18 +215,34 @@ bool Exchange::SerializeHead(http::RequestContext& context, const Slice& rest, c
   return true;
 }
 
-// The body is read into the chunk that has the head, before anybody is connected: it can be sent as often as
-// that. A client that waits to be asked for it (Expect) is not asked here.
+// The body gets into the chunk that has the head: it can be sent as often as that. With `buffer` it is read
+// before anybody is connected. A client that waits to be asked for it (Expect) is not asked here, and who was
+// told by an endpoint to send it has had a part of the answer.
 bool Exchange::IsKeptWhole(size_t head_bytes) const {
   const http::BodyFraming& body = request_.body;
-  return route_->buffer_bytes > 0 && phase_ == Phase::kConnect && body.kind == http::Framing::kLength &&
-         body.length > 0 && body.length <= route_->buffer_bytes && !request_.expect_continue &&
+  if (body.kind != http::Framing::kLength || body.length == 0 || phase_ != Phase::kConnect) return false;
+  const RetrySettings& retry = route_->retry;
+  const bool replays = retry.non_idempotent || http::IsIdempotent(request_.method);
+  const uint32_t most_bytes = std::max(route_->buffer_bytes, replays ? retry.body_bytes : 0);
+  return body.length <= most_bytes && !request_.expect_continue &&
          head_bytes + body.length + kMaxFramingBytes <= BufferPool::kLargestChunk;
+}
+
+// The next piece of such a body goes behind what is there.
+Slice Exchange::KeepBody(const Slice& in, const http::BodyPiece& piece) {
+  Buffer* const chunk = head_.buffer();
+  const uint32_t end = head_.size();
+  WEIR_CHECK(end + piece.size <= chunk->capacity);
+  std::memcpy(chunk->data + end, in.data() + piece.offset, piece.size);
+  BufferPool::Reference(chunk);
+  head_ = Slice(chunk, 0, end + static_cast<uint32_t>(piece.size));
+  BufferPool::Reference(chunk);
+  return {chunk, end, static_cast<uint32_t>(piece.size)};
 }
 
 // The head is written, and who asks may come.
 void Exchange::GoUp() {
-  if (whole_ && !request_body_.done()) {
+  if (whole_ && !request_body_.done() && request_.body.length <= route_->buffer_bytes) {
     phase_ = Phase::kBuffer;
     progress_ = true;
     return;
@@ -259,11 +275,7 @@ void Exchange::StepBuffer() {
     }
     Slice in = down.TakeBytes();
     const http::BodyPiece piece = request_body_.Read(in.data(), in.size());
-    Buffer* const chunk = head_.buffer();
-    WEIR_CHECK(head_.size() + piece.size <= chunk->capacity);
-    std::memcpy(chunk->data + head_.size(), in.data() + piece.offset, piece.size);
-    BufferPool::Reference(chunk);
-    head_ = Slice(chunk, 0, head_.size() + static_cast<uint32_t>(piece.size));
+    KeepBody(in, piece);
     body_received_ += piece.size;
     progress_ = true;
     in.RemovePrefix(static_cast<uint32_t>(piece.consumed));
@@ -275,17 +287,14 @@ void Exchange::StepBuffer() {
 // With `allow_tried` rather an endpoint that was tried than none.
 void Exchange::TryUpstream(bool allow_tried) {
   progress_ = went_up_ = true;
-  if (attempts_.count() > route_->retries) {
-    Respond(connect_timed_out_ ? 504 : 502, "the origin cannot be reached", "upstream_unreachable");
-    return;
-  }
+  if (attempts_.count() > route_->retries) return CannotBeReached();
   const uint32_t endpoint = pool_->Pick(attempts_.tried(), hash_, allow_tried);
   if (endpoint == UpstreamPool::kNone) {
     if (attempts_.count() == 0) {
       proxy_.counters().none_available.Add();
       Respond(503, "no endpoint is available", "none_available", pool_->RetryAfterSeconds());
     } else {
-      Respond(connect_timed_out_ ? 504 : 502, "the origin cannot be reached", "upstream_unreachable");
+      CannotBeReached();
     }
     return;
   }
@@ -313,6 +322,10 @@ void Exchange::TryUpstream(bool allow_tried) {
   shard_.SetTimer(client_.timer, WithinRequest(timeouts().connect_ms));
 }
 
+void Exchange::CannotBeReached() {
+  Respond(connect_timed_out_ ? 504 : 502, "the origin cannot be reached", "upstream_unreachable");
+}
+
 void Exchange::StepConnect() {
   const Stream& down = client_.stream;
   if (down.end_seen() && down.receive_error() != 0) {
@@ -333,10 +346,13 @@ void Exchange::StepConnect() {
   }
   connect_timed_out_ = up.connecting();
   shard_.ClearTimer(client_.timer);
-  pool_->ConnectFailed(endpoint_, connect_timed_out_ ? ETIMEDOUT : up.connect_error());
+  const int error = connect_timed_out_ ? ETIMEDOUT : up.connect_error();
+  pool_->ConnectFailed(endpoint_, error);
   pool_->ObserveFailure(endpoint_, connect_timed_out_ ? timeouts().connect_ms * kNsPerMs : 0);
+  pool_->Learn(endpoint_, UpstreamPool::OutcomeOfConnect(error), UpstreamPool::kUnknownNs);
   DropUpstream(false);
-  TryUpstream();
+  if (!route_->retry.connect_failure) return CannotBeReached();
+  TryAgain(false);
 }
 
 void Exchange::SendHead() {
@@ -345,7 +361,7 @@ void Exchange::SendHead() {
   ++upstream_->requests;
   upstream_sent_before_ = up.sent_bytes();
   upstream_ns_ = shard_.now_ns();
-  upload_done_ = upload_failed_ = false;
+  upload_done_ = upload_failed_ = in_pieces_ = patient_ = false;
   if (first_body_.empty()) {
     up.Send(shard_, head_);
   } else {
@@ -407,9 +423,10 @@ void Exchange::TakeUpload(Slice in) {
   }
   body_received_ += piece.size;
   if (!BodyFits()) return;
-  replayable_ = false;
-  progress_ = true;
-  Slice framed = FrameBody(in, piece, request_.body.kind, request_body_.done());
+  progress_ = in_pieces_ = true;
+  replayable_ = replayable_ && whole_;
+  Slice framed =
+      whole_ ? KeepBody(in, piece) : FrameBody(in, piece, request_.body.kind, request_body_.done());
   in.RemovePrefix(static_cast<uint32_t>(piece.consumed));
   client_.stream.PutBack(std::move(in));
   if (!framed.empty()) upstream_->stream.Send(shard_, std::move(framed));
@@ -491,19 +508,12 @@ void Exchange::SettleUpstream() {
   pool_->Done(endpoint_);
 }
 
-// RFC 9110 9.2.2: again only what means the same when done twice, or what certainly never arrived.
-bool Exchange::MayRetry() const {
-  if (!replayable_ || answer_begun_ || attempts_.count() > route_->retries) return false;
-  const Stream& up = upstream_->stream;
-  const bool nothing_reached = !up.sending() && up.sent_bytes() == upstream_sent_before_;
-  return nothing_reached || deciding_ || http::IsIdempotent(request_.method);
-}
-
 // How long the answer's head took. Where a part of the request was still to come the client had a share in
 // that, and it says nothing. An endpoint that cannot serve says so quickly.
 void Exchange::ObserveHead(uint16_t status) {
-  if (!replayable_) return;
   const int64_t took_ns = shard_.now_ns() - upstream_ns_;
+  pool_->Learn(endpoint_, OutcomeOf(status), WentAtOnce() ? took_ns : UpstreamPool::kUnknownNs);
+  if (!WentAtOnce()) return;
   if (status == 502 || status == 503 || status == 504) {
     pool_->ObserveFailure(endpoint_, took_ns);
   } else {
@@ -511,29 +521,10 @@ void Exchange::ObserveHead(uint16_t status) {
   }
 }
 
-void Exchange::ObserveFailure() {
-  if (replayable_) pool_->ObserveFailure(endpoint_, shard_.now_ns() - upstream_ns_);
-}
-
-// The upstream ended before a byte of its answer came.
-void Exchange::UpstreamFailed(const char* end) {
-  if (!reused_) ObserveFailure();
-  if (!MayRetry()) {
-    proxy_.counters().upstream_resets.Add();
-    Respond(502, "the origin closed the connection without an answer", end);
-    return;
-  }
-  if (reused_) {
-    // A pooled connection that had died says nothing about its endpoint.
-    attempts_.ForgiveLast();
-    fresh_only_ = true;
-  } else {
-    proxy_.counters().upstream_resets.Add();
-  }
-  DropUpstream(true);
-  // It may have been this one connection's bad luck: where there is no other endpoint, the same once more is
-  // better than no answer. Not twice (RFC 9110 9.2.2): the request may be what ends it.
-  TryUpstream(attempts_.count() <= 1);
+void Exchange::ObserveFailure(Outcome outcome) {
+  const int64_t took_ns = shard_.now_ns() - upstream_ns_;
+  pool_->Learn(endpoint_, outcome, WentAtOnce() ? took_ns : UpstreamPool::kUnknownNs);
+  if (WentAtOnce()) pool_->ObserveFailure(endpoint_, took_ns);
 }
 
 }  // namespace weir::lb

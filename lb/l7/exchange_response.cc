@@ -64,7 +64,7 @@ bool Exchange::StepResponseHead() {
       UpstreamFailed("upstream_closed");
     } else {
       proxy_.counters().upstream_resets.Add();
-      ObserveFailure();
+      ObserveFailure(Outcome::kGatewayError);
       Respond(502, "the origin's answer broke off", "upstream_truncated");
     }
     return true;
@@ -109,7 +109,7 @@ bool Exchange::StepResponseHead() {
 
 void Exchange::BadResponse(const char* end) {
   proxy_.counters().upstream_bad_responses.Add();
-  if (response_ns_ == 0) ObserveFailure();
+  if (response_ns_ == 0) ObserveFailure(Outcome::kGatewayError);
   Respond(502, "the origin's answer breaks the rules of HTTP", end);
 }
 
@@ -189,7 +189,8 @@ std::string_view Exchange::ResponseFields() {
   lines = route_->response_fields;
   if (route_->response_variables) {
     char endpoint[SocketAddress::kMaxText];
-    FillEndpoint({head_.data() + head_.size(), response_lines_bytes_},
+    const size_t body_end = whole_ ? head_bytes_ + request_.body.length : head_.size();
+    FillEndpoint({head_.data() + body_end, response_lines_bytes_},
                  {endpoint, pool_->address(endpoint_).Write(endpoint)}, &lines);
   }
   if (new_cookie_) lines += route_->set_cookie;
@@ -216,6 +217,7 @@ void Exchange::OnFinal(Slice rest) {
     return;
   }
   ObserveHead(response_.status);
+  if (response_.status >= RetrySettings::kFirstStatus && RetryStatus(rest)) return;
   if (deciding_) {
     if (response_.status / 100 == 2) return OnConsent(std::move(rest));
     OnRefusal();

@@ -91,10 +91,17 @@ void EndpointNews::Take(UpstreamPlan& plan, EndpointBook& book) {
 }
 
 void EndpointNews::Checked(UpstreamPlan& plan, EndpointBook& book, const std::string& why) {
-  Say("upstream " + plan.settings.name + ": endpoint " + book.address().ToString() +
-          (book.down() ? " is down: " : " is up: ") + why,
+  Tell(plan, book, (book.down() ? "is down: " : "is up: ") + why);
+}
+
+void EndpointNews::Tell(UpstreamPlan& plan, EndpointBook& book, const std::string& what) {
+  Say("upstream " + plan.settings.name + ": endpoint " + book.address().ToString() + " " + what,
       kMostEndpointLines);
   TellIfNoneLeft(plan);
+}
+
+void EndpointNews::Panic(const UpstreamPlan& plan, const std::string& what) {
+  Say("upstream " + plan.settings.name + ": " + what, kMostLines);
 }
 
 void EndpointNews::TellIfNoneLeft(UpstreamPlan& plan) {

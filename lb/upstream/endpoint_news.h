@@ -1,6 +1,6 @@
 // EndpointNews: what an operator is told of endpoints on standard error: one is set aside (why, for how
-// long), one takes connections again, its checks fail or pass again, an upstream has none left, or one again.
-// Once for the process, by
+// long), one takes connections again, its checks fail or pass again, it is ejected or back, an upstream has
+// none left, or one again. Once for the process, by
 // whichever shard is the first to find it: EndpointBook has the state, shards change it, and who changes it
 // posts the book to the control shard, which compares that with what it said last and writes the line. So a
 // change that is over before it was told is not told, and the last word is always what is so.
@@ -37,6 +37,10 @@ class EndpointNews {
   void Back(Shard& from, UpstreamPlan& plan, EndpointBook& book);
   // On the control shard: the checks of `book` have changed its view, and `why`.
   void Checked(UpstreamPlan& plan, EndpointBook& book, const std::string& why);
+  // Likewise: the view of `book` has changed, as `what` says.
+  void Tell(UpstreamPlan& plan, EndpointBook& book, const std::string& what);
+  // Likewise: what became of all of it.
+  void Panic(const UpstreamPlan& plan, const std::string& what);
   // Likewise: somebody else has changed views of `plan`, and told of it.
   void LookAt(UpstreamPlan& plan) { TellIfNoneLeft(plan); }
 

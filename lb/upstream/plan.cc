@@ -42,13 +42,17 @@ UpstreamPlan::UpstreamPlan(const UpstreamSettings& from, uint32_t shards, const 
     const auto found = known.find(endpoint.address.ToString());
     books.push_back(found != known.end() ? found->second
                                          : std::make_shared<EndpointBook>(endpoint.address, shards));
+    if (settings.outliers.on() && books.back()->watch == nullptr)
+      books.back()->watch = std::make_unique<OutlierWatch>(shards);
   }
   // Without endpoints there is nothing to choose, and nobody who would.
   if (settings.endpoints.empty()) return;
-  const ConfiguredBalancer configured(settings);
-  const bool same_table = before != nullptr && ConfiguredBalancer::SameTable(settings, before->settings);
-  table = same_table ? before->table : configured.MakeTable();
-  if (table != nullptr || settings.endpoints.size() > kManyWeights) balancer = configured.Build(0, table);
+  layout = std::make_shared<const LevelLayout>(settings);
+  tables = before == nullptr ? Levels::MakeTables(settings, *layout, nullptr, nullptr, {})
+                             : Levels::MakeTables(settings, *layout, &before->settings, before->layout.get(),
+                                                  before->tables);
+  if (Hashes(settings.balance) || settings.endpoints.size() > kManyWeights)
+    levels.emplace(settings, layout, tables, 0);
   if (shards > 1 && settings.endpoints.size() > kFewEndpoints && CountsRemote(settings))
     changes = std::make_unique<ChangeLog[]>(shards);
 }

@@ -18,11 +18,12 @@
 #include <vector>
 
 #include "core/mailbox.h"
-#include "lb/balance/configured.h"
+#include "lb/balance/levels.h"
 #include "lb/balance/pick.h"
 #include "lb/config/settings.h"
 #include "lb/upstream/change_log.h"
 #include "lb/upstream/endpoint_counters.h"
+#include "lb/upstream/outlier_watch.h"
 
 namespace weir::lb {
 
@@ -66,6 +67,11 @@ class EndpointBook {
   static constexpr uint64_t kDraining = 4;    // an operator takes it out
   static constexpr uint64_t kForcedDown = 8;  // an operator says that it is down
   static constexpr uint64_t kNoRequests = kDown | kEjected | kDraining | kForcedDown;
+  // What a panic passes over: never what an operator says.
+  static constexpr uint64_t kUnwell = kDown | kEjected;
+  static Standing StandingOf(uint64_t view) {
+    return {.well = (view & kUnwell) == 0, .out = (view & kNoRequests & ~kUnwell) != 0};
+  }
   // In a slow start: how much of its weight is missing, in parts of kFullFactor (lb/balance/pick.h).
   static constexpr int kMissingShift = 32;
   static constexpr uint64_t kMissing = uint64_t{0xffff} << kMissingShift;
@@ -99,6 +105,9 @@ class EndpointBook {
     int64_t due_ns = 0;  // the next step
   };
   Start start;
+  // Made by the first plan that ejects outliers, before any shard has that, and kept. Where no plan does:
+  // null.
+  std::unique_ptr<OutlierWatch> watch;
 
  private:
   const SocketAddress address_;
@@ -111,13 +120,20 @@ class UpstreamBook {
 
   UpstreamCounters& page(uint32_t shard) { return pages_[shard].counters; }
   const UpstreamCounters& page(uint32_t shard) const { return pages_[shard].counters; }
-  // Requests and TCP connections now; only counted where a bound on load asks for it.
-  Counter& in_flight(uint32_t shard) { return pages_[shard].in_flight; }
+  // Requests and TCP connections now, by EndpointSettings::level; only counted where a bound on load asks for
+  // it.
+  Counter& in_flight(uint32_t shard, uint32_t level = 0) { return pages_[shard].in_flight[level]; }
+  // Requests and TCP connections now, of all levels, and requests that wait for their next attempt.
+  Counter& active(uint32_t shard) { return pages_[shard].active; }
+  // Of the requests those that the retry budget has let try again.
+  Counter& retries(uint32_t shard) { return pages_[shard].retries; }
 
  private:
   struct alignas(64) Page {
     UpstreamCounters counters;
-    Counter in_flight;
+    Counter active;
+    Counter retries;
+    Counter in_flight[EndpointSettings::kLevels];
   };
 
   const std::unique_ptr<Page[]> pages_;
@@ -136,8 +152,9 @@ struct UpstreamPlan {
   const UpstreamSettings settings;
   const std::shared_ptr<UpstreamBook> book;
   std::vector<std::shared_ptr<EndpointBook>> books;  // for each of settings.endpoints
-  std::shared_ptr<const HashTable> table;            // where hashing decides
-  std::optional<Balancer> balancer;                  // to copy, where making one takes long
+  std::shared_ptr<const LevelLayout> layout;         // null: it has no endpoints
+  Levels::Tables tables;                             // for each level, where hashing decides
+  std::optional<Levels> levels;                      // to copy, where making one takes long
   // By shard: what changed in its counts. Null: one shard, few endpoints, or a policy that counts nothing.
   std::unique_ptr<ChangeLog[]> changes;
   std::vector<Seat> seats;  // by shard
@@ -145,6 +162,9 @@ struct UpstreamPlan {
   struct News {
     bool told_none_left = false;
     uint32_t usable_seen = 0;  // in books
+    // Whether who is not well serves (lb/health/panic_watch.h); by EndpointSettings::level, a bit each.
+    uint32_t panic_levels = 0;
+    uint64_t panics = 0;  // times that began
   };
   const std::shared_ptr<News> news;
 };

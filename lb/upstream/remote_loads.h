@@ -22,24 +22,24 @@ class RemoteLoads {
  public:
   static constexpr int64_t kPeriodNs = kNsPerMs;
 
-  // Tells `balancer` all that the others have.
-  RemoteLoads(const UpstreamPlan& plan, uint32_t shard, Balancer& balancer);
+  // Tells `levels` all that the others have.
+  RemoteLoads(const UpstreamPlan& plan, uint32_t shard, Levels& levels);
 
-  // Tells `balancer` what has changed since the last time.
-  void Follow(int64_t now_ns, Balancer& balancer) {
+  // Tells `levels` what has changed since the last time.
+  void Follow(int64_t now_ns, Levels& levels) {
     if (now_ns < next_ns_) [[likely]]
       return;
     next_ns_ = now_ns + kPeriodNs;
-    ReadChanges(balancer);
+    ReadChanges(levels);
   }
 
  private:
   static constexpr uint32_t kInTurns = 16;   // read each time
   static constexpr uint32_t kHealing = 256;  // the same, as long as something was missed
 
-  void ReadChanges(Balancer& balancer);
-  void ReadAll(uint32_t endpoint, Balancer& balancer);
-  void Take(uint32_t shard, uint32_t endpoint, uint32_t active, Balancer& balancer);
+  void ReadChanges(Levels& levels);
+  void ReadAll(uint32_t endpoint, Levels& levels);
+  void Take(uint32_t shard, uint32_t endpoint, uint32_t active, Levels& levels);
 
   const UpstreamPlan& plan_;
   const uint32_t shard_;

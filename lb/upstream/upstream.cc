@@ -24,11 +24,17 @@ bool IsOurs(int error) {
   return error == EADDRNOTAVAIL || error == EAGAIN || error == ENOMEM || error == ENOBUFS;
 }
 
-Balancer MakeBalancer(const UpstreamPlan& plan, uint64_t seed) {
-  if (!plan.balancer) return ConfiguredBalancer(plan.settings).Build(seed, plan.table);
-  Balancer balancer = *plan.balancer;
-  balancer.Begin(seed);
-  return balancer;
+Levels MakeLevels(const UpstreamPlan& plan, uint64_t seed) {
+  if (!plan.levels) return Levels(plan.settings, plan.layout, plan.tables, seed);
+  Levels levels = *plan.levels;
+  levels.Begin(seed);
+  return levels;
+}
+
+Standing StandingOf(const Endpoint& endpoint) {
+  Standing standing = EndpointBook::StandingOf(endpoint.view);
+  standing.aside = endpoint.aside;
+  return standing;
 }
 
 // What a bound on load reads; `source` is the plan.
@@ -42,10 +48,10 @@ uint32_t ActiveAt(const void* source, uint32_t endpoint) noexcept {
   return static_cast<uint32_t>(active);
 }
 
-uint64_t ActiveInAll(const void* source) noexcept {
+uint64_t ActiveInLevel(const void* source, uint32_t level) noexcept {
   const UpstreamPlan& plan = PlanOf(source);
   uint64_t active = 0;
-  for (uint32_t i = 0; i < plan.seats.size(); ++i) active += plan.book->in_flight(i).Get();
+  for (uint32_t i = 0; i < plan.seats.size(); ++i) active += plan.book->in_flight(i, level).Get();
   return active;
 }
 
@@ -83,15 +89,18 @@ UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> p
     : upstreams_(upstreams),
       plan_(std::move(plan)),
       counters_(plan_->book->page(upstreams.shard().index())),
-      in_flight_(plan_->book->in_flight(upstreams.shard().index())),
-      balancer_(MakeBalancer(*plan_, upstreams.shard().random().Next())),
+      all_active_(plan_->book->active(upstreams.shard().index())),
+      levels_(MakeLevels(*plan_, upstreams.shard().random().Next())),
       retired_(plan_->seats[upstreams.shard().index()].last_generation != 0),
       hashes_(Hashes(plan_->settings.balance)),
       observes_(plan_->settings.balance == Balance::kEwma),
-      loads_{ActiveAt, ActiveInAll, plan_.get()} {
+      learns_(plan_->settings.outliers.on() && upstreams.outliers_ != nullptr),
+      loads_{
+          .at = ActiveAt, .total = ActiveInLevel, .source = plan_.get(), .level = plan_->layout->number(0)},
+      retry_budget_(*plan_, upstreams.shard().index()) {
   if (plan_->seats.size() > 1) {
     if (CountsRemote(plan_->settings))
-      remote_ = std::make_unique<RemoteLoads>(*plan_, upstreams.shard().index(), balancer_);
+      remote_ = std::make_unique<RemoteLoads>(*plan_, upstreams.shard().index(), levels_);
     if (plan_->settings.hash.balance_percent > 0) bound_ = &loads_;
     if (plan_->changes != nullptr) changes_ = &plan_->changes[upstreams.shard().index()];
   }
@@ -99,9 +108,10 @@ UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> p
   for (uint32_t i = 0; i < plan_->books.size(); ++i) {
     Endpoint* endpoint = upstreams.Hold(plan_->books[i]);
     endpoints_.push_back(endpoint);
-    if (!endpoint->usable()) balancer_.SetUsable(i, false);
+    if (learns_) endpoint->watch = &endpoint->book->watch->page(upstreams.shard().index());
+    levels_.Set(i, StandingOf(*endpoint));
     const uint32_t factor = EndpointBook::FactorOf(endpoint->view);
-    if (factor != kFullFactor) balancer_.SetWeightFactor(i, factor);
+    if (factor != kFullFactor) levels_.SetWeightFactor(i, factor);
     if (retired_) continue;
     endpoint->owner = this;
     endpoint->index = i;
@@ -120,37 +130,42 @@ UpstreamPool::~UpstreamPool() {
 uint32_t UpstreamPool::Choose(std::span<const uint32_t> tried, uint64_t hash) {
   const PickContext context{
       .tried = tried, .hash = hash, .now_ns = upstreams_.shard().now_ns(), .loads = bound_};
-  return retired_ ? ChooseRetired(context) : balancer_.Pick(context);
+  return retired_ ? ChooseRetired(context) : levels_.Pick(context);
 }
 
 // Only the last tries of old requests come here. One that came back is looked for where there is no other.
 uint32_t UpstreamPool::ChooseRetired(const PickContext& context) {
   uint32_t endpoint = kNone;
   for (uint32_t looks = 0; looks < kMostLooks; ++looks) {
-    endpoint = balancer_.Pick(context);
+    endpoint = levels_.Pick(context);
     if (endpoint == kNone || endpoints_[endpoint]->usable()) break;
-    balancer_.SetUsable(endpoint, false);
+    levels_.SetUsable(endpoint, false);
   }
   if (endpoint != kNone) return endpoint;
   for (uint32_t i = 0; i < endpoints_.size(); ++i) {
-    if (endpoints_[i]->usable()) balancer_.SetUsable(i, true);
+    if (endpoints_[i]->usable()) levels_.SetUsable(i, true);
   }
-  return balancer_.Pick(context);
+  return levels_.Pick(context);
 }
 
 uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, uint64_t hash, bool allow_tried) {
-  if (remote_ != nullptr) remote_->Follow(upstreams_.shard().now_ns(), balancer_);
+  if (remote_ != nullptr) remote_->Follow(upstreams_.shard().now_ns(), levels_);
   uint32_t endpoint = Choose(tried, hash);
   if (endpoint == kNone && allow_tried) endpoint = Choose({}, hash);
   if (endpoint == kNone) return kNone;
-  balancer_.Acquire(endpoint);
+  levels_.Acquire(endpoint);
   ++active_;
   EndpointCounters& counters = endpoints_[endpoint]->counters;
   counters.requests.Add();
   counters.active.Add();
-  if (bound_ != nullptr) in_flight_.Add();
+  all_active_.Add();
+  if (bound_ != nullptr) InFlight(endpoint).Add();
   if (changes_ != nullptr) NoteChange(*endpoints_[endpoint]);
   return endpoint;
+}
+
+Counter& UpstreamPool::InFlight(uint32_t endpoint) {
+  return plan_->book->in_flight(upstreams_.shard().index(), settings().endpoints[endpoint].level);
 }
 
 // For the pool in force, which has the endpoint perhaps in another place.
@@ -161,10 +176,11 @@ void UpstreamPool::NoteChange(const Endpoint& endpoint) {
 }
 
 void UpstreamPool::Done(uint32_t endpoint) {
-  balancer_.Release(endpoint);
+  levels_.Release(endpoint);
   --active_;
   endpoints_[endpoint]->counters.active.Sub();
-  if (bound_ != nullptr) in_flight_.Sub();
+  all_active_.Sub();
+  if (bound_ != nullptr) InFlight(endpoint).Sub();
   if (changes_ != nullptr) NoteChange(*endpoints_[endpoint]);
 }
 
@@ -218,6 +234,8 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
     return nullptr;
   }
   ++endpoint->holders;
+  connection->begun_ns = shard.now_ns();
+  if (settings().pool.on()) connection->luck = static_cast<uint32_t>(shard.random().Next() >> 32);
   connection->stream.Open(fd, family);
   connection->stream.SetWaiter(waiter);
   connection->stream.Connect(shard, &endpoint->book->address());
@@ -233,6 +251,18 @@ bool UpstreamPool::OthersAreLeft(const Endpoint& endpoint) {
                      [&](const Endpoint* other) { return other != &endpoint && other->usable(); });
 }
 
+bool UpstreamPool::IsLastResort(uint32_t index) const {
+  switch (settings().all_down) {
+    case AllDown::k503:
+      return false;
+    case AllDown::kPanic:
+      return true;
+    case AllDown::kBackup:
+      return settings().endpoints[index].backup();
+  }
+  return false;
+}
+
 void UpstreamPool::ConnectFailed(uint32_t index, int error) {
   Endpoint& endpoint = *endpoints_[index];
   endpoint.counters.failures.Add();
@@ -241,8 +271,9 @@ void UpstreamPool::ConnectFailed(uint32_t index, int error) {
   if (endpoint.aside) return;  // somebody else's attempt set it aside meanwhile
   const uint32_t doublings = std::min(endpoint.failures++, kMaxDoublings);
   // Where nobody else is left there is nobody whom waiting would spare.
-  const uint32_t delay_ms = settings().set_aside_ms << (OthersAreLeft(endpoint) ? doublings : 0);
-  if (delay_ms == 0) return;
+  const bool others = OthersAreLeft(endpoint);
+  const uint32_t delay_ms = settings().set_aside_ms << (others ? doublings : 0);
+  if (delay_ms == 0 || (!others && IsLastResort(index))) return;
   Shard& shard = upstreams_.shard();
   endpoint.aside = true;
   endpoint.aside_until_ns = shard.now_ns() + int64_t{delay_ms} * kNsPerMs;
@@ -266,10 +297,26 @@ void UpstreamPool::ConnectWorked(uint32_t index) {
   }
 }
 
+Outcome UpstreamPool::OutcomeOfConnect(int error) {
+  if (IsOurs(error)) return Outcome::kUnknown;
+  return error == ETIMEDOUT ? Outcome::kTimeout : Outcome::kGatewayError;
+}
+
+void UpstreamPool::Count(uint32_t index, Outcome outcome, int64_t took_ns) {
+  Endpoint& endpoint = *endpoints_[index];
+  Sign sign;
+  if (!endpoint.watch->Count(settings().outliers, outcome, took_ns, &sign)) return;
+  // Of one that is configured no more nobody wants to hear; and its watch may be gone before the report is
+  // there.
+  if (endpoint.owner == nullptr) return;
+  upstreams_.outliers_->Post(upstreams_.shard(), *endpoint.book->watch, sign);
+}
+
 // Upstreams
 
-Upstreams::Upstreams(Shard& shard, uint32_t most, ProxyCounters& counters, EndpointNews* news)
-    : shard_(shard), counters_(counters), news_(news), connections_(most) {}
+Upstreams::Upstreams(Shard& shard, uint32_t most, ProxyCounters& counters, EndpointNews* news,
+                     OutlierSink* outliers)
+    : shard_(shard), counters_(counters), news_(news), outliers_(outliers), connections_(most) {}
 
 Upstreams::~Upstreams() {
   retired_.clear();
@@ -352,16 +399,18 @@ void Upstreams::ComeBack(Endpoint& endpoint) {
 }
 
 void Upstreams::TellBalancer(Endpoint& endpoint) {
-  if (endpoint.owner != nullptr) endpoint.owner->balancer_.SetUsable(endpoint.index, endpoint.usable());
+  if (endpoint.owner != nullptr) endpoint.owner->levels_.Set(endpoint.index, StandingOf(endpoint));
 }
 
 void Upstreams::ReadView(Endpoint& endpoint) {
   const uint64_t before = std::exchange(endpoint.view, endpoint.book->seen());
   const uint64_t changed = before ^ endpoint.view;
   if ((changed & EndpointBook::kMissing) != 0 && endpoint.owner != nullptr) {
-    endpoint.owner->balancer_.SetWeightFactor(endpoint.index, EndpointBook::FactorOf(endpoint.view));
+    endpoint.owner->levels_.SetWeightFactor(endpoint.index, EndpointBook::FactorOf(endpoint.view));
   }
   if ((changed & EndpointBook::kNoRequests) == 0) return;
+  // What failed before an ejection, or in the course of it, does not count twice.
+  if ((changed & EndpointBook::kEjected) != 0 && endpoint.watch != nullptr) endpoint.watch->ForgetRows();
   TellBalancer(endpoint);
   RelinkWarm(endpoint);
 }
@@ -377,6 +426,10 @@ void Upstreams::Release(UpstreamConnection* connection) {
     return;
   }
   const UpstreamSettings& settings = endpoint.owner->settings();
+  uint32_t left_ms = settings.idle_ms;
+  if (settings.pool.on() && connection->IsSpent(settings.pool, shard_.now_ns(), &left_ms)) {
+    return Close(connection, false);
+  }
   if (endpoint.idle >= settings.idle_connections) CloseOldest(endpoint);
   if (endpoint.idle == 0) LinkWarm(endpoint);
   connection->idle = true;
@@ -388,7 +441,7 @@ void Upstreams::Release(UpstreamConnection* connection) {
   endpoint.counters.idle.Add();
   counters_.upstream_idle.Add();
   stream.ArmReceive(shard_, kHeadReceive);
-  shard_.SetTimer(connection->timer, settings.idle_ms);
+  shard_.SetTimer(connection->timer, left_ms);
 }
 
 void Upstreams::UnlinkIdle(UpstreamConnection* connection) {

@@ -1,14 +1,15 @@
 // What a shard knows of the upstreams. Endpoint: one address of one upstream: its idle connections (newest
 // first, so that few stay warm and the rest age out), and whether it is set aside; it stays the same through
-// reloads. UpstreamPool: which endpoint is next, for one plan (plan.h). UpstreamConnection: one connection to
+// reloads. UpstreamPool: which endpoint is next, for one plan (plan.h; priorities and backups: lb/balance's
+// levels.h). UpstreamConnection: one connection to
 // an endpoint; while an exchange uses it, the exchange's waiter hears of its events. An idle one keeps its
 // receive armed: the upstream's FIN, or bytes nobody asked for, end it at once. Upstreams: all of a shard's.
 //
-// Bounds: `UpstreamSettings::idle_connections` idle ones per endpoint; in use: one per client connection. An
-// endpoint that refuses or times out is set aside for UpstreamSettings::set_aside_ms, doubling up to 16 times
-// while it goes on failing and others are left; it comes back by itself. One that is down for its checks
-// (lb/health) gets no new requests either; what is in flight there goes on, idle connections are closed, some
-// at a time.
+// Bounds: `UpstreamSettings::idle_connections` idle ones per endpoint; in use: one per client connection. One
+// that had its share of requests or time (UpstreamSettings::pool) is not kept. An endpoint that refuses or
+// times out is set aside for UpstreamSettings::set_aside_ms, doubling up to 16 times while it goes on failing
+// and others are left; it comes back by itself. One that is down for its checks (lb/health) gets no new
+// requests either; what is in flight there goes on, idle connections are closed, some at a time.
 //
 // A reload: a pool whose plan is no longer in force is retired. What was begun with it ends with it; its
 // endpoints belong to the pool of the new plan from the moment there is one, and it looks at them itself
@@ -27,6 +28,7 @@
 #include "core/stream.h"
 #include "lb/stats.h"
 #include "lb/upstream/plan.h"
+#include "lb/upstream/retry_budget.h"
 
 namespace weir::lb {
 
@@ -35,6 +37,18 @@ class Upstreams;
 
 struct UpstreamConnection {
   UpstreamConnection(Upstreams* upstreams, UpstreamPool* pool, uint32_t index, Endpoint* endpoint);
+
+  // It has had its share of requests or time. Else `left_ms` until its time is over, if that ever is.
+  bool IsSpent(const PoolSettings& limits, int64_t now_ns, uint32_t* left_ms) const {
+    if (limits.max_requests > 0 && requests >= Own(limits.max_requests)) return true;
+    if (limits.max_age_ms == 0) return false;
+    const int64_t over_ms = Own(limits.max_age_ms) - (now_ns - begun_ns) / kNsPerMs;
+    if (over_ms > 0) *left_ms = static_cast<uint32_t>(std::min<int64_t>(*left_ms, over_ms));
+    return over_ms <= 0;
+  }
+  uint32_t Own(uint32_t limit) const {
+    return limit - static_cast<uint32_t>(uint64_t{limit / 8} * luck >> 32);
+  }
 
   // What wakes while no exchange owns it: idle, or closing.
   struct Watch : Runnable {
@@ -50,6 +64,8 @@ struct UpstreamConnection {
   Endpoint* endpoint;
   uint32_t index;
   uint32_t requests = 0;                // begun on it
+  uint32_t luck = 0;                    // how much earlier than others it ends
+  int64_t begun_ns = 0;                 // its connect
   UpstreamConnection* newer = nullptr;  // the endpoint's idle list
   UpstreamConnection* older = nullptr;
   bool idle = false;
@@ -58,9 +74,12 @@ struct UpstreamConnection {
 struct Endpoint : Runnable {
   Endpoint(Upstreams* upstreams, std::shared_ptr<EndpointBook> book, EndpointCounters& counters);
 
-  bool usable() const { return !aside && (view & EndpointBook::kNoRequests) == 0; }
+  // Nothing is known against it, or it serves in a panic.
+  bool takes_requests() const { return (view & EndpointBook::kNoRequests) == 0 || InPanic(); }
+  bool usable() const { return !aside && takes_requests(); }
   // Its idle connections are to be closed.
-  bool leaving() const { return owner == nullptr || (view & EndpointBook::kNoRequests) != 0; }
+  bool leaving() const { return owner == nullptr || !takes_requests(); }
+  bool InPanic() const;
 
   Upstreams* upstreams;
   const std::shared_ptr<EndpointBook> book;
@@ -75,9 +94,10 @@ struct Endpoint : Runnable {
   uint32_t failures = 0;     // in a row
   int64_t aside_until_ns = 0;
   bool aside = false;
-  uint64_t view = 0;              // its book's, as last read
-  Timer timer;                    // brings it back
-  Endpoint* next_warm = nullptr;  // the list of those with idle connections
+  uint64_t view = 0;                    // its book's, as last read
+  OutlierWatch::Page* watch = nullptr;  // its book's; null: no pool that had it ejects outliers
+  Timer timer;                          // brings it back
+  Endpoint* next_warm = nullptr;        // the list of those with idle connections
   Endpoint* previous_warm = nullptr;
 };
 
@@ -105,6 +125,14 @@ class UpstreamPool {
   void ObserveFailure(uint32_t endpoint, int64_t took_ns) {
     Observe(endpoint, std::max(took_ns, kFailureNs));
   }
+  // What became of one, where outliers are ejected; `took_ns` until the head of its answer, or kUnknownNs.
+  static constexpr int64_t kUnknownNs = -1;
+  void Learn(uint32_t endpoint, Outcome outcome, int64_t took_ns) {
+    if (learns_) [[unlikely]]
+      Count(endpoint, outcome, took_ns);
+  }
+  // Of a connect that failed with `error`.
+  static Outcome OutcomeOfConnect(int error);
   // The request (or TCP connection) on `endpoint` is over, however it ended.
   void Done(uint32_t endpoint);
   uint32_t endpoint_count() const { return static_cast<uint32_t>(endpoints_.size()); }
@@ -122,40 +150,52 @@ class UpstreamPool {
   void ConnectFailed(uint32_t endpoint, int error);
   void ConnectWorked(uint32_t endpoint);
 
+  RetryBudget& retry_budget() { return retry_budget_; }
   const UpstreamSettings& settings() const { return plan_->settings; }
   UpstreamCounters& counters() { return counters_; }
+  // Who is not well serves where `endpoint` is (lb/balance/panic.h).
+  bool InPanic(uint32_t endpoint) const { return levels_.InPanic(endpoint); }
 
  private:
   friend class Upstreams;
 
   // Of the endpoint's pool in force: one that takes requests.
   static bool OthersAreLeft(const Endpoint& endpoint);
+  void Count(uint32_t endpoint, Outcome outcome, int64_t took_ns);
+  // Whoever is asked last is asked again and again: on_all_down says so.
+  bool IsLastResort(uint32_t index) const;
   uint32_t Choose(std::span<const uint32_t> tried, uint64_t hash);
   uint32_t ChooseRetired(const PickContext& context);
   static void NoteChange(const Endpoint& endpoint);
+  // Of this shard, in the level of `endpoint`.
+  Counter& InFlight(uint32_t endpoint);
 
   Upstreams& upstreams_;
   const std::shared_ptr<UpstreamPlan> plan_;
   UpstreamCounters& counters_;
-  Counter& in_flight_;  // of this shard
-  Balancer balancer_;
+  Counter& all_active_;  // picked and not done, of this shard's pools of the upstream
+  Levels levels_;
   std::vector<Endpoint*> endpoints_;
   bool retired_;  // no news of who is set aside and who comes back: those are the owners'
   const bool hashes_;
   const bool observes_;
+  const bool learns_;
   // What of the other shards its choices hang on. With one shard, and for most policies, nothing.
   std::unique_ptr<RemoteLoads> remote_;
   ChangeLog* changes_ = nullptr;
   const Loads* bound_ = nullptr;
   Loads loads_;
   uint64_t active_ = 0;  // picked and not done
+  RetryBudget retry_budget_;
 };
 
 // All upstreams of a shard: their pools and endpoints, and the memory and descriptors that these share.
 class Upstreams {
  public:
-  // At most `most` connections. `news` (null: nobody) tells of endpoints that are set aside.
-  Upstreams(Shard& shard, uint32_t most, ProxyCounters& counters, EndpointNews* news = nullptr);
+  // At most `most` connections. `news` (null: nobody) tells of endpoints that are set aside, `outliers`
+  // (null: nobody) hears of those whose requests fail.
+  Upstreams(Shard& shard, uint32_t most, ProxyCounters& counters, EndpointNews* news = nullptr,
+            OutlierSink* outliers = nullptr);
   ~Upstreams();
   Upstreams(const Upstreams&) = delete;
   Upstreams& operator=(const Upstreams&) = delete;
@@ -214,6 +254,7 @@ class Upstreams {
   Shard& shard_;
   ProxyCounters& counters_;
   EndpointNews* const news_;
+  OutlierSink* const outliers_;
   Slab<UpstreamConnection> connections_;
   std::vector<std::unique_ptr<UpstreamPool>> pools_;
   std::vector<UpstreamPool*> retired_;
@@ -221,9 +262,13 @@ class Upstreams {
   Endpoint* last_warm_ = nullptr;
 };
 
+inline bool Endpoint::InPanic() const {
+  return owner != nullptr && owner->InPanic(index) && !EndpointBook::StandingOf(view).out;
+}
+
 inline void UpstreamPool::Observe(uint32_t endpoint, int64_t took_ns) {
   if (observes_) [[unlikely]]
-    balancer_.Observe(endpoint, took_ns, upstreams_.shard().now_ns());
+    levels_.Observe(endpoint, took_ns, upstreams_.shard().now_ns());
 }
 
 }  // namespace weir::lb

@@ -30,6 +30,8 @@ class PagesTest : public testing::Test {
                    {{"10.0.0.1:80", 1, per_endpoint_[0], false, false, 0, 0, "", 40},
                     {"[::1]:81", 3, per_endpoint_[1], true, true, 12, 5, "status \"500\""}},
                    {&upstream_counters_[0], &upstream_counters_[1]}}};
+    upstreams_[0].endpoints[1].priority = 10;
+    upstreams_[0].endpoints[1].backup = true;
     view_.shards = shards_;
     view_.upstreams = upstreams_;
     view_.version = "0.1.0";
@@ -57,6 +59,11 @@ class PagesTest : public testing::Test {
       for (uint64_t code = 0; code < 6; ++code) upstream_counters_[i].responses[code].Add(code + 3 * i);
     }
     endpoint_counters_[1][1].set_aside.Set(1);
+    EndpointView& failing = upstreams_[0].endpoints[1];
+    failing.watched = true;
+    failing.ejections[static_cast<size_t>(Sign::kServerErrors)] = 2;
+    failing.ejections[static_cast<size_t>(Sign::kLatency)] = 1;
+    failing.ejections_refused = 4;
     core_[2].turns.Add(77);
     proxy_[0].log_lines_dropped.Add(1);
     proxy_[2].log_lines_dropped.Add(2);
@@ -95,21 +102,36 @@ TEST_F(PagesTest, UpstreamsGolden) {
   upstreams_[0].endpoints[1].resolved = "[::1]:81";
   upstreams_[0].endpoints[1].draining = true;
   upstreams_[0].endpoints[1].ejected = true;
+  upstreams_[0].endpoints[1].added = true;
+  upstreams_[0].endpoints[1].file_weight = 0;
+  upstreams_[0].removed = {"10.0.0.7:80", "unix:/run/a.sock"};
+  upstreams_[0].endpoints[1].ejected_why = "5 server errors in a row";
+  upstreams_[0].endpoints[1].ejected_left_ms = 1'001;
   EXPECT_EQ(UpstreamsPage(upstreams_), FileText("tests/admin/golden/upstreams.json"));
   EXPECT_EQ(UpstreamsPage({}), "{\n  \"upstreams\": []\n}\n");
 }
 
 TEST_F(PagesTest, EndpointsInWords) {
   Fill();
-  EXPECT_EQ(EndpointLines(upstreams_[0]),
-            "endpoint   10.0.0.1:80: in use, with 40 % of its weight (slow start), 0 in flight, 0 idle "
-            "connections\n"
-            "endpoint   [::1]:81: down (status \"500\"), set aside on 1 of 2 shards, 0 in flight, 0 idle "
-            "connections\n");
+  EXPECT_EQ(
+      EndpointLines(upstreams_[0]),
+      "endpoint   10.0.0.1:80: in use, with 40 % of its weight (slow start), 0 in flight, 0 idle "
+      "connections\n"
+      "endpoint   [::1]:81 (backup): down (status \"500\"), set aside on 1 of 2 shards, 0 in flight, 0 idle "
+      "connections\n");
   endpoint_counters_[1][1].set_aside.Set(0);
+  upstreams_[0].endpoints[1].in_panic = true;
+  EXPECT_NE(EndpointLines(upstreams_[0]).find(": down (status \"500\"), but in use: panic, 0 in flight"),
+            std::string::npos);
+  EXPECT_NE(UpstreamsPage(upstreams_).find("\"takes_requests\": true,\n          \"why_not\": \"down"),
+            std::string::npos);
+  upstreams_[0].endpoints[1].draining = true;
+  EXPECT_EQ(EndpointLines(upstreams_[0]).find("panic"), std::string::npos);
+  upstreams_[0].endpoints[1].draining = upstreams_[0].endpoints[1].in_panic = false;
   upstreams_[0].endpoints[0].forced_down = true;
   EXPECT_NE(EndpointLines(upstreams_[0]).find("10.0.0.1:80: down (operator), with"), std::string::npos);
-  EXPECT_NE(EndpointLines(upstreams_[0]).find(":81: down (status \"500\"), 0 in flight"), std::string::npos);
+  EXPECT_NE(EndpointLines(upstreams_[0]).find(":81 (backup): down (status \"500\"), 0 in flight"),
+            std::string::npos);
 }
 
 TEST_F(PagesTest, MetricsAreWellFormed) {

@@ -255,7 +255,7 @@ struct Board {
     return {[](const void* board, uint32_t endpoint) noexcept {
               return static_cast<const Board*>(board)->in_flight[endpoint];
             },
-            [](const void* board) noexcept {
+            [](const void* board, uint32_t) noexcept {
               uint64_t total = 0;
               for (const uint32_t count : static_cast<const Board*>(board)->in_flight) total += count;
               return total;
@@ -314,9 +314,9 @@ TEST(BoundedLoad, WithoutRoomAnywhereTheLeastLoadedIsTaken) {
   // Counts that contradict each other end as well.
   struct Wrong {
     static uint32_t At(const void*, uint32_t endpoint) noexcept { return endpoint == 1 ? 999 : 1'000; }
-    static uint64_t Total(const void*) noexcept { return 0; }
+    static uint64_t Total(const void*, uint32_t) noexcept { return 0; }
   };
-  const Loads wrong = {Wrong::At, Wrong::Total, nullptr};
+  const Loads wrong = {.at = Wrong::At, .total = Wrong::Total};
   Balancer equal = MakeTestBalancer({"", Balancer::Method::kMaglev, 125}, {1, 1, 1}, 1);
   for (uint64_t i = 0; i < 100; ++i) EXPECT_EQ(equal.Pick({.hash = Key(i), .loads = &wrong}), 1u);
 }

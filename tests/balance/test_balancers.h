@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 
 #include "core/random.h"
 #include "lb/balance/balancer.h"
+#include "lb/balance/levels.h"
 
 namespace weir::lb {
 
@@ -54,6 +56,26 @@ inline Balancer MakeTestBalancer(const TestPolicy& policy, const std::vector<uin
                           .load_percent = policy.load_percent,
                           .most_in_flight = policy.most_in_flight},
                          seed);
+}
+
+// One endpoint for each of `levels`.
+inline UpstreamSettings UpstreamOf(const TestPolicy& policy, const std::vector<uint32_t>& levels) {
+  UpstreamSettings settings;
+  settings.balance = policy.method;
+  settings.hash.on = {HashKey()};
+  settings.hash.slots = 4'099;
+  settings.hash.balance_percent = policy.load_percent;
+  settings.max_in_flight = policy.most_in_flight;
+  for (const uint32_t level : levels) {
+    const std::string text = "10.0.0.1:" + std::to_string(1 + settings.endpoints.size());
+    settings.endpoints.push_back({*SocketAddress::Parse(text), 1, text, level});
+  }
+  return settings;
+}
+
+inline Levels Make(const UpstreamSettings& settings, uint64_t seed) {
+  const auto layout = std::make_shared<const LevelLayout>(settings);
+  return Levels(settings, layout, Levels::MakeTables(settings, *layout, nullptr, nullptr, {}), seed);
 }
 
 }  // namespace weir::lb

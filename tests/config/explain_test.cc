@@ -138,8 +138,11 @@ upstreams:
   held: {endpoints: [10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80], balance: ring_hash, hash_on: "cookie:who",
          hash_cookie: {max_age: 1m}}
   asked: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: "query:q"}
+  levels: {endpoints: [{address: 10.0.0.8:80, backup: true}, {address: 10.0.0.9:80, priority: 2}, 10.0.0.7:80],
+           balance: maglev, hash_on: path}
 routes:
   r:
+    - {match: {path_prefix: /levels}, upstream: levels}
     - {match: {path_prefix: /user}, upstream: user}
     - {match: {path_prefix: /held}, upstream: held}
     - {match: {path_prefix: /asked}, upstream: asked}
@@ -189,6 +192,24 @@ routes:
   EXPECT_EQ(live(), "endpoint   10.0.0.2:80");
   now.on = {2, 2, 2};
   EXPECT_EQ(live(), "endpoint   none");
+  // In a slow start it has few of its keys.
+  now.on = {0, 0, 0};
+  now.factors = {kFullFactor, kFullFactor, 1};
+  EXPECT_EQ(live(), "endpoint   10.0.0.2:80");
+  now.factors.clear();
+
+  // The best level that has somebody.
+  EXPECT_THAT(explain("http://a/levels/x"),
+              HasSubstr("maglev among 10.0.0.8:80 (backup), 10.0.0.9:80 (priority 2), 10.0.0.7:80\n"
+                        "endpoint   10.0.0.7:80, by the hash of path ("));
+  question.url = "http://a/levels/x";
+  now.on = {0, 0, 2};
+  EXPECT_EQ(live(), "endpoint   10.0.0.9:80");
+  now.on = {0, 1, 2};
+  EXPECT_EQ(live(), "endpoint   10.0.0.9:80, or 10.0.0.8:80 on shards that have set it aside");
+  now.on = {0, 0, 0};
+  now.known = {{}, {.well = false}, {.out = true}};
+  EXPECT_EQ(live(), "endpoint   10.0.0.8:80");
   std::filesystem::remove(path);
 }
 
@@ -239,7 +260,8 @@ not met    f.yaml:13:7: for its host and the prefix /api, but not this client
 not met    f.yaml:14:7: for a wildcard of its host and a path regex, but not this path regex (/u/(.*))
 met        f.yaml:16:7: for any host and the prefix /api
 upstream   web, round_robin among 10.0.0.1:80, 10.0.0.2:80 (weight 3)
-times      connect 3000 ms, response 60000 ms, body 30000 ms, request none; 2 retries
+times      connect 3000 ms, response 60000 ms, body 30000 ms, request none
+retries    2 retries on connect_failure, reset; budget 20% of what is in flight, at least 3
 request
     GET /api/x?q=%20 HTTP/1.1
     Host: a.example
@@ -258,7 +280,8 @@ TEST_F(Explain, EveryEnd) {
       HasSubstr("met        f.yaml:11:7: for its host and the prefix /api\nalso fits  f.yaml:16:7: for "
                 "any host and the prefix /api, but less specific or later in the list\nupstream   api, "
                 "least_conn among 10.0.1.1:80\ntimes      connect 3000 ms, response none, body 30000 ms, "
-                "request none; 1 retry\n"));
+                "request none\nretries    1 retry on connect_failure, reset; budget 20% of what is in "
+                "flight, at least 3\n"));
   EXPECT_THAT(Answer({"http://b.example/u/7"}), HasSubstr("answer     308, Location: https://x/7\n"));
   EXPECT_THAT(Answer({"http://b.example/gone"}), HasSubstr("answer     410, 4 bytes of text/plain"));
   EXPECT_THAT(Answer({"http://b.example/"}), HasSubstr("answer     404: no route is for this request\n"));
@@ -300,7 +323,8 @@ TEST_F(Explain, WhichSide) {
       Answer({"http://a/hash", "--client=10.0.0.14"}),
       HasSubstr(split + "side       api, by the hash of client_ip\nupstream   api, least_conn among "
                         "10.0.1.1:80\ntimes      connect 3000 ms, response none, body 30000 ms, request "
-                        "none; 1 retry\n"));
+                        "none\nretries    1 retry on connect_failure, reset; budget 20% of what is in "
+                        "flight, at least 3\n"));
   EXPECT_THAT(Answer({"http://a/user?u=1"}), HasSubstr("by the hash of query:u\n"));
   EXPECT_THAT(
       Answer({"http://a/user"}),
@@ -333,7 +357,7 @@ TEST_F(Explain, WhatItCameBy) {
 
 TEST_F(Explain, HowMuchItMayBring) {
   EXPECT_THAT(Answer({"POST", "http://b/small", "-H", "Content-Length: 1024"}),
-              HasSubstr("; 1 retry\nbody       at most 1KiB\nbuffer     up to 1KiB\nrequest\n"));
+              HasSubstr(", at least 3\nbody       at most 1KiB\nbuffer     up to 1KiB\nrequest\n"));
   EXPECT_THAT(Answer({"POST", "http://b/small", "-H", "Content-Length: 1025"}),
               HasSubstr("answer     413: the request body is too large (at most 1KiB)\n"
                         "page       3 bytes of text/plain; charset=utf-8\n"));

@@ -364,6 +364,109 @@ routes:
   check(Good(said));
 }
 
+TEST_F(File, PrioritiesAndBackups) {
+  const std::string text = R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+upstreams:
+  a:
+    balance: maglev
+    endpoints: [10.0.0.1:80, {address: 10.0.0.2:80, priority: 9}, {address: 10.0.0.3:80, backup: true, weight: 2},
+                {address: 10.0.0.4:80, backup: false, priority: 0}, {address: "unix:/run/b", backup: true}]
+)";
+  const auto check = [](const Settings& settings) {
+    std::vector<uint32_t> levels;
+    for (const EndpointSettings& endpoint : settings.upstreams[0].endpoints) levels.push_back(endpoint.level);
+    EXPECT_THAT(levels, ElementsAre(0, 9, EndpointSettings::kBackup, 0, EndpointSettings::kBackup));
+    EXPECT_TRUE(settings.upstreams[0].endpoints[2].backup());
+  };
+  check(Good(text));
+  const std::string said = Check(text, {"check"}).out;
+  EXPECT_THAT(said, HasSubstr("      - {address: \"10.0.0.2:80\", weight: 1, priority: 9}\n"
+                              "      - {address: \"10.0.0.3:80\", weight: 2, backup: true}\n"
+                              "      - {address: \"10.0.0.4:80\", weight: 1}\n"));
+  check(Good(said));
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80, {address: 10.0.0.2:80, priority: 10}, {address: 10.0.0.3:80, backup: yes}]}
+  b: {endpoints: [{address: 10.0.0.1:80, backup: true}, {address: 10.0.0.2:80, backup: true}]}
+  c: {endpoints: [10.0.0.1:80, {address: 10.0.0.2:80, backup: true, priority: 1}]}
+  d: {endpoints: [10.0.0.1:80, {address: 10.0.0.1:80, backup: true}]}
+)"),
+      ElementsAre(
+          "f.yaml:4:65: upstreams.a.endpoints[1].priority: \"10\": expected a whole number from 0 to 9",
+          "f.yaml:4:101: upstreams.a.endpoints[2].backup: \"yes\": expected true or false",
+          "f.yaml:5:18: upstreams.b.endpoints: all endpoints are backups: whose? At least one is none",
+          "f.yaml:6:79: upstreams.c.endpoints[1].priority: a backup has none: it comes behind all priorities",
+          "f.yaml:7:42: upstreams.d: 10.0.0.1:80 is given twice; for a larger share give it a weight"));
+}
+
+// A level has a table of its own.
+TEST_F(File, TablesOfLevelsAreCounted) {
+  const auto tables = [&](const std::string& second) {
+    const std::string said = Check(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+upstreams: {a: {balance: maglev, hash_table_size: 5000011, endpoints: [10.0.0.1:80, {address: 10.0.0.2:80)" +
+                                       second + "}]}}\n",
+                                   {"check"})
+                                 .out;
+    const size_t line = said.find("tables of consistent hashing");
+    return line == std::string::npos ? "" : said.substr(line, said.find('\n', line) - line);
+  };
+  EXPECT_EQ(tables(""), tables(", priority: 0"));
+  EXPECT_NE(tables(""), tables(", priority: 1"));
+  EXPECT_EQ(tables(", backup: true"), tables(", priority: 1"));
+}
+
+TEST_F(File, Panic) {
+  const std::string text = R"(
+listeners:
+  - {address: 0.0.0.0:1, upstream: a}
+  - {address: 0.0.0.0:2, upstream: b}
+  - {address: 0.0.0.0:3, upstream: c}
+  - {address: 0.0.0.0:4, upstream: d}
+  - {address: 0.0.0.0:5, upstream: e}
+upstreams:
+  a: {endpoints: [10.0.0.1:80]}
+  b: {endpoints: [10.0.0.1:80], panic_threshold: 50%}
+  c: {endpoints: [10.0.0.1:80], panic_threshold: 100%, on_all_down: 503}
+  d: {endpoints: [10.0.0.1:80], on_all_down: panic, panic_threshold: 0%}
+  e: {endpoints: [10.0.0.1:80, {address: 10.0.0.2:80, backup: true}], on_all_down: backup}
+)";
+  const auto check = [](const Settings& settings) {
+    std::vector<std::pair<uint32_t, AllDown>> said;
+    for (const UpstreamSettings& upstream : settings.upstreams)
+      said.emplace_back(upstream.panic_percent, upstream.all_down);
+    EXPECT_THAT(said, ElementsAre(std::pair(0u, AllDown::k503), std::pair(50u, AllDown::kPanic),
+                                  std::pair(100u, AllDown::k503), std::pair(0u, AllDown::kPanic),
+                                  std::pair(0u, AllDown::kBackup)));
+    EXPECT_FALSE(settings.upstreams[0].panics());
+    for (size_t i = 1; i < 5; ++i) EXPECT_TRUE(settings.upstreams[i].panics()) << i;
+  };
+  check(Good(text));
+  const std::string said = Check(text, {"check"}).out;
+  EXPECT_THAT(said, HasSubstr("    panic_threshold: \"50%\""));
+  EXPECT_THAT(said, HasSubstr("    on_all_down: backup"));
+  check(Good(said));
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], panic_threshold: 50}
+  b: {endpoints: [10.0.0.1:80], panic_threshold: 101%}
+  c: {endpoints: [10.0.0.1:80], on_all_down: 502}
+  d: {endpoints: [10.0.0.1:80], on_all_down: backup}
+)"),
+      ElementsAre(
+          "f.yaml:4:50: upstreams.a.panic_threshold: \"50\": expected a whole number of percent from "
+          "0% to 100%",
+          "f.yaml:5:50: upstreams.b.panic_threshold: \"101%\": expected a whole number of percent from "
+          "0% to 100%",
+          "f.yaml:6:46: upstreams.c.on_all_down: \"502\": expected 503, panic or backup",
+          "f.yaml:7:46: upstreams.d.on_all_down: no endpoint is a backup"));
+}
+
 TEST_F(File, WhatBalancingCannotMean) {
   EXPECT_THAT(
       Bad(R"(
@@ -1158,6 +1261,304 @@ upstreams:
           "99%",
           "f.yaml:7:71: upstreams.d.slow_start.time: unknown key; accepted: duration mode start",
           HasSubstr("f.yaml:8:45: upstreams.e.slow_start: found a list")));
+}
+
+TEST_F(File, Retries) {
+  const std::string text = R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}, {address: 0.0.0.0:2, routes: r}, {address: 0.0.0.0:3, upstream: c}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80]}
+  b:
+    endpoints: [10.0.0.1:80]
+    retry:
+      on: [reset, gateway_error, 429]
+      per_try_timeout: 2s
+      body: 8KiB
+      non_idempotent: true
+      backoff: {base: 25ms}
+  c: {endpoints: [10.0.0.1:80], retry: {on: 503, backoff: {base: 1h, max: 2h}}}
+routes:
+  r:
+    - {match: {path: /a}, upstream: b}
+    - {match: {path: /b}, upstream: b, retry: {on: connect_failure, non_idempotent: false}}
+    - {match: {path: /c}, split: [{upstream: a}, {upstream: b}], retry: {body: 1KiB}}
+    - {match: {path: /d}, upstream: a, auth_request: {upstream: b, path: /}}
+)";
+  const Settings settings = Good(text);
+  EXPECT_EQ(settings.upstreams[0].retry, RetrySettings());
+  EXPECT_TRUE(RetrySettings().connect_failure && RetrySettings().reset && RetrySettings().statuses.none());
+  RetrySettings b;
+  b.connect_failure = false;
+  for (const int status : {429, 502, 503, 504}) b.statuses.set(status - 400);
+  b.per_try_ms = 2'000;
+  b.body_bytes = 8'192;
+  b.non_idempotent = true;
+  b.backoff_base_ms = 25;
+  b.backoff_max_ms = 250;
+  EXPECT_EQ(settings.upstreams[1].retry, b);
+  EXPECT_TRUE(b.Wants(429) && b.Wants(503));
+  for (const uint16_t status : {200, 399, 400, 500, 599, 600, 999}) EXPECT_FALSE(b.Wants(status)) << status;
+  const RetrySettings& c = settings.upstreams[2].retry;
+  EXPECT_TRUE(c.Wants(503) && !c.reset && !c.connect_failure && c.statuses.count() == 1);
+  EXPECT_EQ(c.backoff_max_ms, 7'200'000u);
+  EXPECT_EQ(settings.listeners[2].direct.retry, c);
+  const std::vector<RouteSettings>& routes = settings.routes[0].routes;
+  EXPECT_EQ(routes[0].retry, b);
+  RetrySettings own = b;
+  own.connect_failure = true;
+  own.reset = own.non_idempotent = false;
+  own.statuses.reset();
+  EXPECT_EQ(routes[1].retry, own);
+  RetrySettings side;
+  side.body_bytes = 1'024;
+  EXPECT_EQ(routes[2].split->sides[0].retry, side);
+  side = b;
+  side.body_bytes = 1'024;
+  EXPECT_EQ(routes[2].split->sides[1].retry, side);
+  EXPECT_EQ(routes[3].auth_request->leg.retry, b);
+
+  const std::string once = Check(text, {"check"}).out;
+  EXPECT_THAT(once, HasSubstr(R"(    retry:
+      on: [connect_failure, reset]                          # default
+      per_try_timeout: 0                                    # default
+      body: 0                                               # default
+      non_idempotent: false                                 # default
+      backoff: {base: 0, max: 0}                            # default
+)"));
+  EXPECT_THAT(once, HasSubstr(R"(    retry:
+      on: [reset, 429, 502, 503, 504]                       # f.yaml:8:11
+      per_try_timeout: 2s                                   # f.yaml:9:24
+      body: 8KiB                                            # f.yaml:10:13
+      non_idempotent: true                                  # f.yaml:11:23
+      backoff: {base: 25ms, max: 250ms}                     # f.yaml:12:16
+)"));
+  EXPECT_THAT(once, HasSubstr(R"(      retry:
+        on: [connect_failure]                               # f.yaml:17:52
+        per_try_timeout: 2s                                 # upstreams.b.retry.per_try_timeout
+)"));
+  const Settings again = Good(once);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(again.upstreams[i].retry, settings.upstreams[i].retry) << i;
+  for (size_t i = 0; i < 2; ++i) EXPECT_EQ(again.routes[0].routes[i].retry, routes[i].retry) << i;
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(again.routes[0].routes[2].split->sides[i].retry, routes[2].split->sides[i].retry) << i;
+  }
+}
+
+TEST_F(File, WrongRetries) {
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], retry: {on: [5xx, 399, 600, per_try_timeout]}}
+  b: {endpoints: [10.0.0.1:80], retry: {on: []}}
+  c: {endpoints: [10.0.0.1:80], retry: {per_try_timeout: 2, body: 25KiB, non_idempotent: maybe}}
+  d: {endpoints: [10.0.0.1:80], retry: {backoff: {max: 1s}}}
+  e: {endpoints: [10.0.0.1:80], retry: {backoff: {base: 2s, max: 1s}}}
+  f: {endpoints: [10.0.0.1:80], retry: 3}
+  g: {endpoints: [10.0.0.1:80], retry: {attempts: 3}}
+)"),
+      ElementsAre(
+          "f.yaml:4:46: upstreams.a.retry.on: \"5xx\": expected connect_failure, reset, gateway_error, or a "
+          "status from 400 to 599",
+          HasSubstr("f.yaml:4:51: upstreams.a.retry.on: \"399\": expected connect_failure"),
+          HasSubstr("f.yaml:4:56: upstreams.a.retry.on: \"600\": expected connect_failure"),
+          HasSubstr(
+              "f.yaml:4:61: upstreams.a.retry.on: \"per_try_timeout\": expected connect_failure, reset, "
+              "gateway_error, or a status from 400 to 599; a time for each attempt is a key beside on: "
+              "per_try_timeout: 2s"),
+          "f.yaml:5:45: upstreams.b.retry.on: the list is empty: leave the key out, or name something",
+          "f.yaml:6:58: upstreams.c.retry.per_try_timeout: \"2\": expected a unit: 2ms, 2s, 2m or 2h",
+          HasSubstr("f.yaml:6:67: upstreams.c.retry.body: \"25KiB\": expected "),
+          HasSubstr("f.yaml:6:90: upstreams.c.retry.non_idempotent: \"maybe\": expected true or false"),
+          "f.yaml:7:50: upstreams.d.retry.backoff: the key base is missing",
+          "f.yaml:8:50: upstreams.e.retry.backoff: max is less than base",
+          HasSubstr(
+              "f.yaml:9:40: upstreams.f.retry: expected keys and values, found a single value; accepted: on"),
+          HasSubstr("f.yaml:10:41: upstreams.g.retry.attempts: unknown key; accepted: on per_try_timeout")));
+}
+
+TEST_F(File, Pools) {
+  const std::string text = R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}, {address: 0.0.0.0:2, upstream: b}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80]}
+  b: {endpoints: [10.0.0.1:80], pool: {max_requests: 1000, max_age: 10m}}
+)";
+  const Settings settings = Good(text);
+  EXPECT_FALSE(settings.upstreams[0].pool.on());
+  EXPECT_TRUE(settings.upstreams[1].pool.on());
+  EXPECT_EQ(settings.upstreams[1].pool.max_requests, 1'000u);
+  EXPECT_EQ(settings.upstreams[1].pool.max_age_ms, 600'000u);
+  const std::string once = Check(text, {"check"}).out;
+  EXPECT_THAT(once, HasSubstr(R"(    pool:
+      max_requests: 1000                                    # f.yaml:5:54
+      max_age: 10m                                          # f.yaml:5:69
+)"));
+  const Settings again = Good(once);
+  for (size_t i = 0; i < 2; ++i) EXPECT_EQ(again.upstreams[i].pool, settings.upstreams[i].pool) << i;
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], pool: {max_requests: -1, max_age: 10, max_idle: 3}}
+)"),
+      ElementsAre("f.yaml:4:54: upstreams.a.pool.max_requests: \"-1\": expected a whole number from 0 to "
+                  "1000000000",
+                  "f.yaml:4:67: upstreams.a.pool.max_age: \"10\": expected a unit: 10ms, 10s, 10m or 10h",
+                  "f.yaml:4:71: upstreams.a.pool.max_idle: unknown key; accepted: max_requests max_age"));
+}
+
+TEST_F(File, RetryBudgets) {
+  const std::string text = R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}, {address: 0.0.0.0:2, upstream: b}, {address: 0.0.0.0:3, upstream: c}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80]}
+  b: {endpoints: [10.0.0.1:80], retry_budget: {share: 1/8, min: 0}}
+  c: {endpoints: [10.0.0.1:80], retry_budget: off}
+)";
+  const Settings settings = Good(text);
+  const RetryBudgetSettings& usual = settings.upstreams[0].retry_budget;
+  EXPECT_TRUE(usual.on);
+  EXPECT_EQ(usual.share.text, "20%");
+  EXPECT_EQ(usual.min, 3u);
+  EXPECT_EQ(settings.upstreams[1].retry_budget.share.value, Share::kAll / 8);
+  EXPECT_EQ(settings.upstreams[1].retry_budget.min, 0u);
+  EXPECT_FALSE(settings.upstreams[2].retry_budget.on);
+  const std::string once = Check(text, {"check"}).out;
+  EXPECT_THAT(once, HasSubstr(R"(    retry_budget:
+      share: "20%"                                          # default
+      min: 3                                                # default
+)"));
+  EXPECT_THAT(once, HasSubstr(R"(    retry_budget:
+      share: 1/8                                            # f.yaml:5:55
+      min: 0                                                # f.yaml:5:65
+)"));
+  EXPECT_THAT(once, HasSubstr("    retry_budget: off                                       # f.yaml:6:47\n"));
+  const Settings again = Good(once);
+  for (size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(again.upstreams[i].retry_budget, settings.upstreams[i].retry_budget) << i;
+}
+
+TEST_F(File, WrongRetryBudgets) {
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], retry_budget: on}
+  b: {endpoints: [10.0.0.1:80], retry_budget: [20%]}
+  c: {endpoints: [10.0.0.1:80], retry_budget: {share: 20, min: -1}}
+  d: {endpoints: [10.0.0.1:80], retry_budget: {shares: 20%}}
+)"),
+      ElementsAre(
+          "f.yaml:4:47: upstreams.a.retry_budget: \"on\": expected off, or keys and values: share, min",
+          "f.yaml:5:47: upstreams.b.retry_budget: expected off, or keys and values: share, min, found a list",
+          HasSubstr("f.yaml:6:55: upstreams.c.retry_budget.share: \"20\": expected "),
+          "f.yaml:6:64: upstreams.c.retry_budget.min: \"-1\": expected a whole number from 0 to 1000000",
+          HasSubstr("f.yaml:7:48: upstreams.d.retry_budget.shares: unknown key; did you mean share?")));
+}
+
+TEST_F(File, OutlierEjection) {
+  const std::string text = R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}, {address: 0.0.0.0:2, upstream: b}, {address: 0.0.0.0:3, upstream: c}, {address: 0.0.0.0:4, upstream: d}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], outlier_ejection: true}
+  b:
+    endpoints: [10.0.0.1:80]
+    outlier_ejection:
+      {consecutive_5xx: 0, consecutive_gateway_errors: 3, consecutive_timeouts: 2, interval: 100ms,
+       latency: {above: 2s, consecutive: 7}, base_ejection_time: 10m, max_ejection_percent: 50,
+                      success_rate: false}
+  c: {endpoints: [10.0.0.1:80], outlier_ejection: false}
+  d: {endpoints: [10.0.0.1:80], outlier_ejection: {success_rate:
+                      {stdev_factor: 0.05, minimum_hosts: 2, minimum_requests: 1000000}}}
+)";
+  const Settings settings = Good(text);
+  EXPECT_EQ(settings.upstreams[0].outliers, (OutlierSettings{.enabled = true}));
+  EXPECT_EQ(settings.upstreams[1].outliers, (OutlierSettings{.enabled = true,
+                                                             .consecutive_5xx = 0,
+                                                             .consecutive_gateway_errors = 3,
+                                                             .consecutive_timeouts = 2,
+                                                             .slow_above_ms = 2'000,
+                                                             .consecutive_slow = 7,
+                                                             .by_success_rate = false,
+                                                             .interval_ms = 100,
+                                                             .base_ejection_ms = 600'000,
+                                                             .most_ejection_ms = 600'000,
+                                                             .jitter_ms = 60'000,
+                                                             .most_percent = 50}));
+  EXPECT_FALSE(settings.upstreams[2].outliers.on());
+  EXPECT_EQ(settings.upstreams[3].outliers, (OutlierSettings{.enabled = true,
+                                                             .stdev_factor_thousandths = 50,
+                                                             .success_hosts = 2,
+                                                             .success_requests = 1'000'000}));
+  const std::string once = Check(text, {"check"}).out;
+  EXPECT_THAT(once, HasSubstr(R"(    outlier_ejection:
+      consecutive_5xx: 5                                    # default
+      consecutive_gateway_errors: 5                         # default
+      consecutive_timeouts: 0                               # default
+      interval: 10s                                         # default
+      base_ejection_time: 30s                               # default
+      max_ejection_time: 5m                                 # default
+      jitter: 3s                                            # default
+      max_ejection_percent: 10                              # default
+      success_rate:
+        stdev_factor: 1.9                                   # default
+        minimum_hosts: 5                                    # default
+        minimum_requests: 100                               # default
+    timeouts:
+)"));
+  EXPECT_THAT(once,
+              HasSubstr("        stdev_factor: 0.05                                  # f.yaml:13:38\n"));
+  EXPECT_THAT(once,
+              HasSubstr("      success_rate: false                                   # f.yaml:10:37\n"));
+  EXPECT_THAT(once, HasSubstr("      consecutive_5xx: 0                                    # f.yaml:8:25\n"));
+  EXPECT_THAT(once, HasSubstr("      latency: {above: 2s, consecutive: 7}                  # f.yaml:9:17\n"));
+  const Settings again = Good(once);
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(again.upstreams[i].outliers, settings.upstreams[i].outliers) << i;
+}
+
+TEST_F(File, WrongOutlierEjection) {
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], outlier_ejection: yes}
+  b: {endpoints: [10.0.0.1:80], outlier_ejection: {consecutive_5xx: 1001, latency: {consecutive: 3}}}
+  c: {endpoints: [10.0.0.1:80], outlier_ejection: {interval: 50ms, max_ejection_percent: 0, latency: 1s}}
+  d: {endpoints: [10.0.0.1:80], outlier_ejection: {base_ejection_time: 1m, max_ejection_time: 30s}}
+  e: {endpoints: [10.0.0.1:80], outlier_ejection: {consecutive_5xx: 0, consecutive_gateway_errors: 0, success_rate: false}}
+  f: {endpoints: [10.0.0.1:80], outlier_ejection: {consecutive_gateway_failure: 5, jitter: 2}}
+  g: {endpoints: [10.0.0.1:80], outlier_ejection: [true]}
+  h: {endpoints: [10.0.0.1:80], outlier_ejection: {success_rate: {stdev_factor: 1.9.1, minimum_hosts: 1}}}
+  i: {endpoints: [10.0.0.1:80], outlier_ejection: {success_rate: {stdev_factor: 10.001}}}
+)"),
+      ElementsAre(
+          "f.yaml:4:51: upstreams.a.outlier_ejection: \"yes\": expected true or false",
+          "f.yaml:5:69: upstreams.b.outlier_ejection.consecutive_5xx: \"1001\": expected a whole number from "
+          "0 "
+          "to 1000",
+          "f.yaml:5:84: upstreams.b.outlier_ejection.latency: the key above is missing",
+          "f.yaml:6:62: upstreams.c.outlier_ejection.interval: \"50ms\": expected 100ms or more",
+          "f.yaml:6:90: upstreams.c.outlier_ejection.max_ejection_percent: \"0\": expected a whole number "
+          "from "
+          "1 to 100",
+          HasSubstr("f.yaml:6:102: upstreams.c.outlier_ejection.latency: expected keys and values, found a "
+                    "single value; accepted: above consecutive"),
+          "f.yaml:7:95: upstreams.d.outlier_ejection: max_ejection_time of 30s: expected no less than "
+          "base_ejection_time, 1m",
+          "f.yaml:8:51: upstreams.e.outlier_ejection: nothing would be found: all that could be counts 0",
+          HasSubstr("f.yaml:9:52: upstreams.f.outlier_ejection.consecutive_gateway_failure: unknown key; did "
+                    "you mean consecutive_gateway_errors?"),
+          HasSubstr("f.yaml:9:92: upstreams.f.outlier_ejection.jitter: \"2\": expected a unit"),
+          HasSubstr("f.yaml:10:51: upstreams.g.outlier_ejection: found a list"),
+          "f.yaml:11:81: upstreams.h.outlier_ejection.success_rate.stdev_factor: \"1.9.1\": expected a "
+          "number "
+          "from 0.001 to 10, such as 1.9",
+          "f.yaml:11:103: upstreams.h.outlier_ejection.success_rate.minimum_hosts: \"1\": expected a whole "
+          "number from 2 to 10000",
+          "f.yaml:12:81: upstreams.i.outlier_ejection.success_rate.stdev_factor: \"10.001\": expected a "
+          "number "
+          "from 0.001 to 10, such as 1.9"));
 }
 
 TEST_F(File, MatchesAndActions) {

@@ -178,6 +178,49 @@ class Deaths(WeirTest):
         wait_for(lambda: self.get(weir).status == 200, "used again")
         self.assertEqual({self.get(weir).status for _ in range(10)}, {200})
 
+    def test_backups_take_over_and_give_back(self):
+        """Both primaries are killed under load: the next priority takes over, then the backup, and no GET is lost."""
+        primaries = [self.nginx("first"), self.nginx("second")]
+        spare, backup = self.nginx("spare"), self.nginx("backup")
+        address = [weir_harness.address_text(origin.addresses[0]) for origin in primaries + [spare, backup]]
+        weir = self.weir(None, shards=2, config=f"""
+listeners: [{{address: LISTEN0, upstream: web}}]
+upstreams:
+  web:
+    endpoints:
+      - {address[0]}
+      - {{address: "{address[3]}", backup: true}}
+      - {address[1]}
+      - {{address: "{address[2]}", priority: 1}}
+    retries: 3
+    retry_budget: off  # all that is in flight fails at once
+    set_aside: 200ms
+""")
+        url = f"http://{weir_harness.address_text(weir.address)}/"
+
+        def answered():
+            return {self.get(weir).body for _ in range(20)}
+
+        self.assertEqual(answered(), {b"first\n", b"second\n"})
+        wrk = Wrk(url, connections=30, seconds=8)
+        for origin in primaries:
+            time.sleep(0.5)
+            origin.kill()
+        wait_for(lambda: answered() == {b"spare\n"}, "the next priority has all")
+        spare.kill()
+        wait_for(lambda: answered() == {b"backup\n"}, "the backup has all")
+        primaries[1].start()
+        wait_for(lambda: answered() == {b"second\n"}, "given back to the first that is there again")
+        spare.start()
+        primaries[0].start()
+        wait_for(lambda: answered() == {b"first\n", b"second\n"}, "given back")
+        result = wrk.result()
+        self.assertEqual((result.bad, result.connect, result.read, result.write, result.timeout), (0,) * 5, result.text)
+        endpoints = weir.stats()["upstreams"][0]["endpoints"]
+        self.assertEqual([e["priority"] for e in endpoints], [0, 10, 0, 1])
+        self.assertEqual([e["backup"] for e in endpoints], [False, True, False, False])
+        self.assertEqual({b"first\n", b"second\n"}, answered())
+
     def test_who_refuses_is_set_aside(self):
         dead = f"127.0.0.1:{weir_harness.free_port()}"
         nginx = self.nginx("one")

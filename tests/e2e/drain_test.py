@@ -169,7 +169,9 @@ class InFlight(WeirTest):
                 client.send(REQUEST)  # right behind the signal
             for client in clients:
                 response = client.closing_response()
-                self.assertEqual((response.status, response.header("Connection")), (200, "close"))
+                self.assertEqual(response.status, 200)
+                # A shard may answer before the one that hears signals has told it; then the end comes by itself.
+                self.assertIn(response.header("Connection"), (None, "close"))
                 client.close()
             weir.ended(0)
             ports = [address[1] for address in weir.addresses]

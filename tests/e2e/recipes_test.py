@@ -7,7 +7,7 @@ import unittest
 
 import runfiles
 import weir_harness
-from weir_harness import WeirTest, need, ok, run, scratch
+from weir_harness import WeirTest, need, ok, run, scratch, wait_for
 
 
 def recipes():
@@ -70,7 +70,7 @@ class Recipes(WeirTest):
                 done = run([weir_harness.binary(), "check", f"--config={path}"])
                 with self.subTest(heading):
                     self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertEqual(found, 10)
+        self.assertEqual(found, 11)
 
     def test_everything_to_https(self):
         self.start("Everything to https, and it stays there")
@@ -100,6 +100,37 @@ class Recipes(WeirTest):
         for told in ("X-Forwarded-Proto: https", "Forwarded: for=203.0.113.7;proto=https"):
             response = self.ask("shop.example", "/x", told)
             self.assertEqual((response.status, response.header(hsts)), (200, "max-age=31536000"), told)
+
+    def test_origins_that_fail(self):
+        ill = []
+
+        def answer(connection, origin):
+            while (request := connection.request()) is not None:
+                if origin.name in ill:
+                    connection.send(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+                else:
+                    connection.send(ok(origin.name.encode()))
+
+        text = recipes()["Origins that fail"][0]
+        for i, name in enumerate(("one", "two", "spare"), 1):
+            text = text.replace(f"10.0.0.{i}:80", str(self.origin(answer, name=name)))
+        text = text.replace('"0.0.0.0:80"', "LISTEN0").replace("interval: 2s, timeout: 500ms", "interval: 200ms")
+        self.front = self.weir(None, config=text.replace("time: 10s", "time: 1s"))
+
+        def heard():
+            return {self.get(self.front).body.decode() for _ in range(20)}
+
+        wait_for(lambda: "one" in heard() and "two" in heard(), "both serve")
+        self.assertNotIn("spare", heard())
+        ill.append("one")
+        for _ in range(50):
+            self.assertEqual(heard(), {"two"})
+        ill.append("two")
+        for _ in range(50):
+            self.assertEqual(self.get(self.front).status, 200, "by the spare, if neither of the others is left")
+        wait_for(lambda: heard() == {"spare"}, "the spare one serves")
+        ill.clear()
+        wait_for(lambda: {"one", "two"} <= heard(), "both are back")
 
     def test_whoever_else_says_https(self):
         """Not one of the trusted proxies: its word does not count."""

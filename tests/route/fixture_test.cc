@@ -86,8 +86,8 @@ std::vector<std::string> Outcome(const Settings& settings, const ExplainQuestion
   std::vector<std::string> outcome;
   std::stringstream lines(said);
   for (std::string line; std::getline(lines, line);) {
-    static constexpr std::string_view kSame[] = {"listener ", "routes ", "times ", "    X-Request-ID: (made",
-                                                 "    Via: 1.1 weir-"};
+    static constexpr std::string_view kSame[] = {
+        "listener ", "routes ", "times ", "retries ", "    X-Request-ID: (made", "    Via: 1.1 weir-"};
     const bool same =
         std::ranges::any_of(kSame, [&line](std::string_view begin) { return line.starts_with(begin); }) ||
         line == "    X-Forwarded-Proto: http";

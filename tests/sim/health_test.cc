@@ -129,6 +129,95 @@ TEST(Checks, OneThatAnswers500GetsNoRequestsUntilItIsWellAgain) {
   });
 }
 
+// The backup takes over with the check that finds the last primary down, and gives back; a reload that moves
+// an endpoint to another level while requests run keeps its counts.
+TEST(Checks, ABackupTakesOverAndGivesBack) {
+  Play(
+      [](Stage& stage) {
+        bool sick = false;
+        for (uint32_t i = 0; i < 2; ++i) {
+          stage.Origin(i, [&](Speaker& origin) {
+            origin.Say(sick && IsCheck(origin) ? "HTTP/1.1 500 No\r\nContent-Length: 3\r\n\r\nno\n" : kOk);
+          });
+        }
+        bool holds = false;
+        Speaker* held = nullptr;
+        stage.Origin(2, [&](Speaker& origin) {
+          if (holds && !IsCheck(origin)) {
+            held = &origin;
+          } else {
+            origin.Say(kOk);
+          }
+        });
+        Speaker& client = stage.Client();
+        stage.Run(2'000);
+        for (int i = 0; i < 4; ++i) EXPECT_EQ(Ask(stage, client), "200");
+        EXPECT_EQ(RequestsOf(stage, 2), 0u);
+        sick = true;
+        ASSERT_TRUE(stage.Until([&] { return Down(stage, 0) && Down(stage, 1); }, kDetectMs + 100));
+        for (int i = 0; i < 4; ++i) EXPECT_EQ(Ask(stage, client), "200");
+        EXPECT_EQ(RequestsOf(stage, 2), 4u);
+
+        // One request stays there; meanwhile the backup becomes one of the first level.
+        holds = true;
+        Speaker& waiting = stage.Client(Get("/held"));
+        const auto active = [&] { return Book(stage, 2).page(0).counters.active.Get(); };
+        ASSERT_TRUE(stage.Until([&] { return held != nullptr; }, 1'000));
+        ASSERT_TRUE(stage.Until([&] { return active() == 1; }, 1'000)) << active();
+        holds = false;
+        stage.rig().Reload([](Settings& settings) { settings.upstreams[0].endpoints[2].level = 0; });
+        stage.Run(100);
+        EXPECT_EQ(Ask(stage, client), "200");
+        ASSERT_TRUE(stage.Until([&] { return active() == 1; }, 1'000)) << active();
+        held->Say(kOk);
+        ASSERT_TRUE(stage.Until([&] { return waiting.Heard("200 OK"); }, 1'000));
+        ASSERT_TRUE(stage.Until([&] { return active() == 0; }, 1'000));
+
+        stage.rig().Reload(
+            [](Settings& settings) { settings.upstreams[0].endpoints[2].level = EndpointSettings::kBackup; });
+        sick = false;
+        ASSERT_TRUE(stage.Until([&] { return !Down(stage, 0); }, kBackMs + 100));
+        const uint64_t before = RequestsOf(stage, 2);
+        for (int i = 0; i < 6; ++i) EXPECT_EQ(Ask(stage, client), "200");
+        EXPECT_EQ(RequestsOf(stage, 2), before);
+      },
+      [](Settings& settings) {
+        settings.upstreams[0].endpoints = Rig::Defaults(3).upstreams[0].endpoints;
+        settings.upstreams[0].endpoints[2].level = EndpointSettings::kBackup;
+      });
+}
+
+// The same where a connect finds it out: in the turn of the refusal the request goes on to the backup.
+TEST(Checks, ARefusalGoesOnToTheBackup) {
+  Play(
+      [](Stage& stage) {
+        sim::PeerServer& server = stage.Origin(0, SayOk);
+        stage.Origin(1, SayOk);
+        Speaker& client = stage.Client();
+        EXPECT_EQ(Ask(stage, client), "200");
+        EXPECT_EQ(RequestsOf(stage, 1), 0u);
+        server.Stop();
+        server.ResetAll();
+        for (int i = 0; i < 5; ++i) EXPECT_EQ(Ask(stage, client), "200");
+        EXPECT_EQ(RequestsOf(stage, 1), 5u);
+        server.Start();
+        ASSERT_TRUE(stage.Until(
+            [&] {
+              const uint64_t before = RequestsOf(stage, 0);
+              EXPECT_EQ(Ask(stage, client), "200");
+              return RequestsOf(stage, 0) > before;
+            },
+            20'000));
+        const uint64_t before = RequestsOf(stage, 1);
+        for (int i = 0; i < 5; ++i) EXPECT_EQ(Ask(stage, client), "200");
+        EXPECT_EQ(RequestsOf(stage, 1), before);
+      },
+      [](Settings& settings) {
+        settings.upstreams[0].health_check = {};
+        settings.upstreams[0].endpoints[1].level = EndpointSettings::kBackup;
+      });
+}
+
 TEST(Checks, OneThatHangsOrRefusesIsFound) {
   Play([](Stage& stage) {
     bool hangs = false;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tests/sim/rig.h"
@@ -177,6 +178,63 @@ TEST_F(HttpCases, RequestsBehindAnswersThatDripDoNotKeepTheBuffers) {
   EXPECT_TRUE(Receives(1));
   EXPECT_GT(rig_->Sum(&ProxyCounters::resets_for_buffers), 0u);
   for (sim::Peer* peer : greedy) peer->Reset();
+  End();
+}
+
+// The origin takes every request and closes without an answer: what is tried again at one time is within the
+// budget, though each request may be tried again.
+TEST_F(HttpCases, WhatIsTriedAgainAtOneTimeIsWithinTheBudget) {
+  for (const bool on : {true, false}) {
+    SCOPED_TRACE(on);
+    constexpr int kRequests = 100;
+    Settings settings = Rig::Defaults(1);
+    settings.upstreams[0].retry_budget.on = on;
+    std::vector<sim::Peer*> waiting;
+    Begin([&](sim::Peer& peer, int, int) { waiting.push_back(&peer); }, std::move(settings));
+    std::vector<sim::Peer*> clients;
+    for (int i = 0; i < kRequests; ++i) {
+      clients.push_back(&world().Connect(kHttpAddress));
+      clients.back()->Send(kGet);
+    }
+    ASSERT_TRUE(world().RunUntil([&] { return waiting.size() == kRequests; }));
+    for (sim::Peer* peer : std::exchange(waiting, {})) peer->Close();
+    world().RunFor(kNsPerSecond);
+    if (on) {
+      EXPECT_GE(waiting.size(), 3u);
+      EXPECT_LE(waiting.size(), kRequests / 5u);
+    } else {
+      EXPECT_EQ(waiting.size(), kRequests);
+    }
+    EXPECT_EQ(rig_->Sum(&ProxyCounters::retries_over_budget), kRequests - waiting.size());
+    for (sim::Peer* peer : waiting) peer->Send(kOk);
+    world().RunFor(kNsPerSecond);
+    for (sim::Peer* peer : clients) peer->Close();
+    End();
+  }
+}
+
+// A budget of nothing: who found no connection, or a kept one that had ended, is tried again all the same.
+TEST_F(HttpCases, WhatNeverReachedAnOriginNeedsNoBudget) {
+  Settings settings = Rig::Defaults(2);  // at the second one nobody listens
+  settings.upstreams[0].retry_budget.share.value = 0;
+  settings.upstreams[0].retry_budget.min = 0;
+  settings.upstreams[0].retries = 4;
+  Begin(
+      [](sim::Peer& peer, int connection, int request) {
+        if (connection == 2) return peer.Close();
+        request == 1 ? peer.Send(kOk) : peer.Close();
+      },
+      std::move(settings));
+  client_->Send(kGet);
+  ASSERT_TRUE(Receives(1));
+  client_->Send(kGet);
+  ASSERT_TRUE(Receives(2));
+  EXPECT_EQ(CountOf(received_, "HTTP/1.1 200"), 1u) << received_;
+  EXPECT_EQ(CountOf(received_, "HTTP/1.1 502"), 1u) << received_;
+  EXPECT_EQ(connections_, 2) << "the kept one had ended: a new one is made, and that fails by itself";
+  EXPECT_EQ(rig_->Sum(&ProxyCounters::upstream_connect_failures), 1u);
+  EXPECT_EQ(rig_->Sum(&ProxyCounters::retries), 2u);
+  EXPECT_EQ(rig_->Sum(&ProxyCounters::retries_over_budget), 1u);
   End();
 }
 

@@ -36,8 +36,12 @@ EndpointDesk::Reply Say(Stage& stage, const std::string& target) {
   EndpointDesk::Reply reply;
   bool done = false;
   stage.world().On(stage.rig().control(), [&] {
-    EndpointDesk(stage.rig().publisher(), nullptr)
-        .Change(*stage.rig().generations().back(), target, "a test", [&](EndpointDesk::Reply said) {
+    const Generation& newest = *stage.rig().generations().back();
+    EndpointDesk(stage.rig().publisher(), nullptr,
+                 [&newest](const EndpointEdit&, const EndpointDesk::EditInForce& then) {
+                   then({409, "not here\n"}, newest);
+                 })
+        .Change(newest, false, target, "a test", [&](EndpointDesk::Reply said) {
           reply = std::move(said);
           done = true;
         });

@@ -12,6 +12,13 @@ namespace {
 // After everything was cut, or everybody has left: completions, last handshakes, the log's way home.
 constexpr int64_t kLastWordsNs = 10 * kNsPerSecond;
 
+// One world at a time.
+std::vector<std::string> told;
+bool Note(const std::string& line) {
+  told.push_back(line);
+  return true;
+}
+
 }  // namespace
 
 std::string Rig::EndpointAddress(uint32_t endpoint) {
@@ -29,7 +36,10 @@ Settings Rig::Defaults(uint32_t endpoints) {
   return settings;
 }
 
+const std::vector<std::string>& Rig::told() { return lb::trial::told; }
+
 Rig::Rig(Options options) {
+  lb::trial::told.clear();
   world_ = std::make_unique<sim::World>(options.world);
   Settings& settings = options.settings;
   settings.shards = options.shards;
@@ -43,6 +53,7 @@ Rig::Rig(Options options) {
     for (RouteSettings& route : routes.routes) {
       route.timeouts = settings.timeouts;
       route.retries = settings.upstreams[0].retries;
+      route.retry = settings.upstreams[0].retry;
     }
     std::vector<RouteProblem> problems;
     routes.table = RouteTable::Build(routes.matches, {}, problems);
@@ -51,6 +62,7 @@ Rig::Rig(Options options) {
   for (ListenerSettings& listener : settings.listeners) {
     listener.direct.timeouts = settings.timeouts;
     listener.direct.retries = settings.upstreams[0].retries;
+    listener.direct.retry = settings.upstreams[0].retry;
   }
   // Every other seed logs more than usual: what that keeps of a response must come back too.
   if (options.world.seed % 2 == 1) {
@@ -86,6 +98,11 @@ Rig::Rig(Options options) {
     slow_starter_->Follow(*generations_.front());
     checker_ = std::make_unique<Checker>(*control_, *publisher_, nullptr);
     checker_->Follow(*generations_.front());
+    news_ = std::make_unique<EndpointNews>(*control_, Note);
+    outliers_ = std::make_unique<Outliers>(*control_, *publisher_, news_.get());
+    outliers_->Follow(*generations_.front());
+    panic_watch_ = std::make_unique<PanicWatch>(*control_, *publisher_, nullptr);
+    panic_watch_->Follow(*generations_.front());
   });
   for (auto& owned : tenants_) {
     Tenant& tenant = *owned;
@@ -94,9 +111,9 @@ Rig::Rig(Options options) {
         tenant.log = std::make_unique<AccessLog>(*tenant.shard, *log_writer_, switchboard_->control(),
                                                  tenant.counters);
       }
-      tenant.proxy =
-          std::make_unique<Proxy>(*tenant.shard, generations_.front()->snapshot(tenant.shard->index()),
-                                  counters_, tenant.counters, tenant.log.get());
+      tenant.proxy = std::make_unique<Proxy>(
+          *tenant.shard, generations_.front()->snapshot(tenant.shard->index()), counters_, tenant.counters,
+          tenant.log.get(), nullptr, news_.get(), outliers_.get());
     });
   }
 }
@@ -153,6 +170,8 @@ void Rig::Reload(const std::function<void(Settings&)>& change) {
   world_->On(*control_, [&] {
     slow_starter_->Follow(*generations_.back());
     checker_->Follow(*generations_.back());
+    outliers_->Follow(*generations_.back());
+    panic_watch_->Follow(*generations_.back());
     for (uint32_t i = 0; i < shards(); ++i) Proxy::PostAdopt(*control_, generations_.back()->snapshot(i));
   });
 }
@@ -185,6 +204,7 @@ void Rig::Drain() {
   drain_ns_ = world_->now_ns();
   world_->On(*control_, [&] {
     checker_->Stop();
+    outliers_->Stop();
     slow_starter_->Stop();
     for (auto& owned : tenants_) {
       Tenant* tenant = owned.get();
@@ -238,7 +258,10 @@ void Rig::End() {
   }
   EXPECT_TRUE(world_->RunUntil([&] { return checker_->stopped() && publisher_->idle(); }));
   world_->On(*control_, [&] {
+    panic_watch_.reset();
     checker_.reset();
+    outliers_.reset();
+    news_.reset();
     slow_starter_.reset();
     publisher_.reset();
   });
@@ -264,6 +287,9 @@ void Rig::CheckCounters() {
     EXPECT_EQ(tenant->proxy->upstreams().retired(), 0u) << "pools of earlier generations";
     for (const auto& generation : generations_) {
       for (uint32_t u = 0; u < generation->settings().upstreams.size(); ++u) {
+        UpstreamBook& upstream = *generation->plan(u)->book;
+        EXPECT_EQ(upstream.active(tenant->shard->index()).Get(), 0u);
+        EXPECT_EQ(upstream.retries(tenant->shard->index()).Get(), 0u) << "places in the retry budget";
         for (const auto& book : generation->plan(u)->books) {
           const EndpointCounters& endpoint = book->page(tenant->shard->index()).counters;
           EXPECT_EQ(endpoint.active.Get(), 0u) << book->address().ToString();

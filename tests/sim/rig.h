@@ -13,6 +13,8 @@
 #include "core/sim/peer.h"
 #include "core/sim/world.h"
 #include "lb/health/checker.h"
+#include "lb/health/outliers.h"
+#include "lb/health/panic_watch.h"
 #include "lb/health/publisher.h"
 #include "lb/health/slow_start.h"
 #include "lb/log/access_log.h"
@@ -70,6 +72,9 @@ class Rig : public Generation::Keeper {
   Publisher& publisher() { return *publisher_; }
   Shard& control() { return *control_; }
   SlowStarter& slow_starter() { return *slow_starter_; }
+  Outliers& outliers() { return *outliers_; }
+  // What an operator was told of endpoints, in the newest rig.
+  static const std::vector<std::string>& told();
 
   // Drains if nobody did, and checks that all is gone in time.
   void End();
@@ -110,6 +115,9 @@ class Rig : public Generation::Keeper {
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<SlowStarter> slow_starter_;
   std::unique_ptr<Checker> checker_;
+  std::unique_ptr<EndpointNews> news_;
+  std::unique_ptr<Outliers> outliers_;
+  std::unique_ptr<PanicWatch> panic_watch_;
   std::vector<std::unique_ptr<Tenant>> tenants_;
   std::vector<const ProxyCounters*> counters_;
   int64_t drain_ns_ = 0;

@@ -35,6 +35,7 @@ Stage::Stage(uint64_t seed, Options options) {
   rig.world.least_window_bytes = options.least_window_bytes;
   rig.world.most_window_bytes = options.most_window_bytes;
   rig.buffers = options.buffers;
+  rig.shards = options.shards;
   rig.settings = std::move(options.settings);
   rig_ = std::make_unique<Rig>(std::move(rig));
   begin_ns_ = world().now_ns();

@@ -1,5 +1,6 @@
-// Stage: a small world for one directed scene: Weir on one shard, nothing goes wrong by itself, and the test
-// speaks for the clients and the origins. What they say is raw bytes, what they hear is kept as text.
+// Stage: a small world for one directed scene: Weir on one shard (or more), nothing goes wrong by itself, and
+// the test speaks for the clients and the origins. What they say is raw bytes, what they hear is kept as
+// text.
 #pragma once
 
 #include <cstdint>
@@ -51,6 +52,7 @@ class Stage {
   struct Options {
     Settings settings = Rig::Defaults(1);
     uint32_t buffers = 64;
+    uint32_t shards = 1;
     sim::Faults faults;
     uint32_t least_window_bytes = 2 * 1024;
     uint32_t most_window_bytes = 256 * 1024;

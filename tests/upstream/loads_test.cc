@@ -10,20 +10,10 @@
 #include "lb/stats.h"
 #include "lb/upstream/upstream.h"
 #include "tests/log/scripted_backend.h"
+#include "tests/upstream/many_endpoints.h"
 
 namespace weir::lb {
 namespace {
-
-UpstreamSettings Upstream(uint32_t endpoints, Balance balance) {
-  UpstreamSettings settings;
-  settings.name = "web";
-  settings.balance = balance;
-  for (uint32_t i = 0; i < endpoints; ++i) {
-    const std::string text = "10.0." + std::to_string(i / 200) + ".1:" + std::to_string(1 + i % 200);
-    settings.endpoints.push_back({*SocketAddress::Parse(text), 1, text});
-  }
-  return settings;
-}
 
 // Shards in one thread, with a clock that stands unless it is moved.
 class LoadsTest : public testing::Test {
@@ -82,7 +72,7 @@ class LoadsTest : public testing::Test {
 
 TEST_F(LoadsTest, OthersAreKnownWithinAMillisecond) {
   for (const uint32_t endpoints : {3u, 100u}) {
-    Use(Upstream(endpoints, Balance::kLeastConn));
+    Use(ManyEndpoints(endpoints, Balance::kLeastConn));
     EXPECT_EQ(plan_->changes != nullptr, endpoints > kFewEndpoints);
     PassMs(1);
     two_.Pick();
@@ -104,7 +94,7 @@ TEST_F(LoadsTest, OthersAreKnownWithinAMillisecond) {
 }
 
 TEST_F(LoadsTest, WhoWasAwayForLongFindsWhatItMissed) {
-  Use(Upstream(1'000, Balance::kLeastConn));
+  Use(ManyEndpoints(1'000, Balance::kLeastConn));
   PassMs(1);
   two_.Pick();
   two_.DoneWithAll();
@@ -122,7 +112,7 @@ TEST_F(LoadsTest, WhoWasAwayForLongFindsWhatItMissed) {
 }
 
 TEST_F(LoadsTest, APlanThatIsNewKnowsWhatRuns) {
-  UpstreamSettings settings = Upstream(100, Balance::kP2c);
+  UpstreamSettings settings = ManyEndpoints(100, Balance::kP2c);
   Use(settings);
   std::set<uint32_t> taken;
   while (taken.size() < 99) taken.insert(one_.Pick());
@@ -144,7 +134,7 @@ TEST_F(LoadsTest, APlanThatIsNewKnowsWhatRuns) {
 
 TEST_F(LoadsTest, ABoundHoldsForAllShardsTogether) {
   for (const uint32_t percent : {110u, 125u, 300u}) {
-    UpstreamSettings settings = Upstream(7, Balance::kMaglev);
+    UpstreamSettings settings = ManyEndpoints(7, Balance::kMaglev);
     settings.hash.on = {HashKey()};
     settings.hash.balance_percent = percent;
     Use(settings);
@@ -163,16 +153,39 @@ TEST_F(LoadsTest, ABoundHoldsForAllShardsTogether) {
   }
 }
 
+// What runs in another level makes no room in this one.
+TEST_F(LoadsTest, ABoundIsOfItsLevel) {
+  UpstreamSettings settings = ManyEndpoints(6, Balance::kMaglev);
+  settings.hash.on = {HashKey()};
+  settings.hash.balance_percent = 125;
+  for (uint32_t i = 0; i < 6; i += 2) settings.endpoints[i].level = EndpointSettings::kBackup;
+  Use(settings);
+  for (int i = 0; i < 60; ++i) one_.Pick(static_cast<uint64_t>(i) << 58);
+  const uint32_t primaries[] = {1, 3, 5};
+  std::vector<uint32_t> active(6);
+  for (uint32_t total = 0; total < 60; ++total) {
+    const uint32_t endpoint = two_.pool->Pick(primaries, 12'345);  // as a retry once these were tried
+    two_.picked.emplace_back(two_.pool, endpoint);
+    ASSERT_EQ(endpoint % 2, 0u);
+    EXPECT_LE(++active[endpoint], (125 * (total + 1) + 299) / 300);
+  }
+  EXPECT_EQ(plan_->book->in_flight(0).Get(), 60u);
+  EXPECT_EQ(plan_->book->in_flight(1, EndpointSettings::kBackup).Get(), 60u);
+  for (Member* member : {&one_, &two_}) member->DoneWithAll();
+  EXPECT_EQ(plan_->book->in_flight(0).Get(), 0u);
+  EXPECT_EQ(plan_->book->in_flight(1, EndpointSettings::kBackup).Get(), 0u);
+}
+
 TEST_F(LoadsTest, TablesAreMadeAnewOnlyWhereTheyChange) {
-  UpstreamSettings settings = Upstream(5, Balance::kMaglev);
+  UpstreamSettings settings = ManyEndpoints(5, Balance::kMaglev);
   settings.hash.on = {HashKey()};
   Use(settings, false);
-  const std::shared_ptr<const HashTable> table = plan_->table;
+  const std::shared_ptr<const HashTable> table = plan_->tables[0];
   ASSERT_NE(table, nullptr);
   const auto same_with = [&](const auto& change) {
     UpstreamSettings changed = settings;
     change(changed);
-    return UpstreamPlan(changed, 2, plan_.get()).table == table;
+    return UpstreamPlan(changed, 2, plan_.get()).tables[0] == table;
   };
   EXPECT_TRUE(same_with([](UpstreamSettings& other) { other.retries = 7; }));
   EXPECT_TRUE(same_with([](UpstreamSettings& other) { other.hash.balance_percent = 200; }));
@@ -182,11 +195,11 @@ TEST_F(LoadsTest, TablesAreMadeAnewOnlyWhereTheyChange) {
   EXPECT_FALSE(same_with([](UpstreamSettings& other) { other.hash.slots = 101; }));
   EXPECT_FALSE(same_with([](UpstreamSettings& other) { other.balance = Balance::kRingHash; }));
   EXPECT_FALSE(same_with([](UpstreamSettings& other) { std::swap(other.endpoints[0], other.endpoints[1]); }));
-  EXPECT_EQ(UpstreamPlan(Upstream(5, Balance::kRandom), 2, plan_.get()).table, nullptr);
+  EXPECT_EQ(UpstreamPlan(ManyEndpoints(5, Balance::kRandom), 2, plan_.get()).tables[0], nullptr);
 }
 
 TEST_F(LoadsTest, AnOrderOfTheListIsNone) {
-  UpstreamSettings settings = Upstream(9, Balance::kRingHash);
+  UpstreamSettings settings = ManyEndpoints(9, Balance::kRingHash);
   Use(settings);
   std::vector<SocketAddress> met;
   for (uint64_t key = 0; key < 200; ++key) met.push_back(one_.pool->address(one_.Pick(key)));
@@ -197,7 +210,7 @@ TEST_F(LoadsTest, AnOrderOfTheListIsNone) {
 }
 
 TEST_F(LoadsTest, FailuresCountAsSlow) {
-  Use(Upstream(2, Balance::kEwma));
+  Use(ManyEndpoints(2, Balance::kEwma));
   PassMs(1);
   one_.pool->Observe(0, 20 * kNsPerMs);
   one_.pool->ObserveFailure(1, kNsPerMs / 10);

@@ -12,10 +12,12 @@
 #include <vector>
 
 #include "core/fleet.h"
+#include "core/stop_message.h"
 #include "core/uring_probe.h"
 #include "lb/health/publisher.h"
 #include "lb/stats.h"
 #include "lb/upstream/upstream.h"
+#include "tests/upstream/many_endpoints.h"
 
 namespace weir::lb {
 namespace {
@@ -26,17 +28,6 @@ constexpr uint32_t kFlips = 20'000;
 constexpr uint32_t kAtOnce = 1'000;
 constexpr uint32_t kAlone = 200;
 constexpr int kPatienceS = 60;
-
-UpstreamSettings Upstream(Balance balance) {
-  UpstreamSettings settings;
-  settings.name = "web";
-  settings.balance = balance;
-  for (uint32_t i = 0; i < kEndpoints; ++i) {
-    const std::string text = "10.0." + std::to_string(i / 200) + ".1:" + std::to_string(1 + i % 200);
-    settings.endpoints.push_back({*SocketAddress::Parse(text), 1, text});
-  }
-  return settings;
-}
 
 // A shard that chooses all the time (or, every other one, only now and then: it sleeps, and is woken by the
 // letters).
@@ -109,12 +100,6 @@ class Chooser : public Tenant, Runnable {
   uint64_t choices_ = 0;
 };
 
-struct StopMessage : Message {
-  StopMessage() {
-    deliver = [](Message*, Shard& receiver) { receiver.Stop(); };
-  }
-};
-
 // What a shard has to say when nothing changes.
 struct Question : Message {
   Question() {
@@ -140,7 +125,7 @@ class ViewStressTest : public testing::TestWithParam<Balance> {
     std::string problem;
     EXPECT_TRUE(ProbeUring(features_, problem)) << problem;
     uring_ = {features_, 64, 256};
-    plan_ = std::make_shared<UpstreamPlan>(Upstream(GetParam()), kShards, nullptr);
+    plan_ = std::make_shared<UpstreamPlan>(ManyEndpoints(kEndpoints, GetParam()), kShards, nullptr);
     fleet_ = std::make_unique<Fleet>(
         Fleet::Options{.shards = kShards,
                        .cpus = {},

@@ -1,0 +1,126 @@
+// Levels: which endpoint is next where not all are equal: those of priority 0, then 1 and so on, then the
+// backups. Each level has a balancer of its own; a request goes to the best level that has a usable endpoint
+// not tried yet, so that a retry goes on to the next level once all of this one were tried, and requests come
+// back with the first endpoint that does. An endpoint is its index in the upstream's list, as for Balancer.
+// With one level, the usual case, this is that level's balancer behind one branch.
+// Where an upstream may be in panic (panic.h) each level has a second balancer, of all whom no operator took
+// out: going into panic and out of it is to ask the others from then on.
+//
+// LevelLayout: who is in which level; never changes, and is shared by the shards. One Levels per shard.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "lb/balance/balancer.h"
+#include "lb/balance/panic.h"
+#include "lb/config/settings.h"
+
+namespace weir::lb {
+
+class LevelLayout {
+ public:
+  struct Place {
+    uint16_t level;  // 0: the best
+    uint16_t index;  // there
+  };
+
+  // REQUIRES: at least one endpoint.
+  explicit LevelLayout(const UpstreamSettings& settings);
+
+  uint32_t levels() const { return static_cast<uint32_t>(members_.size()); }
+  // Ascending.
+  std::span<const uint16_t> members(uint32_t level) const { return members_[level]; }
+  Place place(uint32_t endpoint) const { return places_[endpoint]; }
+  // EndpointSettings::Level of its members: the same number whatever other levels there are.
+  uint32_t number(uint32_t level) const { return numbers_[level]; }
+
+ private:
+  std::vector<std::vector<uint16_t>> members_;
+  std::vector<uint32_t> numbers_;
+  std::vector<Place> places_;
+};
+
+class Levels {
+ public:
+  static constexpr uint32_t kNone = Balancer::kNone;
+  // More than that in PickContext::tried are too many.
+  static constexpr uint32_t kMostTried = 32;
+  // For each level, where hashing decides; else null each.
+  using Tables = std::vector<std::shared_ptr<const HashTable>>;
+
+  // What takes long to make, of `settings`; what is the same in `before` (may be null) is taken from
+  // `tables_before`.
+  static Tables MakeTables(const UpstreamSettings& settings, const LevelLayout& layout,
+                           const UpstreamSettings* before, const LevelLayout* layout_before,
+                           const Tables& tables_before);
+
+  // All endpoints are usable. `tables`: MakeTables'.
+  Levels(const UpstreamSettings& settings, std::shared_ptr<const LevelLayout> layout, const Tables& tables,
+         uint64_t seed);
+  // A copy of one that was built elsewhere begins where `seed` says.
+  void Begin(uint64_t seed) noexcept;
+
+  // As Balancer's, of the same names.
+  uint32_t Pick(const PickContext& context) noexcept {
+    return plain_ ? first_.Pick(context) : PickInTurn(context);
+  }
+  void Acquire(uint32_t endpoint) noexcept {
+    if (plain_) return first_.Acquire(endpoint);
+    ForBoth(endpoint, [](Balancer& balancer, uint32_t index) { balancer.Acquire(index); });
+  }
+  void Release(uint32_t endpoint) noexcept {
+    if (plain_) return first_.Release(endpoint);
+    ForBoth(endpoint, [](Balancer& balancer, uint32_t index) { balancer.Release(index); });
+  }
+  void SetRemote(uint32_t endpoint, uint32_t in_flight) noexcept {
+    ForBoth(endpoint, [=](Balancer& balancer, uint32_t index) { balancer.SetRemote(index, in_flight); });
+  }
+  void Observe(uint32_t endpoint, int64_t latency_ns, int64_t now_ns) noexcept {
+    ForBoth(endpoint,
+            [=](Balancer& balancer, uint32_t index) { balancer.Observe(index, latency_ns, now_ns); });
+  }
+  void SetWeightFactor(uint32_t endpoint, uint32_t factor) noexcept {
+    ForBoth(endpoint, [=](Balancer& balancer, uint32_t index) { balancer.SetWeightFactor(index, factor); });
+  }
+  void Set(uint32_t endpoint, const Standing& standing) noexcept;
+  // For now, or again, whatever else is said of it.
+  void SetUsable(uint32_t endpoint, bool usable) noexcept { Set(endpoint, {.aside = !usable}); }
+
+  // Who is not well serves where `endpoint` is.
+  bool InPanic(uint32_t endpoint) const {
+    return panic_.has_value() && panic_->tally.InPanic(layout_->place(endpoint).level);
+  }
+
+ private:
+  struct Panic {
+    PanicTally tally;
+    std::vector<Balancer> levels;     // in panic
+    std::vector<Standing> standings;  // by endpoint
+  };
+
+  Balancer& Calm(uint32_t level) { return level == 0 ? first_ : others_[level - 1]; }
+  Balancer& Serving(uint32_t level) {
+    return panic_.has_value() && panic_->tally.panic() ? panic_->levels[level] : Calm(level);
+  }
+  template <class Call>
+  void ForBoth(uint32_t endpoint, Call call) {
+    const LevelLayout::Place place = layout_->place(endpoint);
+    call(Calm(place.level), place.index);
+    if (panic_.has_value()) call(panic_->levels[place.level], place.index);
+  }
+  uint32_t PickInTurn(const PickContext& context) noexcept;
+  uint32_t PickIn(uint32_t level, const PickContext& context) noexcept;
+  uint32_t PickAsSeenThere(uint32_t level, const PickContext& context) noexcept;
+
+  std::shared_ptr<const LevelLayout> layout_;
+  Balancer first_;
+  std::vector<Balancer> others_;  // the levels behind it
+  std::optional<Panic> panic_;    // none: never
+  bool plain_;                    // first_ is all there is
+};
+
+}  // namespace weir::lb

@@ -1,0 +1,155 @@
+// Another attempt: whether there may be one, what it costs, when it begins (RFC 9110 section 9.2.2).
+#include <algorithm>
+#include <utility>
+
+#include "lb/l7/exchange.h"
+#include "lb/proxy.h"
+
+namespace weir::lb {
+
+// Again only what means the same when done twice, what certainly never arrived, or what the operator says may
+// be done twice; and all that was sent must still be at hand.
+bool Exchange::MayRetry() const {
+  if (!replayable_ || answer_begun_ || attempts_.count() > route_->retries) return false;
+  const Stream& up = upstream_->stream;
+  const bool nothing_reached = !up.sending() && up.sent_bytes() == upstream_sent_before_;
+  return nothing_reached || deciding_ || route_->retry.non_idempotent || http::IsIdempotent(request_.method);
+}
+
+// Whether the upstream bears one more attempt of this request, which is in flight there.
+bool Exchange::TakeRetry() {
+  EndRetry();
+  in_budget_ = pool_->retry_budget().Take(shard_.now_ns());
+  if (!in_budget_) proxy_.counters().retries_over_budget.Add();
+  return in_budget_;
+}
+
+void Exchange::EndRetry() {
+  if (!in_budget_) return;
+  in_budget_ = false;
+  pool_->retry_budget().GiveBack();
+}
+
+void Exchange::EndWait() {
+  if (!backs_off_) return;
+  backs_off_ = false;
+  pool_->retry_budget().EndWait();
+}
+
+// Nobody has the request any more; it is tried again, at once or after a while.
+void Exchange::TryAgain(bool allow_tried) {
+  interims_ = 0;
+  from_upstream_.Clear();
+  const uint32_t delay_ms = BackoffMs();
+  if (delay_ms == 0) return TryUpstream(allow_tried);
+  allow_tried_ = allow_tried;
+  backs_off_ = true;
+  pool_->retry_budget().BeginWait();
+  phase_ = Phase::kBackoff;
+  progress_ = true;
+  shard_.SetTimer(client_.timer, WithinRequest(delay_ms));
+}
+
+// By chance up to the bound, which doubles with each attempt: who failed together shall not come back
+// together.
+uint32_t Exchange::BackoffMs() {
+  const RetrySettings& retry = route_->retry;
+  if (retry.backoff_base_ms == 0 || attempts_.count() > route_->retries) return 0;
+  const uint64_t bound_ms = uint64_t{retry.backoff_base_ms} << (attempts_.count() - 1);
+  return shard_.random().Below(static_cast<uint32_t>(std::min<uint64_t>(bound_ms, retry.backoff_max_ms)) + 1);
+}
+
+void Exchange::StepBackoff() {
+  const Stream& down = client_.stream;
+  if (down.end_seen() && down.receive_error() != 0) return ClientGone("client_abort");
+  if (!client_.timer.fired) return;
+  shard_.ClearTimer(client_.timer);
+  EndWait();
+  if (OutOfTime()) {
+    proxy_.counters().upstream_timeouts.Add();
+    Respond(504, "the origin took too long", "request_timeout");
+    return;
+  }
+  TryUpstream(allow_tried_);
+}
+
+// The upstream ended before a byte of its answer came.
+void Exchange::UpstreamFailed(const char* end) {
+  if (!reused_) {
+    ObserveFailure(Outcome::kGatewayError);
+    proxy_.counters().upstream_resets.Add();
+  }
+  // A kept connection that had died says nothing about its endpoint: that is no attempt that failed.
+  if (!MayRetry() || (!reused_ && (!route_->retry.reset || !TakeRetry()))) {
+    if (reused_) proxy_.counters().upstream_resets.Add();
+    Respond(502, "the origin closed the connection without an answer", end);
+    return;
+  }
+  DropUpstream(true);
+  // It may have been this one connection's bad luck: where there is no other endpoint, the same once more is
+  // better than no answer. Not twice: the request may be what ends it.
+  const bool allow_tried = attempts_.count() <= 1;
+  if (!reused_) return TryAgain(allow_tried);
+  attempts_.ForgiveLast();
+  fresh_only_ = true;
+  TryUpstream(allow_tried);
+}
+
+// The head of an answer is there, with a status of which the route would rather have another answer. True:
+// another attempt begins. False: it is the client's.
+bool Exchange::RetryStatus(Slice& rest) {
+  if (!route_->retry.Wants(response_.status) || !MayRetry() || !TakeRetry()) return false;
+  upload_failed_ = Uploading();  // what of the request did not go up will not be wanted there any more
+  SettleUnread(std::move(rest));
+  TryAgain(true);
+  return true;
+}
+
+// An answer that nobody gets: of its body only what is here already is worth reading, for the connection's
+// sake.
+void Exchange::SettleUnread(Slice rest) {
+  response_body_ = http::BodyReader(response_.body);
+  Stream& up = upstream_->stream;
+  up.PutBack(std::move(rest));
+  bool sound = true;
+  while (sound && !response_body_.done() && !response_body_.in_trailers() && up.has_bytes()) {
+    Slice in = up.TakeBytes();
+    const http::BodyPiece piece = response_body_.Read(in.data(), in.size());
+    proxy_.counters().upstream_bytes_received.Add(piece.consumed);
+    sound = piece.state != http::BodyState::kError;
+    in.RemovePrefix(static_cast<uint32_t>(piece.consumed));
+    up.PutBack(std::move(in));
+  }
+  const bool whole = sound && !upload_failed_ && response_body_.done() && !up.sending();
+  response_.keep_alive = response_.keep_alive && whole;
+  upload_done_ = true;
+  SettleUpstream();
+  response_body_ = {};
+}
+
+// How long to wait for the head of an answer: its own time, or that of an attempt, if another one may follow.
+uint32_t Exchange::HeadMs() const {
+  const uint32_t response_ms = timeouts().response_ms;
+  const uint32_t try_ms = route_->retry.per_try_ms;
+  if (!MayRetry()) return response_ms;
+  if (response_ms == 0) return patient_ ? 0 : try_ms;
+  return patient_ ? std::max(response_ms, try_ms + 1) - try_ms : std::min(response_ms, try_ms);
+}
+
+// No head came in time. True: it was the time of the attempt alone, and another one begins, or this one goes
+// on as the upstream bears no other.
+bool Exchange::TryIsOver() {
+  const uint32_t try_ms = route_->retry.per_try_ms;
+  if (try_ms == 0 || patient_ || !MayRetry()) return false;
+  if (!TakeRetry()) {
+    patient_ = progress_ = true;
+    return timeouts().response_ms == 0 || try_ms < timeouts().response_ms;
+  }
+  proxy_.counters().upstream_timeouts.Add();
+  ObserveFailure(Outcome::kTimeout);
+  DropUpstream(true);
+  TryAgain(true);
+  return true;
+}
+
+}  // namespace weir::lb
