@@ -119,6 +119,9 @@ std::span<const Key<RetryBudgetSettings>> RetryBudgetKeys() {
       WEIR_PLAIN(T, share, ShareText, share,
                  "Of the upstream's requests and TCP connections in flight, on all shards together."),
       WEIR_PLAIN(T, min, RetryBudgetCount, min, "So many may be tried again in any case, likewise."),
+      WEIR_PLAIN(T, wait, OptionalPatience, wait_ms,
+                 "A request that was reset and finds no place among them waits so long for one before it "
+                 "fails; 0 is not at all."),
   };
   return kKeys;
 }
@@ -130,8 +133,8 @@ void Reader::ReadRetryBudget(const ConfigNode& node, RetryBudgetSettings& budget
   } else if (!node.is_scalar() || node.text != "off") {
     Error(node.place,
           node.is_scalar()
-              ? absl::StrCat("\"", node.text, "\": expected off, or keys and values: share, min")
-              : absl::StrCat("expected off, or keys and values: share, min, found ", KindName(node)));
+              ? absl::StrCat("\"", node.text, "\": expected off, or keys and values: share, min, wait")
+              : absl::StrCat("expected off, or keys and values: share, min, wait, found ", KindName(node)));
   }
 }
 

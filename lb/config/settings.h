@@ -158,6 +158,7 @@ struct RetryBudgetSettings {
   bool on = true;
   Share share = {Share::kAll / 5, "20%"};  // of those in flight
   uint32_t min = 3;                        // so many in any case, all shards together
+  uint32_t wait_ms = 1'000;                // for a place, where the request would fail otherwise
 
   // One more beside `retries` of `in_flight`. A share was rounded down: a fifth of 20 is 4 all the same.
   bool Allows(uint64_t retries, uint64_t in_flight) const {

@@ -124,9 +124,12 @@ class Exchange {
   void EndRetry();
   void EndWait();
   void TryAgain(bool allow_tried);
+  void WaitForNext(bool allow_tried, uint32_t delay_ms);
   uint32_t BackoffMs();
   void StepBackoff();
-  void UpstreamFailed(const char* end);
+  void UpstreamFailed();
+  void AwaitBudget();
+  void ClosedWithoutAnswer();
   bool RetryStatus(Slice& rest);
   void SettleUnread(Slice rest);
   uint32_t HeadMs() const;
@@ -187,10 +190,11 @@ class Exchange {
   const RouteSettings* route_;  // the listener's own until the request met one
   uint64_t upstream_sent_before_ = 0;
   uint64_t body_received_ = 0;
-  uint64_t hash_ = 0;         // by which pool_ chooses an endpoint, if it hashes
-  uint64_t mirror_hash_ = 0;  // likewise, of the copy's
-  uint64_t hash_id_ = 0;      // new_hash_cookie_: what it says
-  int64_t acknowledged_ = 0;  // by the peer behind acknowledged_fd_, when it was last asked
+  uint64_t hash_ = 0;           // by which pool_ chooses an endpoint, if it hashes
+  uint64_t mirror_hash_ = 0;    // likewise, of the copy's
+  uint64_t hash_id_ = 0;        // new_hash_cookie_: what it says
+  int64_t budget_wait_ns_ = 0;  // awaits_budget_: since when
+  int64_t acknowledged_ = 0;    // by the peer behind acknowledged_fd_, when it was last asked
   Slice head_;        // the serialised request head, with a small body behind it: sent, replayed, logged
   Slice first_body_;  // framed body that came with the head and did not fit behind it; sent with it
   Slice answer_;      // our own answer
@@ -244,6 +248,7 @@ class Exchange {
   bool whole_ : 1 = false;            // head_ has, or shall have, the whole body
   bool in_pieces_ : 1 = false;        // a part of the body went up later than the head, in this attempt
   bool allow_tried_ : 1 = false;      // kBackoff: the next attempt may go where one was already
+  bool awaits_budget_ : 1 = false;    // kBackoff: until there is room for it
   bool patient_ : 1 = false;          // this attempt goes on beyond its own time
   bool authenticated_ : 1 = false;    // it is from user_: the password was right
   bool no_version_ : 1 = false;       // refused before the version was read

@@ -61,7 +61,7 @@ bool Exchange::StepResponseHead() {
   if (!up.has_bytes()) {
     if (!up.receive_ended()) return false;
     if (from_upstream_.empty() && interims_ == 0) {
-      UpstreamFailed("upstream_closed");
+      UpstreamFailed();
     } else {
       proxy_.counters().upstream_resets.Add();
       ObserveFailure(Outcome::kGatewayError);
@@ -213,7 +213,7 @@ void Exchange::OnFinal(Slice rest) {
   if (reused_ && response_.status == 408 && !response_.keep_alive && interims_ == 0 && MayRetry()) {
     // The origin's way to close an idle connection, crossed by our request. Another one begins to answer.
     from_upstream_.Clear();
-    UpstreamFailed("upstream_closed");
+    UpstreamFailed();
     return;
   }
   ObserveHead(response_.status);

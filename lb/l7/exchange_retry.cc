@@ -20,7 +20,6 @@ bool Exchange::MayRetry() const {
 bool Exchange::TakeRetry() {
   EndRetry();
   in_budget_ = pool_->retry_budget().Take(shard_.now_ns());
-  if (!in_budget_) proxy_.counters().retries_over_budget.Add();
   return in_budget_;
 }
 
@@ -42,9 +41,13 @@ void Exchange::TryAgain(bool allow_tried) {
   from_upstream_.Clear();
   const uint32_t delay_ms = BackoffMs();
   if (delay_ms == 0) return TryUpstream(allow_tried);
+  WaitForNext(allow_tried, delay_ms);
+}
+
+void Exchange::WaitForNext(bool allow_tried, uint32_t delay_ms) {
   allow_tried_ = allow_tried;
+  if (!backs_off_) pool_->retry_budget().BeginWait();
   backs_off_ = true;
-  pool_->retry_budget().BeginWait();
   phase_ = Phase::kBackoff;
   progress_ = true;
   shard_.SetTimer(client_.timer, WithinRequest(delay_ms));
@@ -64,31 +67,65 @@ void Exchange::StepBackoff() {
   if (down.end_seen() && down.receive_error() != 0) return ClientGone("client_abort");
   if (!client_.timer.fired) return;
   shard_.ClearTimer(client_.timer);
-  EndWait();
   if (OutOfTime()) {
+    EndWait();
     proxy_.counters().upstream_timeouts.Add();
     Respond(504, "the origin took too long", "request_timeout");
     return;
   }
+  if (awaits_budget_) return AwaitBudget();
+  EndWait();
   TryUpstream(allow_tried_);
 }
 
+// The upstream bears no more attempts now. Who gets no answer otherwise waits for a place: an origin that
+// died with much in flight is no reason to fail any of it, and the budget is kept.
+void Exchange::AwaitBudget() {
+  const int64_t now_ns = shard_.now_ns();
+  if (!awaits_budget_) budget_wait_ns_ = now_ns;
+  awaits_budget_ = true;
+  if (backs_off_ && TakeRetry()) {
+    awaits_budget_ = false;
+    EndWait();
+    return TryAgain(allow_tried_);
+  }
+  // Asks again by chance, and the more rarely the longer that goes on, as all that wait do.
+  const uint32_t waited_ms = static_cast<uint32_t>((now_ns - budget_wait_ns_) / kNsPerMs);
+  const uint32_t most_ms = pool_->retry_budget().wait_ms();
+  if (waited_ms < most_ms) {
+    const uint32_t delay_ms = 1 + shard_.random().Below(std::max(waited_ms, 2u));
+    return WaitForNext(allow_tried_, std::min(delay_ms, most_ms - waited_ms));
+  }
+  awaits_budget_ = false;
+  EndWait();
+  proxy_.counters().retries_over_budget.Add();
+  ClosedWithoutAnswer();
+}
+
+void Exchange::ClosedWithoutAnswer() {
+  Respond(502, "the origin closed the connection without an answer", "upstream_closed");
+}
+
 // The upstream ended before a byte of its answer came.
-void Exchange::UpstreamFailed(const char* end) {
+void Exchange::UpstreamFailed() {
   if (!reused_) {
     ObserveFailure(Outcome::kGatewayError);
     proxy_.counters().upstream_resets.Add();
   }
   // A kept connection that had died says nothing about its endpoint: that is no attempt that failed.
-  if (!MayRetry() || (!reused_ && (!route_->retry.reset || !TakeRetry()))) {
+  if (!MayRetry() || (!reused_ && !route_->retry.reset)) {
     if (reused_) proxy_.counters().upstream_resets.Add();
-    Respond(502, "the origin closed the connection without an answer", end);
-    return;
+    return ClosedWithoutAnswer();
   }
+  const bool has_room = reused_ || TakeRetry();
   DropUpstream(true);
   // It may have been this one connection's bad luck: where there is no other endpoint, the same once more is
   // better than no answer. Not twice: the request may be what ends it.
   const bool allow_tried = attempts_.count() <= 1;
+  if (!has_room) {
+    allow_tried_ = allow_tried;
+    return AwaitBudget();
+  }
   if (!reused_) return TryAgain(allow_tried);
   attempts_.ForgiveLast();
   fresh_only_ = true;
@@ -98,7 +135,11 @@ void Exchange::UpstreamFailed(const char* end) {
 // The head of an answer is there, with a status of which the route would rather have another answer. True:
 // another attempt begins. False: it is the client's.
 bool Exchange::RetryStatus(Slice& rest) {
-  if (!route_->retry.Wants(response_.status) || !MayRetry() || !TakeRetry()) return false;
+  if (!route_->retry.Wants(response_.status) || !MayRetry()) return false;
+  if (!TakeRetry()) {
+    proxy_.counters().retries_over_budget.Add();
+    return false;
+  }
   upload_failed_ = Uploading();  // what of the request did not go up will not be wanted there any more
   SettleUnread(std::move(rest));
   TryAgain(true);
@@ -142,6 +183,7 @@ bool Exchange::TryIsOver() {
   const uint32_t try_ms = route_->retry.per_try_ms;
   if (try_ms == 0 || patient_ || !MayRetry()) return false;
   if (!TakeRetry()) {
+    proxy_.counters().retries_over_budget.Add();
     patient_ = progress_ = true;
     return timeouts().response_ms == 0 || try_ms < timeouts().response_ms;
   }

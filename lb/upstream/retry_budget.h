@@ -34,6 +34,9 @@ class RetryBudget {
   void BeginWait() { plan_.book->active(shard_).Add(); }
   void EndWait() { plan_.book->active(shard_).Sub(); }
 
+  // Who finds no room may wait for it so long.
+  uint32_t wait_ms() const { return plan_.settings.retry_budget.wait_ms; }
+
  private:
   bool HasRoom(int64_t now_ns) {
     const RetryBudgetSettings& settings = plan_.settings.retry_budget;

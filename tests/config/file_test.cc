@@ -1450,8 +1450,9 @@ upstreams:
   d: {endpoints: [10.0.0.1:80], retry_budget: {shares: 20%}}
 )"),
       ElementsAre(
-          "f.yaml:4:47: upstreams.a.retry_budget: \"on\": expected off, or keys and values: share, min",
-          "f.yaml:5:47: upstreams.b.retry_budget: expected off, or keys and values: share, min, found a list",
+          "f.yaml:4:47: upstreams.a.retry_budget: \"on\": expected off, or keys and values: share, min, wait",
+          "f.yaml:5:47: upstreams.b.retry_budget: expected off, or keys and values: share, min, wait, found "
+          "a list",
           HasSubstr("f.yaml:6:55: upstreams.c.retry_budget.share: \"20\": expected "),
           "f.yaml:6:64: upstreams.c.retry_budget.min: \"-1\": expected a whole number from 0 to 1000000",
           HasSubstr("f.yaml:7:48: upstreams.d.retry_budget.shares: unknown key; did you mean share?")));

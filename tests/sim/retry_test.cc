@@ -311,6 +311,61 @@ TEST(Retry, ManyThatFailTogetherAndWaitHaveTheWholeBudget) {
   });
 }
 
+// All of them on connections that are new: each costs the budget. Who finds no room waits, and none is lost;
+// how many are tried again at one time is within the budget all the while.
+TEST(Retry, AllThatAnEndpointHadInFlightIsServedByTheOthers) {
+  for (const bool waits : {true, false}) {
+    SCOPED_TRACE(waits);
+    ForEachSeed([&](uint64_t seed) {
+      constexpr size_t kRequests = 60;
+      Stage* the_stage = nullptr;
+      std::vector<Speaker*> asked;
+      bool died = false;
+      uint64_t most_retries = 0;
+      Scene scene(
+          seed, 2,
+          [&](Settings&, UpstreamSettings& upstream) {
+            if (!waits) upstream.retry_budget.wait_ms = 0;
+          },
+          [&](Speaker& origin, size_t) {
+            if (!died) return asked.push_back(&origin);
+            const UpstreamPlan& plan = *the_stage->rig().generations().back()->plan(0);
+            most_retries = std::max(most_retries, plan.book->retries(0).Get());
+            the_stage->rig().world().After(10 * kNsPerMs, [&origin] { origin.Say(kOk); });
+          });
+      Stage& stage = scene.stage();
+      the_stage = &stage;
+      std::vector<Speaker*> clients;
+      for (size_t i = 0; i < kRequests; ++i) clients.push_back(&stage.Client(Get("/")));
+      ASSERT_TRUE(stage.Until([&] { return asked.size() == kRequests; }, 10'000));
+      died = true;
+      for (size_t i = 0; i < kRequests; ++i) {
+        if (scene.heard_at[i] == 0) asked[i]->peer.Reset();
+      }
+      const auto count = [&](std::string_view status) {
+        return static_cast<size_t>(std::count_if(clients.begin(), clients.end(),
+                                                 [&](Speaker* client) { return client->Heard(status); }));
+      };
+      stage.Run(5'000);
+      const size_t held =
+          static_cast<size_t>(std::count(scene.heard_at.begin(), scene.heard_at.begin() + kRequests, 1u));
+      EXPECT_EQ(count("200 OK") + count("502 "), kRequests - held);
+      if (waits) {
+        EXPECT_EQ(count("502 "), 0u);
+        EXPECT_EQ(stage.counters().retries_over_budget.Get(), 0u);
+      } else {
+        EXPECT_GT(count("502 "), 0u);
+        EXPECT_EQ(stage.counters().retries_over_budget.Get(), count("502 "));
+      }
+      EXPECT_GE(most_retries, 3u);
+      EXPECT_LE(most_retries, kRequests / 5);
+      const UpstreamPlan& plan = *stage.rig().generations().back()->plan(0);
+      EXPECT_EQ(plan.book->retries(0).Get(), 0u);
+      EXPECT_EQ(plan.book->active(0).Get(), held);
+    });
+  }
+}
+
 TEST(Retry, TheTimeForTheRequestEndsAWait) {
   ForEachSeed([](uint64_t seed) {
     Scene scene(
