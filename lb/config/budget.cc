@@ -133,9 +133,18 @@ uint64_t Sum(const std::vector<BudgetLine>& lines) {
   return sum;
 }
 
-std::vector<BudgetLine> ReservedFiles(uint32_t shards, size_t listeners) {
+uint32_t CheckConnections(const Settings& settings) {
+  size_t checked = 0;
+  for (const UpstreamSettings& upstream : settings.upstreams)
+    checked += upstream.health_check.on() ? upstream.endpoints.size() : 0;
+  return static_cast<uint32_t>(std::min<size_t>(checked, kMostCheckConnections));
+}
+
+std::vector<BudgetLine> ReservedFiles(const Settings& settings) {
   constexpr uint64_t kAdminConnections = 64;
-  return {
+  const uint32_t shards = settings.shards;
+  const size_t listeners = settings.listeners.size();
+  std::vector<BudgetLine> lines = {
       {"standard input, output and error", 3},
       {"access log, signals, admin listener", 3},
       {"admin connections", kAdminConnections},
@@ -145,6 +154,9 @@ std::vector<BudgetLine> ReservedFiles(uint32_t shards, size_t listeners) {
        uint64_t{shards} * kOverLimitConnections},
       {"libraries, and connections being closed", 64},
   };
+  if (const uint32_t checks = CheckConnections(settings); checks > 0)
+    lines.push_back({"connections of health checks", checks});
+  return lines;
 }
 
 bool HasMirrors(const Settings& settings) {
@@ -223,6 +235,14 @@ MemoryBudget ComputeBudget(const Settings& settings) {
   if (const uint64_t tables = HashTablesBytes(settings); tables > 0) {
     budget.memory.push_back({"tables of consistent hashing, before and after a reload", tables});
   }
+  const auto logs = static_cast<uint64_t>(std::count_if(
+      settings.upstreams.begin(), settings.upstreams.end(),
+      [&](const UpstreamSettings& upstream) { return upstream.logs_changes(settings.shards); }));
+  if (logs > 0) {
+    budget.memory.push_back({absl::StrCat("load of each shard for the others, reloads too: 2 x ", logs, " x ",
+                                          shards, " x ", kChangeLogBytes / 1024, " KiB"),
+                             2 * logs * shards * kChangeLogBytes});
+  }
   const uint64_t mirrors = HasMirrors(settings) ? settings.mirrors_per_shard : 0;
   if (mirrors > 0) {
     budget.memory.push_back(
@@ -231,7 +251,7 @@ MemoryBudget ComputeBudget(const Settings& settings) {
          shards * mirrors * (kUpstreamConnectionBytes + kMirrorBytes + kMirrorHeads * head)});
   }
   budget.memory_bytes = Sum(budget.memory);
-  budget.files = ReservedFiles(settings.shards, settings.listeners.size());
+  budget.files = ReservedFiles(settings);
   budget.files.push_back({absl::StrCat("client connections: ", clients), clients});
   budget.files.push_back({absl::StrCat("upstream connections: ", clients), clients});
   if (mirrors > 0) {

@@ -29,7 +29,8 @@ inline constexpr size_t kBufferSlotBytes =
 inline constexpr size_t kPasswordShardBytes =
     192 * 1024;  // what a shard knows and asks (lb/auth/password_desk.h)
 inline constexpr size_t kPasswordThreadBytes = size_t{65} << 20;  // yescrypt's largest (lb/auth/password.cc)
-inline constexpr size_t kLogBytes = 8 * 64 * 1024;  // a shard's access log (lb/log/access_log.h)
+inline constexpr size_t kChangeLogBytes = 9 * 1024;  // of an upstream, a shard's (lb/upstream/change_log.h)
+inline constexpr size_t kLogBytes = 8 * 64 * 1024;   // a shard's access log (lb/log/access_log.h)
 // Of a request's target as it came, for the access log, if another one went up: fits a chunk of 2 KiB.
 inline constexpr size_t kMostNotedBytes = Arena::kSmallBytes - sizeof(Buffer);
 
@@ -92,12 +93,16 @@ struct MemoryBudget {
 
 MemoryBudget ComputeBudget(const Settings& settings);
 
+// At one time, and kept between them: one for each endpoint that is checked, but no more than this.
+inline constexpr uint32_t kMostCheckConnections = 256;
+uint32_t CheckConnections(const Settings& settings);
+
 // Some route has a mirror.
 bool HasMirrors(const Settings& settings);
 // Some route has basic_auth: so many threads check passwords, else 0.
 uint32_t PasswordThreads(const Settings& settings);
 // Descriptors for everything but client, upstream and mirror connections, as lines.
-std::vector<BudgetLine> ReservedFiles(uint32_t shards, size_t listeners);
+std::vector<BudgetLine> ReservedFiles(const Settings& settings);
 uint64_t Sum(const std::vector<BudgetLine>& lines);
 
 // The pool of one shard.

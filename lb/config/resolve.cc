@@ -321,7 +321,7 @@ void Resolver::Buffers() {
 }
 
 void Resolver::Connections() {
-  const uint64_t reserved = Sum(ReservedFiles(settings_.shards, settings_.listeners.size()));
+  const uint64_t reserved = Sum(ReservedFiles(settings_));
   const uint64_t room = settings_.fd_limit > reserved ? settings_.fd_limit - reserved : 0;
   // A client and its upstream connection; in the demo also the origin's end of that.
   const auto most = static_cast<uint32_t>(std::min<uint64_t>(room / (demo_ ? 3 : 2), ConnectionCount::kMost));
@@ -338,8 +338,9 @@ void Resolver::Connections() {
     Error("--max_connections", settings_.max_connections, " needs ", needed, " open files and the limit is ",
           settings_.fd_limit, ": raise it (ulimit -Hn, LimitNOFILE=), or choose ", most, " or less");
   } else if (settings_.max_connections == 0) {
-    // Reloads may add listeners.
+    // Reloads may add listeners, and checks of endpoints.
     uint64_t spare = std::min<uint64_t>(uint64_t{settings_.shards} * kListenersToCome, room / 16);
+    spare += std::min<uint64_t>(kMostCheckConnections - CheckConnections(settings_), room / 16);
     if (HasMirrors(settings_)) {
       spare += std::min<uint64_t>(uint64_t{settings_.shards} * Settings::kMostMirrors,
                                   std::max<uint64_t>(settings_.shards, room / 16));

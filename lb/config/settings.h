@@ -223,6 +223,17 @@ struct UpstreamSettings {
   AllDown all_down = AllDown::k503;
 
   bool panics() const { return panic_percent > 0 || all_down != AllDown::k503; }
+  // The policy wants to know what the other shards have in flight, as far as is known. (With a bound on load
+  // it asks for each choice.)
+  bool counts_remote() const {
+    return balance == Balance::kLeastConn || balance == Balance::kP2c || balance == Balance::kEwma ||
+           (balance == Balance::kFirst && max_in_flight > 0);
+  }
+  // And learns of it by a log of changes (lb/upstream/change_log.h): all counts are too many to read.
+  static constexpr size_t kFewEndpoints = 32;
+  bool logs_changes(uint32_t shards) const {
+    return shards > 1 && endpoints.size() > kFewEndpoints && counts_remote();
+  }
   bool operator==(const UpstreamSettings&) const = default;
 };
 

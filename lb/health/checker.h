@@ -15,6 +15,7 @@
 #include <unordered_map>
 
 #include "core/shard.h"
+#include "lb/config/budget.h"
 #include "lb/generation.h"
 #include "lb/health/check.h"
 #include "lb/health/publisher.h"
@@ -27,6 +28,7 @@ class Checker {
  public:
   static constexpr uint32_t kMostChecks = 128;
   static constexpr uint32_t kMostKept = 128;
+  static_assert(kMostChecks + kMostKept == kMostCheckConnections);
 
   // `news` may be null: nobody is told.
   Checker(Shard& control, Publisher& publisher, EndpointNews* news);

@@ -4,30 +4,17 @@
 #include <map>
 #include <string>
 
+#include "lb/config/budget.h"
+
 namespace weir::lb {
 namespace {
 
 // Schedules and tables of so many weights take longer than a shard has for them (schedule.h).
 constexpr size_t kManyWeights = 8;
 
-}  // namespace
+static_assert(sizeof(ChangeLog) <= kChangeLogBytes);
 
-bool CountsRemote(const UpstreamSettings& settings) {
-  switch (settings.balance) {
-    case Balance::kLeastConn:
-    case Balance::kP2c:
-    case Balance::kEwma:
-      return true;
-    case Balance::kFirst:
-      return settings.max_in_flight > 0;
-    case Balance::kRoundRobin:
-    case Balance::kRandom:
-    case Balance::kMaglev:
-    case Balance::kRingHash:
-      return false;
-  }
-  return false;
-}
+}  // namespace
 
 UpstreamPlan::UpstreamPlan(const UpstreamSettings& from, uint32_t shards, const UpstreamPlan* before)
     : settings(from),
@@ -53,8 +40,7 @@ UpstreamPlan::UpstreamPlan(const UpstreamSettings& from, uint32_t shards, const 
                                                   before->tables);
   if (Hashes(settings.balance) || settings.endpoints.size() > kManyWeights)
     levels.emplace(settings, layout, tables, 0);
-  if (shards > 1 && settings.endpoints.size() > kFewEndpoints && CountsRemote(settings))
-    changes = std::make_unique<ChangeLog[]>(shards);
+  if (settings.logs_changes(shards)) changes = std::make_unique<ChangeLog[]>(shards);
 }
 
 }  // namespace weir::lb

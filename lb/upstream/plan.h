@@ -169,10 +169,4 @@ struct UpstreamPlan {
   const std::shared_ptr<News> news;
 };
 
-// Whether the policy wants to know what the other shards have in flight, as far as is known. (With a bound on
-// load it asks for each choice.)
-bool CountsRemote(const UpstreamSettings& settings);
-// More endpoints have a log of changes.
-inline constexpr size_t kFewEndpoints = 32;
-
 }  // namespace weir::lb

@@ -1,7 +1,7 @@
 // RemoteLoads: how many requests the other shards have in flight, for the policies that count them. Every
 // shard writes what it has into lines of its own; whoever wants to know reads them (relaxed), at most once in
 // kPeriodNs and only when it chooses an endpoint. Nobody writes to what another one writes.
-//  - A few endpoints (kFewEndpoints): all counts are read.
+//  - A few endpoints (UpstreamSettings::kFewEndpoints): all counts are read.
 //  - Many: each shard says what changed in a ring of its own (ChangeLog), and the others read what is new in
 //    it. What a reader missed, as it was away for too long, or as the writer had not yet the same plan, it
 //    finds by and by: some endpoints are read each time, in turns.

@@ -99,7 +99,7 @@ UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> p
           .at = ActiveAt, .total = ActiveInLevel, .source = plan_.get(), .level = plan_->layout->number(0)},
       retry_budget_(*plan_, upstreams.shard().index()) {
   if (plan_->seats.size() > 1) {
-    if (CountsRemote(plan_->settings))
+    if (plan_->settings.counts_remote())
       remote_ = std::make_unique<RemoteLoads>(*plan_, upstreams.shard().index(), levels_);
     if (plan_->settings.hash.balance_percent > 0) bound_ = &loads_;
     if (plan_->changes != nullptr) changes_ = &plan_->changes[upstreams.shard().index()];

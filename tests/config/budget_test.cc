@@ -9,12 +9,13 @@
 namespace weir::lb {
 namespace {
 
-TEST(Budget, ADefaultConfigurationUsesTheWholeFileLimitButForListenersToCome) {
+TEST(Budget, ADefaultConfigurationUsesTheWholeFileLimitButForListenersAndChecksToCome) {
   constexpr uint64_t kListenersToCome = 32;
   const Settings settings = ParseWith({}).settings;
   const MemoryBudget budget = ComputeBudget(settings);
   EXPECT_LE(budget.file_count, settings.fd_limit);
-  EXPECT_GE(budget.file_count + settings.shards * kListenersToCome, settings.fd_limit - 1);
+  EXPECT_GE(budget.file_count + settings.shards * kListenersToCome + kMostCheckConnections,
+            settings.fd_limit - 1);
   EXPECT_EQ(budget.memory_bytes, Sum(budget.memory));
 }
 
@@ -49,6 +50,47 @@ TEST(Budget, EverySizeIsWithinItsBounds) {
         EXPECT_GE(budget.shard.completions, 4 * clients / line.settings.shards);
       }
     }
+  }
+}
+
+uint64_t AmountOf(const std::vector<BudgetLine>& lines, std::string_view what) {
+  for (const BudgetLine& line : lines) {
+    if (line.what.starts_with(what)) return line.amount;
+  }
+  return 0;
+}
+
+Settings WithEndpoints(uint32_t count) {
+  Settings settings = ParseWith({"--shards=2"}).settings;
+  const EndpointSettings endpoint = settings.upstreams.at(0).endpoints.at(0);
+  settings.upstreams[0].endpoints.assign(count, endpoint);
+  return settings;
+}
+
+TEST(Budget, EachEndpointThatIsCheckedHasAConnectionUpToABound) {
+  for (const uint32_t count : {1u, 3u, 256u, 257u, 1'000u}) {
+    Settings settings = WithEndpoints(count);
+    EXPECT_EQ(AmountOf(ComputeBudget(settings).files, "connections of health checks"), 0u);
+    const uint64_t before = ComputeBudget(settings).file_count;
+    settings.upstreams[0].health_check.type = HealthCheckSettings::Type::kTcp;
+    const MemoryBudget budget = ComputeBudget(settings);
+    EXPECT_EQ(AmountOf(budget.files, "connections of health checks"), std::min(count, 256u));
+    EXPECT_EQ(budget.file_count, before + std::min(count, 256u));
+  }
+}
+
+TEST(Budget, WhatShardsTellEachOtherOfLoadCountsWhereTheyDo) {
+  const std::string_view what = "load of each shard";
+  for (const Balance balance : {Balance::kLeastConn, Balance::kRoundRobin}) {
+    const bool counts = balance == Balance::kLeastConn;
+    Settings settings = WithEndpoints(33);
+    settings.upstreams[0].balance = balance;
+    EXPECT_EQ(AmountOf(ComputeBudget(settings).memory, what), counts ? 2 * 2 * kChangeLogBytes : 0);
+    settings.shards = 1;
+    EXPECT_EQ(AmountOf(ComputeBudget(settings).memory, what), 0u) << "there is nobody to tell";
+    settings = WithEndpoints(32);
+    settings.upstreams[0].balance = balance;
+    EXPECT_EQ(AmountOf(ComputeBudget(settings).memory, what), 0u) << "all counts are read";
   }
 }
 

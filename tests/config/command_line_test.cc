@@ -7,6 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "lb/config/budget.h"
 #include "tests/config/made_up_machine.h"
 
 namespace weir::lb {
@@ -250,8 +251,9 @@ TEST(CommandLine, ShardsAndCpus) {
 }
 
 TEST(CommandLine, ConnectionsMustFitTheFileLimit) {
-  // Left out, it leaves room for listeners that reloads may add: 32 sockets for each of 4 shards.
-  const uint32_t most = ParseWith({}).settings.max_connections + 4 * 32 / 2;
+  // Left out, it leaves room for listeners that reloads may add (32 sockets for each of 4 shards), and for
+  // connections of checks.
+  const uint32_t most = ParseWith({}).settings.max_connections + (4 * 32 + kMostCheckConnections) / 2;
   EXPECT_FALSE(ParseWith({"--max_connections=" + std::to_string(most)}).exit);
   EXPECT_THAT(
       ParseWith({"--max_connections=" + std::to_string(most + 1)}).err,

@@ -1846,11 +1846,12 @@ TEST_F(File, MirrorsGetWhatIsLeftOfTheOpenFiles) {
   EXPECT_EQ(none.max_connections, settings.max_connections + 4 * 256 / 2);
   EXPECT_LE(ComputeBudget(settings).file_count, settings.fd_limit);
   for (const Settings* each : {&settings, &none})
-    EXPECT_GE(ComputeBudget(*each).file_count + 4 * 32, each->fd_limit - 1) << "32 listeners may come";
+    EXPECT_GE(ComputeBudget(*each).file_count + 4 * 32 + kMostCheckConnections, each->fd_limit - 1)
+        << "32 listeners may come, and checks";
   const auto most = [&](uint32_t connections) {
     return Check(with, {"--max_connections=" + std::to_string(connections)});
   };
-  const uint32_t all = none.max_connections + 4 * 32 / 2;
+  const uint32_t all = none.max_connections + (4 * 32 + kMostCheckConnections) / 2;
   EXPECT_EQ(most(all - 40).settings.mirrors_per_shard, 20u);
   EXPECT_THAT(most(all).err,
               HasSubstr("--max_connections: " + std::to_string(all) +

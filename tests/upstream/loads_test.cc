@@ -73,7 +73,7 @@ class LoadsTest : public testing::Test {
 TEST_F(LoadsTest, OthersAreKnownWithinAMillisecond) {
   for (const uint32_t endpoints : {3u, 100u}) {
     Use(ManyEndpoints(endpoints, Balance::kLeastConn));
-    EXPECT_EQ(plan_->changes != nullptr, endpoints > kFewEndpoints);
+    EXPECT_EQ(plan_->changes != nullptr, endpoints > UpstreamSettings::kFewEndpoints);
     PassMs(1);
     two_.Pick();
     two_.DoneWithAll();
