@@ -49,6 +49,7 @@ class Stream {
   int fd() const { return receive_.fd; }
   bool is_open() const { return receive_.fd >= 0; }
   void SetWaiter(Runnable* waiter) { receive_.waiter = send_.waiter = waiter; }
+  Runnable* waiter() const { return receive_.waiter; }
 
   // Starts connecting; `address` stays valid until connect_done. The send op carries it: nothing can be sent
   // yet.

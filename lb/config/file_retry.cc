@@ -21,6 +21,8 @@ bool AddCondition(const std::string& text, RetrySettings& retry) {
     retry.connect_failure = true;
   } else if (text == "reset") {
     retry.reset = true;
+  } else if (text == "endpoint_down") {
+    retry.endpoint_down = true;
   } else if (text == "gateway_error") {
     for (const uint16_t each : kGatewayErrors) Want(each, retry);
   } else if (AbslParseFlag(Absl(text), &status, &expected)) {
@@ -36,13 +38,15 @@ bool AddCondition(const std::string& text, RetrySettings& retry) {
 std::span<const Key<RetrySettings>> RetryKeys() {
   using T = RetrySettings;
   static const Key<T> kKeys[] = {
-      {"on", "connect_failure \\| reset \\| gateway_error \\| STATUS, or a list of them",
-       "connect_failure and reset",
-       "connect_failure: no connection was made. reset: it ended before a byte of the answer. A status from "
-       "400 "
-       "to 599: that answer is dropped, unless it is that of the last attempt; gateway_error is 502, 503 and "
-       "504.",
-       ListOrOne(R"({"anyOf": [{"enum": ["connect_failure", "reset", "gateway_error"]}, )"
+      {"on", "connect_failure \\| reset \\| endpoint_down \\| gateway_error \\| STATUS, or a list of them",
+       "connect_failure, reset and endpoint_down",
+       "connect_failure: no connection was made. reset: it ended before a byte of the answer. endpoint_down: "
+       "nothing of the answer is there, and the endpoint is down or ejected because it gave none to its "
+       "checks "
+       "or to other requests. A status from 400 to 599: that answer is dropped, unless it is that of the "
+       "last attempt; gateway_error "
+       "is 502, 503 and 504.",
+       ListOrOne(R"({"anyOf": [{"enum": ["connect_failure", "reset", "endpoint_down", "gateway_error"]}, )"
                  R"({"type": "integer", "minimum": 400, "maximum": 599}]})"),
        [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadRetryOn(value, out); }},
       WEIR_PLAIN(
@@ -88,7 +92,7 @@ void Reader::ReadRetryOn(const ConfigNode& node, RetrySettings& retry) {
   std::vector<std::string> texts;
   std::vector<Place> places;
   Texts(node, texts, places);
-  retry.connect_failure = retry.reset = false;
+  retry.connect_failure = retry.reset = retry.endpoint_down = false;
   retry.statuses.reset();
   for (size_t i = 0; i < texts.size(); ++i) {
     if (AddCondition(texts[i], retry)) continue;
@@ -96,10 +100,11 @@ void Reader::ReadRetryOn(const ConfigNode& node, RetrySettings& retry) {
                                       ? "; a time for each attempt is a key beside on: per_try_timeout: 2s"
                                       : "";
     Error(places[i],
-          absl::StrCat("\"", texts[i],
-                       "\": expected connect_failure, reset, gateway_error, or a status from 400 to "
-                       "599",
-                       Absl(hint)));
+          absl::StrCat(
+              "\"", texts[i],
+              "\": expected connect_failure, reset, endpoint_down, gateway_error, or a status from 400 to "
+              "599",
+              Absl(hint)));
   }
 }
 
@@ -146,6 +151,7 @@ std::vector<std::string> ConditionsOf(const RetrySettings& retry) {
   std::vector<std::string> conditions;
   if (retry.connect_failure) conditions.push_back("connect_failure");
   if (retry.reset) conditions.push_back("reset");
+  if (retry.endpoint_down) conditions.push_back("endpoint_down");
   for (size_t i = 0; i < retry.statuses.size(); ++i) {
     if (retry.statuses[i]) conditions.push_back(std::to_string(RetrySettings::kFirstStatus + i));
   }

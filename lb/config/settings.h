@@ -140,6 +140,7 @@ struct RetrySettings {
 
   bool connect_failure = true;   // no connection was made
   bool reset = true;             // it ended before a byte of the answer came
+  bool endpoint_down = true;     // it answers nobody: EndpointBook::kSilent
   std::bitset<200> statuses;     // from kFirstStatus on: of answers that are not taken
   uint32_t per_try_ms = 0;       // without the head of an answer, if another attempt may follow; 0: never
   uint32_t backoff_base_ms = 0;  // the bound of the first wait, each of them by chance; 0: none

@@ -128,6 +128,7 @@ void Check::Connect() {
   if (fd < 0) return Postpone();
   checker_.Opened();
   state_ = State::kConnecting;
+  bytes_ = 0;
   stream_.emplace();
   stream_->Open(fd, address_.family);
   stream_->SetWaiter(this);
@@ -282,8 +283,12 @@ void Check::Finish(const std::string& error, bool keep) {
     ++checks.failed;
     checks.last_error = error;
   }
-  if (verdict_.Add(error.empty(), settings().rise, settings().fall))
-    checker_.Changed(*plan_, endpoint_, verdict_.up(), error);
+  const bool heard = bytes_ > 0 || error.empty();
+  if (verdict_.Add(error.empty(), settings().rise, settings().fall)) {
+    checker_.Changed(*plan_, endpoint_, verdict_.up(), error, heard);
+  } else if (!verdict_.up()) {
+    checker_.StillDown(*plan_, endpoint_, heard);
+  }
   Schedule();
   checker_.Done();
 }

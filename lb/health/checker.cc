@@ -23,7 +23,8 @@ void Checker::Follow(const Generation& generation) {
     for (uint32_t i = 0; i < plan->books.size(); ++i) {
       const std::shared_ptr<EndpointBook>& book = plan->books[i];
       if (!on) {
-        if (std::exchange(book->checks.on, false)) publisher_.Clear(book, EndpointBook::kDown);
+        if (std::exchange(book->checks.on, false))
+          publisher_.Clear(book, EndpointBook::kDown | EndpointBook::kChecksUnheard);
         continue;
       }
       book->checks.on = true;
@@ -81,14 +82,23 @@ void Checker::StartNext() {
 
 void Checker::Ended(Check& check) { ending_.erase(&check); }
 
-void Checker::Changed(UpstreamPlan& plan, uint32_t endpoint, bool up, const std::string& error) {
+void Checker::Changed(UpstreamPlan& plan, uint32_t endpoint, bool up, const std::string& error, bool heard) {
   const std::shared_ptr<EndpointBook>& book = plan.books[endpoint];
   if (up) {
-    publisher_.Clear(book, EndpointBook::kDown);
+    publisher_.Clear(book, EndpointBook::kDown | EndpointBook::kChecksUnheard);
   } else {
-    publisher_.Set(book, EndpointBook::kDown);
+    publisher_.Set(book, EndpointBook::kDown | (heard ? 0 : EndpointBook::kChecksUnheard));
   }
   if (news_ != nullptr) news_->Checked(plan, *book, up ? "its checks pass" : error);
+}
+
+void Checker::StillDown(UpstreamPlan& plan, uint32_t endpoint, bool heard) {
+  const std::shared_ptr<EndpointBook>& book = plan.books[endpoint];
+  if (heard) {
+    publisher_.Clear(book, EndpointBook::kChecksUnheard);
+  } else {
+    publisher_.Set(book, EndpointBook::kChecksUnheard);
+  }
 }
 
 }  // namespace weir::lb

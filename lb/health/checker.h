@@ -51,7 +51,9 @@ class Checker {
   void Opened() { ++open_; }
   void Closed() { --open_; }
   bool MayKeep() const { return open_ < running_ + kMostKept; }
-  void Changed(UpstreamPlan& plan, uint32_t endpoint, bool up, const std::string& error);
+  // `heard`: there were bytes of an answer.
+  void Changed(UpstreamPlan& plan, uint32_t endpoint, bool up, const std::string& error, bool heard);
+  void StillDown(UpstreamPlan& plan, uint32_t endpoint, bool heard);
   http::ResponseHead& response_head() { return response_head_; }
 
  private:

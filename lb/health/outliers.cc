@@ -142,7 +142,7 @@ void Outliers::End(const std::shared_ptr<EndpointBook>& book) {
   state.since_ns = control_.now_ns();
   // What failed until now was punished.
   TakeNew(*book->watch);
-  publisher_.Clear(book, EndpointBook::kEjected);
+  publisher_.Clear(book, EndpointBook::kEjected | EndpointBook::kTimesOut);
 }
 
 void Outliers::BringBack(const std::shared_ptr<EndpointBook>& book) {
@@ -216,7 +216,7 @@ void Outliers::Eject(OutlierGroup& group, const std::shared_ptr<EndpointBook>& b
   ++state.ejections[static_cast<size_t>(sign)];
   ++group.ejected;
   due_.emplace(std::pair(state.until_ns, state.ticket), book);
-  publisher_.Set(book, EndpointBook::kEjected);
+  publisher_.Set(book, EndpointBook::kEjected | (sign == Sign::kTimeouts ? EndpointBook::kTimesOut : 0));
   if (news_ != nullptr)
     news_->Tell(*group.plan, *book, "is ejected for " + TimeText(term_ms * kNsPerMs) + ": " + why);
   SetTimer();

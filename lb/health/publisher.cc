@@ -13,10 +13,14 @@ Publisher::Publisher(Shard& control)
     letter.publisher = this;
     letter.shard = shard;
     letter.deliver = [](Message* message, Shard& receiver) {
+      Upstreams* upstreams = nullptr;
       for (const auto& book : static_cast<Letter*>(message)->changed) {
         Endpoint* endpoint = book->page(receiver.index()).endpoint;
-        if (endpoint != nullptr) endpoint->upstreams->ReadView(*endpoint);
+        if (endpoint == nullptr) continue;
+        upstreams = endpoint->upstreams;
+        upstreams->ReadView(*endpoint);
       }
+      if (upstreams != nullptr) upstreams->EndViews();
     };
     letter.recycle = [](Message* message, Shard&) {
       Letter& home = *static_cast<Letter*>(message);

@@ -393,7 +393,7 @@ void Exchange::OnForwardTimer() {
     Finish(Verdict::kLinger);
     return;
   }
-  if (side_ == Side::kHead && !out_of_time && TryIsOver()) return;
+  if (side_ == Side::kHead && !out_of_time && (AsksAgain() || TryIsOver())) return;
   counters.upstream_timeouts.Add();
   // Of the time for the whole request the client or earlier attempts may have taken the most.
   const bool had_its_time = !out_of_time || (WentAtOnce() && attempts_.count() == 1);

@@ -129,6 +129,9 @@ class Exchange {
   void StepBackoff();
   void UpstreamFailed();
   void AwaitBudget();
+  bool LeaveEndpoint();
+  bool AsksAgain();
+  uint32_t HeadLeftMs() const;
   void ClosedWithoutAnswer();
   bool RetryStatus(Slice& rest);
   void SettleUnread(Slice rest);
@@ -248,6 +251,7 @@ class Exchange {
   bool whole_ : 1 = false;            // head_ has, or shall have, the whole body
   bool in_pieces_ : 1 = false;        // a part of the body went up later than the head, in this attempt
   bool allow_tried_ : 1 = false;      // kBackoff: the next attempt may go where one was already
+  bool leaving_ : 1 = false;          // its endpoint is lost, and the budget has had no room yet
   bool awaits_budget_ : 1 = false;    // kBackoff: until there is room for it
   bool patient_ : 1 = false;          // this attempt goes on beyond its own time
   bool authenticated_ : 1 = false;    // it is from user_: the password was right

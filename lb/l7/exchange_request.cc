@@ -361,7 +361,7 @@ void Exchange::SendHead() {
   ++upstream_->requests;
   upstream_sent_before_ = up.sent_bytes();
   upstream_ns_ = shard_.now_ns();
-  upload_done_ = upload_failed_ = in_pieces_ = patient_ = false;
+  upload_done_ = upload_failed_ = in_pieces_ = patient_ = leaving_ = false;
   if (first_body_.empty()) {
     up.Send(shard_, head_);
   } else {

@@ -6,6 +6,11 @@
 #include "lb/proxy.h"
 
 namespace weir::lb {
+namespace {
+
+constexpr uint32_t kAskAgainMs = 32;
+
+}  // namespace
 
 // Again only what means the same when done twice, what certainly never arrived, or what the operator says may
 // be done twice; and all that was sent must still be at hand.
@@ -175,6 +180,39 @@ uint32_t Exchange::HeadMs() const {
   if (!MayRetry()) return response_ms;
   if (response_ms == 0) return patient_ ? 0 : try_ms;
   return patient_ ? std::max(response_ms, try_ms + 1) - try_ms : std::min(response_ms, try_ms);
+}
+
+// Others say that the endpoint is not well, and of its answer nothing is there: it may never come. True:
+// another attempt begins. Without room for one this goes on as it is, and asks again until its time is over.
+bool Exchange::LeaveEndpoint() {
+  const bool waits = side_ == Side::kHead && from_upstream_.empty() && interims_ == 0 && !Uploading();
+  if (leaving_ || !waits || !route_->retry.endpoint_down || !MayRetry()) return false;
+  if (!TakeRetry()) {
+    leaving_ = true;
+    shard_.SetTimer(client_.timer, std::min(1 + shard_.random().Below(kAskAgainMs), HeadLeftMs()));
+    return false;
+  }
+  ObserveFailure(Outcome::kUnknown);
+  DropUpstream(true);
+  TryAgain(true);
+  return true;
+}
+
+bool Exchange::AsksAgain() {
+  if (!leaving_) return false;
+  leaving_ = false;
+  if (HeadLeftMs() <= 1) return false;
+  if (pool_->IsLost(endpoint_) && LeaveEndpoint()) return true;
+  if (!leaving_) shard_.SetTimer(client_.timer, HeadLeftMs());
+  return true;
+}
+
+// Until the head of the answer must be there.
+uint32_t Exchange::HeadLeftMs() const {
+  const uint32_t head_ms = HeadMs();
+  if (head_ms == 0) return WithinRequest(TimerWheel::kMaxDelayMs);
+  const int64_t left_ms = head_ms - (shard_.now_ns() - upstream_ns_) / kNsPerMs;
+  return WithinRequest(static_cast<uint32_t>(std::max<int64_t>(left_ms, 1)));
 }
 
 // No head came in time. True: it was the time of the attempt alone, and another one begins, or this one goes

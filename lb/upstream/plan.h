@@ -67,6 +67,10 @@ class EndpointBook {
   static constexpr uint64_t kDraining = 4;    // an operator takes it out
   static constexpr uint64_t kForcedDown = 8;  // an operator says that it is down
   static constexpr uint64_t kNoRequests = kDown | kEjected | kDraining | kForcedDown;
+  // Of who set kDown, or kEjected: it does not answer at all. What waits for it may wait for ever.
+  static constexpr uint64_t kChecksUnheard = 16;
+  static constexpr uint64_t kTimesOut = 32;
+  static constexpr uint64_t kSilent = kChecksUnheard | kTimesOut;
   // What a panic passes over: never what an operator says.
   static constexpr uint64_t kUnwell = kDown | kEjected;
   static Standing StandingOf(uint64_t view) {

@@ -251,6 +251,11 @@ bool UpstreamPool::OthersAreLeft(const Endpoint& endpoint) {
                      [&](const Endpoint* other) { return other != &endpoint && other->usable(); });
 }
 
+bool UpstreamPool::CanBeLeft(const Endpoint& endpoint) const {
+  return !endpoint.takes_requests() && std::any_of(endpoints_.begin(), endpoints_.end(),
+                                                   [](const Endpoint* other) { return other->usable(); });
+}
+
 bool UpstreamPool::IsLastResort(uint32_t index) const {
   switch (settings().all_down) {
     case AllDown::k503:
@@ -408,11 +413,23 @@ void Upstreams::ReadView(Endpoint& endpoint) {
   if ((changed & EndpointBook::kMissing) != 0 && endpoint.owner != nullptr) {
     endpoint.owner->levels_.SetWeightFactor(endpoint.index, EndpointBook::FactorOf(endpoint.view));
   }
+  some_silent_ |= (changed & endpoint.view & EndpointBook::kSilent) != 0;
   if ((changed & EndpointBook::kNoRequests) == 0) return;
   // What failed before an ejection, or in the course of it, does not count twice.
   if ((changed & EndpointBook::kEjected) != 0 && endpoint.watch != nullptr) endpoint.watch->ForgetRows();
   TellBalancer(endpoint);
   RelinkWarm(endpoint);
+}
+
+// Rare, and so nobody keeps a list of who waits where: one look at all connections for many changes.
+void Upstreams::EndViews() {
+  if (!std::exchange(some_silent_, false)) return;
+  connections_.ForEach([this](UpstreamConnection& connection) {
+    const bool has_request = !connection.idle && connection.requests > 0 && !connection.stream.closing() &&
+                             !connection.stream.has_bytes();
+    if (has_request && (connection.endpoint->view & EndpointBook::kSilent) != 0)
+      shard_.Wake(connection.stream.waiter());
+  });
 }
 
 void Upstreams::Release(UpstreamConnection* connection) {

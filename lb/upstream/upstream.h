@@ -150,6 +150,13 @@ class UpstreamPool {
   void ConnectFailed(uint32_t endpoint, int error);
   void ConnectWorked(uint32_t endpoint);
 
+  // It answers nobody, as its checks or other requests say, and there are others. Who waits for it is woken
+  // when that is known (EndViews).
+  bool IsLost(uint32_t endpoint) const {
+    const Endpoint& at = *endpoints_[endpoint];
+    return (at.view & EndpointBook::kSilent) != 0 && CanBeLeft(at);
+  }
+
   RetryBudget& retry_budget() { return retry_budget_; }
   const UpstreamSettings& settings() const { return plan_->settings; }
   UpstreamCounters& counters() { return counters_; }
@@ -161,6 +168,7 @@ class UpstreamPool {
 
   // Of the endpoint's pool in force: one that takes requests.
   static bool OthersAreLeft(const Endpoint& endpoint);
+  bool CanBeLeft(const Endpoint& endpoint) const;
   void Count(uint32_t endpoint, Outcome outcome, int64_t took_ns);
   // Whoever is asked last is asked again and again: on_all_down says so.
   bool IsLastResort(uint32_t index) const;
@@ -211,8 +219,9 @@ class Upstreams {
   // in no pool in force. `oldest_generation`: the oldest one somebody still goes by. Call now and then.
   void KeepHouse(uint64_t oldest_generation);
 
-  // The view of its book may have changed.
+  // The view of its book may have changed. EndViews: so much for now.
   void ReadView(Endpoint& endpoint);
+  void EndViews();
 
   // Gives back a connection that can take another request.
   void Release(UpstreamConnection* connection);
@@ -260,6 +269,7 @@ class Upstreams {
   std::vector<UpstreamPool*> retired_;
   Endpoint* first_warm_ = nullptr;  // those that are leaving come first
   Endpoint* last_warm_ = nullptr;
+  bool some_silent_ = false;  // since EndViews
 };
 
 inline bool Endpoint::InPanic() const {

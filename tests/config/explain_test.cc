@@ -261,7 +261,7 @@ not met    f.yaml:14:7: for a wildcard of its host and a path regex, but not thi
 met        f.yaml:16:7: for any host and the prefix /api
 upstream   web, round_robin among 10.0.0.1:80, 10.0.0.2:80 (weight 3)
 times      connect 3000 ms, response 60000 ms, body 30000 ms, request none
-retries    2 retries on connect_failure, reset; budget 20% of what is in flight, at least 3
+retries    2 retries on connect_failure, reset, endpoint_down; budget 20% of what is in flight, at least 3
 request
     GET /api/x?q=%20 HTTP/1.1
     Host: a.example
@@ -280,7 +280,8 @@ TEST_F(Explain, EveryEnd) {
       HasSubstr("met        f.yaml:11:7: for its host and the prefix /api\nalso fits  f.yaml:16:7: for "
                 "any host and the prefix /api, but less specific or later in the list\nupstream   api, "
                 "least_conn among 10.0.1.1:80\ntimes      connect 3000 ms, response none, body 30000 ms, "
-                "request none\nretries    1 retry on connect_failure, reset; budget 20% of what is in "
+                "request none\nretries    1 retry on connect_failure, reset, endpoint_down; budget 20% of "
+                "what is in "
                 "flight, at least 3\n"));
   EXPECT_THAT(Answer({"http://b.example/u/7"}), HasSubstr("answer     308, Location: https://x/7\n"));
   EXPECT_THAT(Answer({"http://b.example/gone"}), HasSubstr("answer     410, 4 bytes of text/plain"));
@@ -321,10 +322,11 @@ TEST_F(Explain, WhichSide) {
               HasSubstr(split + "side       web, by the hash of client_ip\nupstream   web, round_robin"));
   EXPECT_THAT(
       Answer({"http://a/hash", "--client=10.0.0.14"}),
-      HasSubstr(split + "side       api, by the hash of client_ip\nupstream   api, least_conn among "
-                        "10.0.1.1:80\ntimes      connect 3000 ms, response none, body 30000 ms, request "
-                        "none\nretries    1 retry on connect_failure, reset; budget 20% of what is in "
-                        "flight, at least 3\n"));
+      HasSubstr(split +
+                "side       api, by the hash of client_ip\nupstream   api, least_conn among "
+                "10.0.1.1:80\ntimes      connect 3000 ms, response none, body 30000 ms, request "
+                "none\nretries    1 retry on connect_failure, reset, endpoint_down; budget 20% of what is in "
+                "flight, at least 3\n"));
   EXPECT_THAT(Answer({"http://a/user?u=1"}), HasSubstr("by the hash of query:u\n"));
   EXPECT_THAT(
       Answer({"http://a/user"}),

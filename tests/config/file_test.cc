@@ -1288,7 +1288,7 @@ routes:
   EXPECT_EQ(settings.upstreams[0].retry, RetrySettings());
   EXPECT_TRUE(RetrySettings().connect_failure && RetrySettings().reset && RetrySettings().statuses.none());
   RetrySettings b;
-  b.connect_failure = false;
+  b.connect_failure = b.endpoint_down = false;
   for (const int status : {429, 502, 503, 504}) b.statuses.set(status - 400);
   b.per_try_ms = 2'000;
   b.body_bytes = 8'192;
@@ -1319,7 +1319,7 @@ routes:
 
   const std::string once = Check(text, {"check"}).out;
   EXPECT_THAT(once, HasSubstr(R"(    retry:
-      on: [connect_failure, reset]                          # default
+      on: [connect_failure, reset, endpoint_down]           # default
       per_try_timeout: 0                                    # default
       body: 0                                               # default
       non_idempotent: false                                 # default
@@ -1358,14 +1358,15 @@ upstreams:
   g: {endpoints: [10.0.0.1:80], retry: {attempts: 3}}
 )"),
       ElementsAre(
-          "f.yaml:4:46: upstreams.a.retry.on: \"5xx\": expected connect_failure, reset, gateway_error, or a "
+          "f.yaml:4:46: upstreams.a.retry.on: \"5xx\": expected connect_failure, reset, endpoint_down, "
+          "gateway_error, or a "
           "status from 400 to 599",
           HasSubstr("f.yaml:4:51: upstreams.a.retry.on: \"399\": expected connect_failure"),
           HasSubstr("f.yaml:4:56: upstreams.a.retry.on: \"600\": expected connect_failure"),
-          HasSubstr(
-              "f.yaml:4:61: upstreams.a.retry.on: \"per_try_timeout\": expected connect_failure, reset, "
-              "gateway_error, or a status from 400 to 599; a time for each attempt is a key beside on: "
-              "per_try_timeout: 2s"),
+          HasSubstr("f.yaml:4:61: upstreams.a.retry.on: \"per_try_timeout\": expected connect_failure, "
+                    "reset, endpoint_down, "
+                    "gateway_error, or a status from 400 to 599; a time for each attempt is a key beside on: "
+                    "per_try_timeout: 2s"),
           "f.yaml:5:45: upstreams.b.retry.on: the list is empty: leave the key out, or name something",
           "f.yaml:6:58: upstreams.c.retry.per_try_timeout: \"2\": expected a unit: 2ms, 2s, 2m or 2h",
           HasSubstr("f.yaml:6:67: upstreams.c.retry.body: \"25KiB\": expected "),

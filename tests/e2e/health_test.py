@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import threading
 import time
 import unittest
 
@@ -105,6 +106,28 @@ class Health(WeirTest):
         for endpoint in self.endpoints:
             self.assertEqual(weir_harness.pick(metrics, "weir_endpoint_up", endpoint=endpoint), 1)
             self.assertGreater(weir_harness.pick(metrics, "weir_endpoint_checks_total", endpoint=endpoint), 10)
+
+    def test_what_waits_for_a_frozen_one_is_answered_by_another(self):
+        weir = self.start(2)
+        wait_for(lambda: self.health(weir) == ["up"] * 2, "checks")
+        frozen = self.origins[0].process
+        frozen.signal(signal.SIGSTOP)
+        try:
+            answers = []
+            clients = [threading.Thread(target=lambda: answers.append(self.get(weir))) for _ in range(20)]
+            for client in clients:
+                client.start()
+            for client in clients:
+                client.join(10)
+            self.assertEqual([answer.status for answer in answers], [200] * 20)
+            self.assertEqual({answer.body for answer in answers}, {b"n1\n"})
+            self.assertEqual(self.health(weir), ["down", "up"])
+            retries = weir_harness.pick(weir.metrics(), "weir_retries_total")
+            self.assertEqual(retries, self.requests(weir, 0))
+            self.assertGreater(retries, 3, "more than the budget lets try again at one time")
+        finally:
+            frozen.signal(signal.SIGCONT)
+        self.until(weir, 0, "up", BACK)
 
     def test_all_down_and_back(self):
         weir = self.start(2)

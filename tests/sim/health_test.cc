@@ -129,6 +129,84 @@ TEST(Checks, OneThatAnswers500GetsNoRequestsUntilItIsWellAgain) {
   });
 }
 
+// It is frozen: it takes requests and says nothing. Once its checks say so, what waits for it is answered by
+// the others; but what it may have acted on, and what it had begun to answer, goes on.
+TEST(Checks, WhatWaitsForOneThatGoesDownIsAnsweredByOthers) {
+  for (const bool leaves : {true, false}) {
+    SCOPED_TRACE(leaves);
+    Play(
+        [&](Stage& stage) {
+          constexpr size_t kGets = 40;  // far more than the budget lets try again at one time
+          bool frozen = false;
+          std::vector<Speaker*> held;
+          uint64_t most_retries = 0;
+          stage.Origin(0, [&](Speaker& origin) {
+            if (!frozen) return SayOk(origin);
+            if (IsCheck(origin)) return;
+            if (held.empty()) origin.Say("HTTP/1.1 200 OK\r\nContent-Le");
+            held.push_back(&origin);
+          });
+          stage.Origin(1, [&](Speaker& origin) {
+            UpstreamBook& book = *stage.rig().generations().back()->plan(0)->book;
+            most_retries = std::max(most_retries, book.retries(0).Get());
+            SayOk(origin);
+          });
+          stage.Run(3'000);
+          frozen = true;
+          std::vector<Speaker*> clients;
+          const auto ask = [&](const std::string& request) { clients.push_back(&stage.Client(request)); };
+          const auto at_first = [&] { return RequestsOf(stage, 0); };
+          ask(Get("/begun"));
+          if (at_first() == 0)
+            ASSERT_TRUE(stage.Until([&] { return !clients[0]->heard.empty() || !held.empty(); }, 1'000));
+          if (held.empty()) ask(Get("/begun"));
+          ASSERT_TRUE(stage.Until([&] { return held.size() == 1; }, 1'000));
+          for (int i = 0; i < 2; ++i) ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+          stage.Run(50);
+          const size_t before = clients.size();
+          for (size_t i = 0; i < 2 * kGets; ++i) ask(Get("/"));
+          ASSERT_TRUE(stage.Until([&] { return held.size() == 2 + kGets; }, 1'000));
+          ASSERT_FALSE(Down(stage, 0));
+          ASSERT_TRUE(stage.Until([&] { return Down(stage, 0); }, kDetectMs + 100));
+          const auto answered = [&] {
+            return std::count_if(clients.begin() + static_cast<ptrdiff_t>(before), clients.end(),
+                                 [](Speaker* client) { return client->Heard(" 200 OK"); });
+          };
+          if (!leaves) {
+            stage.Run(2'000);
+            EXPECT_EQ(answered(), kGets);
+          } else {
+            EXPECT_TRUE(stage.Until([&] { return answered() == 2 * kGets; }, 2'000)) << answered();
+            EXPECT_GE(most_retries, 1u);
+            EXPECT_LE(most_retries, (2 * kGets + 3) / 5);
+            EXPECT_EQ(stage.counters().retries.Get(), kGets);
+          }
+          // Those that stay have their answer when it is well again.
+          size_t posts = 0;
+          for (Speaker* origin : held) {
+            if (!origin->over() && origin != held[0]) origin->Say(kOk);
+            posts += origin->Heard("POST ");
+          }
+          held[0]->Say("ngth: 5\r\n\r\nbegun");
+          EXPECT_EQ(posts, 1u);
+          EXPECT_TRUE(stage.Until(
+              [&] {
+                return std::all_of(clients.begin(), clients.end(),
+                                   [](Speaker* client) { return client->Count("HTTP/1.1 200 OK") == 1; });
+              },
+              2'000));
+          stage.Run(500);
+          EXPECT_EQ(std::count_if(clients.begin(), clients.end(),
+                                  [](Speaker* client) { return client->Heard("begun"); }),
+                    1);
+          UpstreamBook& book = *stage.rig().generations().back()->plan(0)->book;
+          EXPECT_EQ(book.retries(0).Get(), 0u);
+          EXPECT_EQ(book.active(0).Get(), 0u);
+        },
+        [&](Settings& settings) { settings.upstreams[0].retry.endpoint_down = leaves; });
+  }
+}
+
 // The backup takes over with the check that finds the last primary down, and gives back; a reload that moves
 // an endpoint to another level while requests run keeps its counts.
 TEST(Checks, ABackupTakesOverAndGivesBack) {
