@@ -112,6 +112,12 @@ uint64_t RequestsOf(const AdminView& view, size_t status_class) {
   return sum;
 }
 
+uint64_t LeftZone(const UpstreamView& upstream) {
+  uint64_t sum = 0;
+  for (const UpstreamCounters* shard : upstream.shards) sum += shard->left_zone.Get();
+  return sum;
+}
+
 uint64_t ResponsesOf(const UpstreamView& upstream, size_t status_class) {
   uint64_t sum = 0;
   for (const UpstreamCounters* shard : upstream.shards) sum += shard->responses[status_class].Get();
@@ -293,6 +299,16 @@ void ExposePanics(Exposition& out, const AdminView& view) {
     out.Sample(Label("upstream", upstream.name), upstream.panics);
 }
 
+void ExposeZones(Exposition& out, const AdminView& view) {
+  const auto has_zones = [](const UpstreamView& upstream) { return upstream.has_zones; };
+  if (std::none_of(view.upstreams.begin(), view.upstreams.end(), has_zones)) return;
+  out.Metric("upstream_left_zone", kCounter,
+             "Requests and TCP connections sent to endpoints outside of Weir's zone, where some are in it.");
+  for (const UpstreamView& upstream : view.upstreams) {
+    if (upstream.has_zones) out.Sample(Label("upstream", upstream.name), LeftZone(upstream));
+  }
+}
+
 void ExposeEndpoints(Exposition& out, const AdminView& view) {
   if (view.upstreams.empty()) return;
   const auto each = [&view, &out](auto value) {
@@ -365,6 +381,7 @@ std::string MetricsPage(const AdminView& view) {
   ExposeShards(out, view);
   ExposeUpstreams(out, view);
   ExposePanics(out, view);
+  ExposeZones(out, view);
   ExposeEndpoints(out, view);
   return out.Take();
 }
@@ -414,6 +431,7 @@ std::string StatsPage(const AdminView& view) {
     out.String("balance", upstream.balance);
     out.Bool("panic", upstream.panic);
     out.Number("panics", upstream.panics);
+    out.Number("left_zone", LeftZone(upstream));
     out.Open("responses", '{');
     for (size_t i = 0; i < std::size(kStatusClasses); ++i)
       out.Number(kStatusClasses[i], ResponsesOf(upstream, i));

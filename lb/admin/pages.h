@@ -43,6 +43,7 @@ struct EndpointView {
   std::string resolved = {};  // `address`, where that is a name
   uint32_t priority = 0;      // EndpointSettings::level
   bool backup = false;
+  std::string_view zone = {};
   bool added = false;        // by an operator
   uint32_t file_weight = 1;  // without what an operator said; 0: the file has no such endpoint
   bool in_panic = false;     // it serves although it is down or ejected
@@ -67,6 +68,7 @@ struct UpstreamView {
   std::vector<std::string> removed = {};        // addresses of the file's that an operator removed
   bool panic = false;                           // whoever is not taken out serves
   uint64_t panics = 0;                          // times that began
+  bool has_zones = false;                       // some endpoints are in Weir's zone, and others elsewhere
 };
 
 struct GenerationView {

@@ -26,6 +26,7 @@ EndpointView ViewOf(const EndpointSettings& settings, const EndpointBook& book, 
   view.resolved = book.address().ToString();
   view.priority = settings.level;
   view.backup = settings.backup();
+  view.zone = settings.zone;
   view.weight = view.file_weight = settings.weight;
   view.weight_percent = EndpointBook::PercentOf(seen);
   for (uint32_t shard = 0; shard < shards; ++shard) view.shards.push_back(&book.page(shard).counters);
@@ -48,6 +49,7 @@ UpstreamView ViewOf(const UpstreamPlan& plan, uint32_t shards, int64_t now_ns) {
   view.balance = BalanceText(plan.settings.balance);
   view.panic = plan.news->panic_levels != 0;
   view.panics = plan.news->panics;
+  view.has_zones = plan.layout != nullptr && plan.layout->parts() > plan.layout->levels();
   for (uint32_t shard = 0; shard < shards; ++shard) view.shards.push_back(&plan.book->page(shard));
   for (uint32_t i = 0; i < plan.books.size(); ++i) {
     const EndpointSettings& endpoint = plan.settings.endpoints[i];

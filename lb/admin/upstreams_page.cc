@@ -55,6 +55,7 @@ void WriteEndpointRows(JsonWriter& out, const EndpointView& endpoint) {
   out.Number("weight_percent", endpoint.weight_percent);
   out.Number("priority", endpoint.priority);
   out.Bool("backup", endpoint.backup);
+  out.String("zone", endpoint.zone);
   for (const Row<EndpointCounters>& row : kEndpointRows) out.Number(row.key, SumOf(endpoint, row.counter));
   out.Number("checks", endpoint.checks);
   out.Number("check_failures", endpoint.check_failures);
@@ -93,6 +94,7 @@ std::string EndpointLines(const UpstreamView& upstream) {
     if (endpoint.backup) text.append(" (backup)");
     if (!endpoint.backup && endpoint.priority > 0)
       text.append(" (priority ").append(Text(endpoint.priority)).append(")");
+    if (!endpoint.zone.empty()) text.append(" (zone ").append(endpoint.zone).append(")");
     text.append(": ").append(why.empty() ? "in use" : why);
     if ((endpoint.down || endpoint.ejected) && endpoint.takes_requests()) text.append(", but in use: panic");
     if (endpoint.weight_percent < 100)

@@ -20,6 +20,10 @@ inline uint64_t MixBits(uint64_t z) {
 // (split): the keys that come here may all be from one part of the numbers.
 inline uint64_t MixKey(uint64_t hash) { return MixBits(hash ^ 0x6a09e667f3bcc908u); }
 
+// By which a key stays in a zone or leaves it. Drawn apart from where it leads: else those that leave would
+// all be from one part of the tables.
+inline uint64_t MixKeyForZone(uint64_t hash) { return MixBits(hash ^ 0xbb67ae8584caa73bu); }
+
 inline uint64_t HashName(std::string_view name, uint64_t seed) {
   static_assert(std::endian::native == std::endian::little, "words are read as they lie");
   constexpr uint64_t kOdd = 0x9e3779b97f4a7c15u;

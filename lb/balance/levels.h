@@ -2,11 +2,15 @@
 // backups. Each level has a balancer of its own; a request goes to the best level that has a usable endpoint
 // not tried yet, so that a retry goes on to the next level once all of this one were tried, and requests come
 // back with the first endpoint that does. An endpoint is its index in the upstream's list, as for Balancer.
-// With one level, the usual case, this is that level's balancer behind one branch.
-// Where an upstream may be in panic (panic.h) each level has a second balancer, of all whom no operator took
+// With one level of one part, the usual case, this is that one's balancer behind one branch.
+// A level with endpoints in Weir's own zone and with others has two parts, each with a balancer of its own:
+// zone_tally.h says how many requests go to which first; where it has nobody the other one is asked. A retry
+// goes to those of the own zone that are left, then to the others.
+// Where an upstream may be in panic (panic.h) each part has a second balancer, of all whom no operator took
 // out: going into panic and out of it is to ask the others from then on.
 //
-// LevelLayout: who is in which level; never changes, and is shared by the shards. One Levels per shard.
+// LevelLayout: who is in which level and part; never changes, and is shared by the shards. One Levels per
+// shard.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +19,10 @@
 #include <span>
 #include <vector>
 
+#include "core/random.h"
 #include "lb/balance/balancer.h"
 #include "lb/balance/panic.h"
+#include "lb/balance/zone_tally.h"
 #include "lb/config/settings.h"
 
 namespace weir::lb {
@@ -25,22 +31,43 @@ class LevelLayout {
  public:
   struct Place {
     uint16_t level;  // 0: the best
+    uint16_t part;   // of all parts
     uint16_t index;  // there
   };
 
   // REQUIRES: at least one endpoint.
   explicit LevelLayout(const UpstreamSettings& settings);
 
-  uint32_t levels() const { return static_cast<uint32_t>(members_.size()); }
+  uint32_t levels() const { return static_cast<uint32_t>(levels_.size()); }
+  // Of all levels; level by level.
+  uint32_t parts() const { return static_cast<uint32_t>(parts_.size()); }
+  // EndpointSettings::level of its members: the same number whatever other levels there are.
+  uint32_t number(uint32_t level) const { return levels_[level].number; }
+  // How many endpoints it has.
+  uint32_t size(uint32_t level) const { return levels_[level].size; }
+  // Whether it has two parts: own_part of Weir's zone, and the next one of the others.
+  bool is_split(uint32_t level) const { return levels_[level].parts == 2; }
+  uint32_t own_part(uint32_t level) const { return levels_[level].first_part; }
   // Ascending.
-  std::span<const uint16_t> members(uint32_t level) const { return members_[level]; }
+  std::span<const uint16_t> members(uint32_t part) const { return parts_[part].members; }
+  // EndpointSettings::part of its members.
+  uint32_t part_number(uint32_t part) const { return parts_[part].number; }
   Place place(uint32_t endpoint) const { return places_[endpoint]; }
-  // EndpointSettings::Level of its members: the same number whatever other levels there are.
-  uint32_t number(uint32_t level) const { return numbers_[level]; }
 
  private:
-  std::vector<std::vector<uint16_t>> members_;
-  std::vector<uint32_t> numbers_;
+  struct Level {
+    uint32_t number;
+    uint32_t first_part;
+    uint32_t parts = 0;
+    uint32_t size = 0;
+  };
+  struct Part {
+    uint32_t number;
+    std::vector<uint16_t> members;
+  };
+
+  std::vector<Level> levels_;
+  std::vector<Part> parts_;
   std::vector<Place> places_;
 };
 
@@ -49,7 +76,7 @@ class Levels {
   static constexpr uint32_t kNone = Balancer::kNone;
   // More than that in PickContext::tried are too many.
   static constexpr uint32_t kMostTried = 32;
-  // For each level, where hashing decides; else null each.
+  // For each part, where hashing decides; else null each.
   using Tables = std::vector<std::shared_ptr<const HashTable>>;
 
   // What takes long to make, of `settings`; what is the same in `before` (may be null) is taken from
@@ -85,11 +112,14 @@ class Levels {
   }
   void SetWeightFactor(uint32_t endpoint, uint32_t factor) noexcept {
     ForBoth(endpoint, [=](Balancer& balancer, uint32_t index) { balancer.SetWeightFactor(index, factor); });
+    if (zones_.has_value()) zones_->tally.SetWeightFactor(endpoint, factor);
   }
   void Set(uint32_t endpoint, const Standing& standing) noexcept;
   // For now, or again, whatever else is said of it.
   void SetUsable(uint32_t endpoint, bool usable) noexcept { Set(endpoint, {.aside = !usable}); }
 
+  // Some level has endpoints in Weir's zone and elsewhere.
+  bool has_zones() const { return zones_.has_value(); }
   // Who is not well serves where `endpoint` is.
   bool InPanic(uint32_t endpoint) const {
     return panic_.has_value() && panic_->tally.InPanic(layout_->place(endpoint).level);
@@ -98,28 +128,35 @@ class Levels {
  private:
   struct Panic {
     PanicTally tally;
-    std::vector<Balancer> levels;     // in panic
+    std::vector<Balancer> parts;      // in panic
     std::vector<Standing> standings;  // by endpoint
   };
+  struct Zones {
+    ZoneTally tally;
+    Random random;
+    bool by_hash;  // that is what decides who stays
+  };
 
-  Balancer& Calm(uint32_t level) { return level == 0 ? first_ : others_[level - 1]; }
-  Balancer& Serving(uint32_t level) {
-    return panic_.has_value() && panic_->tally.panic() ? panic_->levels[level] : Calm(level);
-  }
+  bool panics() const { return panic_.has_value() && panic_->tally.panic(); }
+  Balancer& Calm(uint32_t part) { return part == 0 ? first_ : others_[part - 1]; }
+  Balancer& Serving(uint32_t part) { return panics() ? panic_->parts[part] : Calm(part); }
   template <class Call>
   void ForBoth(uint32_t endpoint, Call call) {
     const LevelLayout::Place place = layout_->place(endpoint);
-    call(Calm(place.level), place.index);
-    if (panic_.has_value()) call(panic_->levels[place.level], place.index);
+    call(Calm(place.part), place.index);
+    if (panic_.has_value()) call(panic_->parts[place.part], place.index);
   }
   uint32_t PickInTurn(const PickContext& context) noexcept;
   uint32_t PickIn(uint32_t level, const PickContext& context) noexcept;
-  uint32_t PickAsSeenThere(uint32_t level, const PickContext& context) noexcept;
+  bool StaysInZone(uint32_t level, const PickContext& context) noexcept;
+  uint32_t PickOf(uint32_t part, const PickContext& context) noexcept;
+  uint32_t PickAsSeenThere(uint32_t part, const PickContext& context) noexcept;
 
   std::shared_ptr<const LevelLayout> layout_;
   Balancer first_;
-  std::vector<Balancer> others_;  // the levels behind it
+  std::vector<Balancer> others_;  // the parts behind it
   std::optional<Panic> panic_;    // none: never
+  std::optional<Zones> zones_;    // none: no level has two parts
   bool plain_;                    // first_ is all there is
 };
 

@@ -10,7 +10,7 @@ PanicTally::PanicTally(const UpstreamSettings& settings, const LevelLayout& layo
       all_down_(settings.all_down),
       has_backup_(layout.number(layout.levels() - 1) == EndpointSettings::kBackup) {
   for (uint32_t level = 0; level < levels_; ++level) {
-    const auto count = static_cast<uint32_t>(layout.members(level).size());
+    const auto count = layout.size(level);
     counts_[level] = {.there = count, .well = count};
   }
 }

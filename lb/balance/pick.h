@@ -19,16 +19,17 @@ inline uint16_t ClampFactor(uint32_t factor) {
 // What is in flight on all shards together, read when it is asked for (relaxed: each count has one writer).
 struct Loads {
   uint32_t (*at)(const void* source, uint32_t endpoint) noexcept = nullptr;
-  uint64_t (*total)(const void* source, uint32_t level) noexcept = nullptr;  // of the usable ones
+  uint64_t (*total)(const void* source, uint32_t part) noexcept = nullptr;  // of the usable ones
   const void* source = nullptr;
-  // Of which level they are read (levels.h): its number, and its endpoints in the source; null: all of them.
-  uint32_t level = 0;
+  // Of which part of a level they are read (levels.h): its number, and its endpoints in the source; null: all
+  // of them.
+  uint32_t part = 0;
   const uint16_t* members = nullptr;
 
   uint32_t At(uint32_t endpoint) const {
     return at(source, members == nullptr ? endpoint : members[endpoint]);
   }
-  uint64_t Total() const { return total(source, level); }
+  uint64_t Total() const { return total(source, part); }
 };
 
 struct PickContext {

@@ -82,12 +82,12 @@ uint64_t HashTableBytes(const UpstreamSettings& upstream, uint64_t endpoints) {
   }
 }
 
-// One for each level. A reload makes new ones before the old ones end.
+// One for each part of a level. A reload makes new ones before the old ones end.
 uint64_t HashTablesBytes(const Settings& settings) {
   uint64_t bytes = 0;
   for (const UpstreamSettings& upstream : settings.upstreams) {
-    uint64_t endpoints[EndpointSettings::kLevels] = {};
-    for (const EndpointSettings& endpoint : upstream.endpoints) ++endpoints[endpoint.level];
+    uint64_t endpoints[EndpointSettings::kParts] = {};
+    for (const EndpointSettings& endpoint : upstream.endpoints) ++endpoints[endpoint.part()];
     for (const uint64_t count : endpoints) bytes += count == 0 ? 0 : 2 * HashTableBytes(upstream, count);
   }
   return bytes;

@@ -360,6 +360,7 @@ class FileForm {
       } else if (endpoint.level != 0) {
         absl::StrAppend(&out_, ", priority: ", Said(of + ".priority", absl::StrCat(endpoint.level)));
       }
+      if (!endpoint.zone.empty()) absl::StrAppend(&out_, ", zone: ", Said(of + ".zone", Yaml(endpoint.zone)));
       out_ += "}";
       if (text == address && endpoint.text != endpoint.address.ToString())
         absl::StrAppend(&out_, "  # ", endpoint.text);

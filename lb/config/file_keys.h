@@ -431,6 +431,7 @@ struct EndpointDraft {
   uint32_t priority = 0;
   Place priority_place;  // line 0: not said
   bool backup = false;
+  std::string zone;
 
   uint32_t level() const { return backup ? EndpointSettings::kBackup : priority; }
 };

@@ -32,7 +32,8 @@ struct GivenKey {
 struct FileEndpoint {
   BackendList::Item item;
   Place place;
-  uint32_t level = 0;  // EndpointSettings'
+  uint32_t level = 0;     // EndpointSettings'
+  std::string zone = {};  // likewise
 };
 
 struct FileUpstream {

@@ -60,6 +60,19 @@ bool AbslParseFlag(absl::string_view text, AllDownName* flag, std::string* error
   return false;
 }
 
+// Whoever has the key names one.
+struct ZoneName {
+  static constexpr const char* kPlaceholder = ZoneText::kPlaceholder;
+  std::string value;
+};
+bool AbslParseFlag(absl::string_view text, ZoneName* flag, std::string* error) {
+  ZoneText zone;
+  const bool fits = !text.empty() && AbslParseFlag(text, &zone, error);
+  flag->value = zone.value;
+  if (text.empty()) *error = "expected the name of a zone, such as eu-1a";
+  return fits;
+}
+
 // What is said, and for whom it would be.
 struct OnlyWith {
   const char* key;
@@ -110,6 +123,17 @@ std::span<const Key<EndpointDraft>> EndpointKeys() {
          reader.Scalar<Switch>(value, out.backup);
        },
        nullptr},
+      {"zone", ZoneName::kPlaceholder, "",
+       "Where it is. Where Weir knows its own zone (`zone` of the file, or --zone), endpoints of that zone "
+       "are preferred in their priority: they get all requests while 5 of 7 of them, by weight, are well, "
+       "below that 1.4 times the share that is well, and none while nobody is; the others of that priority "
+       "get the rest. With maglev and ring_hash the key decides which requests leave. A retry goes to those "
+       "of the zone that are left first. In a panic all that may serve count as well.",
+       kTextSchema,
+       [](Reader& reader, const ConfigNode& value, EndpointDraft& out) {
+         reader.Scalar<ZoneName>(value, out.zone);
+       },
+       nullptr},
   };
   return kKeys;
 }
@@ -136,7 +160,7 @@ void Reader::ReadEndpoint(const ConfigNode& node, FileUpstream& upstream) {
     item.address = *address;
     item.weight = draft.weight;
     item.text = draft.address;
-    upstream.endpoints.push_back({std::move(item), draft.place, draft.level()});
+    upstream.endpoints.push_back({std::move(item), draft.place, draft.level(), draft.zone});
     return;
   }
   if (const size_t equals = draft.address.find('='); equals != std::string::npos) {
@@ -157,7 +181,7 @@ void Reader::ReadEndpoint(const ConfigNode& node, FileUpstream& upstream) {
                                            "IPv6 address in brackets) or unix:/PATH"));
   }
   list.items.front().weight = draft.weight;
-  upstream.endpoints.push_back({std::move(list.items.front()), draft.place, draft.level()});
+  upstream.endpoints.push_back({std::move(list.items.front()), draft.place, draft.level(), draft.zone});
 }
 
 void Reader::ReadEndpoints(const ConfigNode& node, FileUpstream& upstream) {

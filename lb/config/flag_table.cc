@@ -32,6 +32,8 @@
         "A file that gets a line of JSON per request or TCP connection; - is standard output.")             \
   SPECIAL(via_name, "via_name", kService, TokenText, "weir- and eight random digits", via_name,             \
           "What this instance calls itself in Via. A request that names it already has come round: 508.")   \
+  FIELD(zone, "zone", kService, ZoneText, zone,                                                             \
+        "Where this instance is, such as eu-1a: endpoints of the same zone are preferred.")                 \
   SPECIAL(shards, "shards", kMachine, ShardCount, "0: one per CPU", shards,                                 \
           "Threads that serve, each with an io_uring of its own.")                                          \
   SPECIAL(cpus, "cpus", kMachine, CpuList, "all that are allowed", cpus,                                    \

@@ -306,6 +306,22 @@ bool AbslParseFlag(absl::string_view text, TokenText* flag, std::string* error) 
 
 std::string AbslUnparseFlag(const TokenText& flag) { return flag.value; }
 
+bool AbslParseFlag(absl::string_view text, ZoneText* flag, std::string* error) {
+  constexpr size_t kLongest = 64;
+  const bool fits =
+      text.size() <= kLongest && std::all_of(text.begin(), text.end(), [](char c) {
+        return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
+      });
+  if (!fits) {
+    *error = "expected letters, digits and any of ._-, at most 64 of them";
+    return false;
+  }
+  flag->value = std::string(text);
+  return true;
+}
+
+std::string AbslUnparseFlag(const ZoneText& flag) { return flag.value; }
+
 bool AbslParseFlag(absl::string_view text, ShareText* flag, std::string* error) {
   constexpr size_t kMostDigits = 9;
   *error = "expected a share, such as 10%, 0.5% or 1/100";

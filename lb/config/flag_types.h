@@ -134,6 +134,14 @@ struct TokenText {
 bool AbslParseFlag(absl::string_view text, TokenText* flag, std::string* error);
 std::string AbslUnparseFlag(const TokenText& flag);
 
+// Of a zone: letters, digits, ".", "_" and "-".
+struct ZoneText {
+  static constexpr const char* kPlaceholder = "NAME";
+  std::string value;
+};
+bool AbslParseFlag(absl::string_view text, ZoneText* flag, std::string* error);
+std::string AbslUnparseFlag(const ZoneText& flag);
+
 // "10%", "0.5%", "1/100".
 struct ShareText {
   static constexpr const char* kPlaceholder = "PERCENT% or 1/COUNT";

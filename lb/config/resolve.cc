@@ -44,10 +44,11 @@ class Resolver {
   void FromFlags();
   void FromFile(std::span<const ConfigNode> documents, SaidKeys& said);
   void AddListener(const ListenerSettings& listener, const Said& said);
+  // `draft`: what is said of it beside what `item` has.
   void AddEndpoint(UpstreamSettings& upstream, const BackendList::Item& item, const Said& said,
-                   uint32_t level = 0);
-  void AddAddress(UpstreamSettings& upstream, const SocketAddress& address, const BackendList::Item& item,
-                  const Said& said, uint32_t level);
+                   EndpointSettings draft = {});
+  void AddAddress(UpstreamSettings& upstream, const BackendList::Item& item, const Said& said,
+                  EndpointSettings draft);
   void CheckCount(const UpstreamSettings& upstream, const Said& said);
   void Admin();
   void Shards();
@@ -231,25 +232,37 @@ void Resolver::FromFile(std::span<const ConfigNode> documents, SaidKeys& said) {
   for (FileUpstream& from : sections.upstreams) {
     UpstreamSettings& upstream = settings_.upstreams.emplace_back(std::move(from.settings));
     const std::string key = "upstreams." + upstream.name;
-    for (const FileEndpoint& endpoint : from.endpoints)
-      AddEndpoint(upstream, endpoint.item, {key, endpoint.place}, endpoint.level);
+    for (const FileEndpoint& endpoint : from.endpoints) {
+      EndpointSettings draft;
+      draft.level = endpoint.level;
+      draft.zone = endpoint.zone;
+      draft.in_own_zone = !endpoint.zone.empty() && endpoint.zone == settings_.zone;
+      AddEndpoint(upstream, endpoint.item, {key, endpoint.place}, std::move(draft));
+    }
     CheckCount(upstream, {key, from.place});
   }
   settings_.routes = std::move(sections.routes);
 }
 
 void Resolver::AddEndpoint(UpstreamSettings& upstream, const BackendList::Item& item, const Said& said,
-                           uint32_t level) {
-  if (item.address.family != 0) return AddAddress(upstream, item.address, item, said, level);
+                           EndpointSettings draft) {
+  draft.weight = item.weight;
+  draft.text = item.text;
+  draft.address = item.address;
+  if (item.address.family != 0) return AddAddress(upstream, item, said, std::move(draft));
   const absl::StatusOr<std::vector<SocketAddress>> found = machine_.resolve(item.host, item.port);
   if (!found.ok()) {
     return Error(said, "\"", item.text, "\": the name cannot be resolved: ", found.status().message());
   }
-  for (const SocketAddress& address : *found) AddAddress(upstream, address, item, said, level);
+  for (const SocketAddress& address : *found) {
+    draft.address = address;
+    AddAddress(upstream, item, said, draft);
+  }
 }
 
-void Resolver::AddAddress(UpstreamSettings& upstream, const SocketAddress& address,
-                          const BackendList::Item& item, const Said& said, uint32_t level) {
+void Resolver::AddAddress(UpstreamSettings& upstream, const BackendList::Item& item, const Said& said,
+                          EndpointSettings draft) {
+  const SocketAddress& address = draft.address;
   const std::string name =
       item.address.family != 0 ? item.text : absl::StrCat(item.text, " (", address.ToString(), ")");
   if (ListenerOn(address) != nullptr || (settings_.has_admin && settings_.admin == address)) {
@@ -262,8 +275,7 @@ void Resolver::AddAddress(UpstreamSettings& upstream, const SocketAddress& addre
     return Error(said, name, " is given twice; for a larger share give it a weight",
                  settings_.config.empty() ? ": " + item.text + "=2" : "");
   }
-  upstream.endpoints.push_back(
-      {.address = address, .weight = item.weight, .text = item.text, .level = level});
+  upstream.endpoints.push_back(std::move(draft));
 }
 
 void Resolver::CheckCount(const UpstreamSettings& upstream, const Said& said) {

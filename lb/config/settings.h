@@ -38,13 +38,18 @@ struct EndpointSettings {
   static constexpr uint32_t kMostPriority = 9;
   static constexpr uint32_t kBackup = kMostPriority + 1;
   static constexpr uint32_t kLevels = kBackup + 1;
+  static constexpr uint32_t kParts = 2 * kLevels;
 
   SocketAddress address;
-  uint32_t weight = 1;  // 1 to 1000
-  std::string text;     // as written, without the weight; with a host name, one entry per resolved address
-  uint32_t level = 0;   // its priority, 0 the best; kBackup: behind all of these
+  uint32_t weight = 1;    // 1 to 1000
+  std::string text;       // as written, without the weight; with a host name, one entry per resolved address
+  uint32_t level = 0;     // its priority, 0 the best; kBackup: behind all of these
+  std::string zone = {};  // where it is; empty: nobody says
+  bool in_own_zone = false;  // it is where Weir is
 
   bool backup() const { return level == kBackup; }
+  // Of the two parts of its level the one that it is in.
+  uint32_t part() const { return 2 * level + in_own_zone; }
 
   bool operator==(const EndpointSettings&) const = default;
 };
@@ -378,6 +383,7 @@ struct Settings {
   std::string admin_token_file;  // empty: none
   std::string admin_token;       // what it says: who may change something over TCP
   std::string pid_file;          // empty: none
+  std::string zone;              // where Weir is; empty: it does not know
   std::string config;            // the file that it came from; empty: flags alone
   std::string access_log;        // empty: none; "-": standard output; else a file that is appended to
   AccessLogSettings log;         // how its lines look

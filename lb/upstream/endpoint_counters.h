@@ -19,6 +19,8 @@ struct UpstreamCounters {
   // Requests that went to it, by the status class of the answer that the client got, one of our own too (502,
   // 503, 504); of copies (mirror.h) by what came back. [0]: none.
   Counter responses[6];
+  // Requests and TCP connections sent to endpoints outside of Weir's zone, where some are in it.
+  Counter left_zone;
 };
 
 }  // namespace weir::lb

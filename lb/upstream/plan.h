@@ -124,9 +124,9 @@ class UpstreamBook {
 
   UpstreamCounters& page(uint32_t shard) { return pages_[shard].counters; }
   const UpstreamCounters& page(uint32_t shard) const { return pages_[shard].counters; }
-  // Requests and TCP connections now, by EndpointSettings::level; only counted where a bound on load asks for
+  // Requests and TCP connections now, by EndpointSettings::part; only counted where a bound on load asks for
   // it.
-  Counter& in_flight(uint32_t shard, uint32_t level = 0) { return pages_[shard].in_flight[level]; }
+  Counter& in_flight(uint32_t shard, uint32_t part = 0) { return pages_[shard].in_flight[part]; }
   // Requests and TCP connections now, of all levels, and requests that wait for their next attempt.
   Counter& active(uint32_t shard) { return pages_[shard].active; }
   // Of the requests those that the retry budget has let try again.
@@ -137,7 +137,7 @@ class UpstreamBook {
     UpstreamCounters counters;
     Counter active;
     Counter retries;
-    Counter in_flight[EndpointSettings::kLevels];
+    Counter in_flight[EndpointSettings::kParts];
   };
 
   const std::unique_ptr<Page[]> pages_;
@@ -157,7 +157,7 @@ struct UpstreamPlan {
   const std::shared_ptr<UpstreamBook> book;
   std::vector<std::shared_ptr<EndpointBook>> books;  // for each of settings.endpoints
   std::shared_ptr<const LevelLayout> layout;         // null: it has no endpoints
-  Levels::Tables tables;                             // for each level, where hashing decides
+  Levels::Tables tables;                             // for each part of a level, where hashing decides
   std::optional<Levels> levels;                      // to copy, where making one takes long
   // By shard: what changed in its counts. Null: one shard, few endpoints, or a policy that counts nothing.
   std::unique_ptr<ChangeLog[]> changes;

@@ -48,10 +48,10 @@ uint32_t ActiveAt(const void* source, uint32_t endpoint) noexcept {
   return static_cast<uint32_t>(active);
 }
 
-uint64_t ActiveInLevel(const void* source, uint32_t level) noexcept {
+uint64_t ActiveInPart(const void* source, uint32_t part) noexcept {
   const UpstreamPlan& plan = PlanOf(source);
   uint64_t active = 0;
-  for (uint32_t i = 0; i < plan.seats.size(); ++i) active += plan.book->in_flight(i, level).Get();
+  for (uint32_t i = 0; i < plan.seats.size(); ++i) active += plan.book->in_flight(i, part).Get();
   return active;
 }
 
@@ -95,8 +95,10 @@ UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> p
       hashes_(Hashes(plan_->settings.balance)),
       observes_(plan_->settings.balance == Balance::kEwma),
       learns_(plan_->settings.outliers.on() && upstreams.outliers_ != nullptr),
-      loads_{
-          .at = ActiveAt, .total = ActiveInLevel, .source = plan_.get(), .level = plan_->layout->number(0)},
+      loads_{.at = ActiveAt,
+             .total = ActiveInPart,
+             .source = plan_.get(),
+             .part = plan_->layout->part_number(0)},
       retry_budget_(*plan_, upstreams.shard().index()) {
   if (plan_->seats.size() > 1) {
     if (plan_->settings.counts_remote())
@@ -104,6 +106,7 @@ UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> p
     if (plan_->settings.hash.balance_percent > 0) bound_ = &loads_;
     if (plan_->changes != nullptr) changes_ = &plan_->changes[upstreams.shard().index()];
   }
+  counts_parts_ = bound_ != nullptr || levels_.has_zones();
   endpoints_.reserve(plan_->books.size());
   for (uint32_t i = 0; i < plan_->books.size(); ++i) {
     Endpoint* endpoint = upstreams.Hold(plan_->books[i]);
@@ -159,13 +162,18 @@ uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, uint64_t hash, bool
   counters.requests.Add();
   counters.active.Add();
   all_active_.Add();
-  if (bound_ != nullptr) InFlight(endpoint).Add();
+  if (counts_parts_) CountInPart(endpoint);
   if (changes_ != nullptr) NoteChange(*endpoints_[endpoint]);
   return endpoint;
 }
 
+void UpstreamPool::CountInPart(uint32_t endpoint) {
+  if (bound_ != nullptr) InFlight(endpoint).Add();
+  if (levels_.has_zones() && !settings().endpoints[endpoint].in_own_zone) counters_.left_zone.Add();
+}
+
 Counter& UpstreamPool::InFlight(uint32_t endpoint) {
-  return plan_->book->in_flight(upstreams_.shard().index(), settings().endpoints[endpoint].level);
+  return plan_->book->in_flight(upstreams_.shard().index(), settings().endpoints[endpoint].part());
 }
 
 // For the pool in force, which has the endpoint perhaps in another place.

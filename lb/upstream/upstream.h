@@ -175,7 +175,9 @@ class UpstreamPool {
   uint32_t Choose(std::span<const uint32_t> tried, uint64_t hash);
   uint32_t ChooseRetired(const PickContext& context);
   static void NoteChange(const Endpoint& endpoint);
-  // Of this shard, in the level of `endpoint`.
+  // One more there.
+  void CountInPart(uint32_t endpoint);
+  // Of this shard, in the part of the level that has `endpoint`.
   Counter& InFlight(uint32_t endpoint);
 
   Upstreams& upstreams_;
@@ -192,6 +194,7 @@ class UpstreamPool {
   std::unique_ptr<RemoteLoads> remote_;
   ChangeLog* changes_ = nullptr;
   const Loads* bound_ = nullptr;
+  bool counts_parts_ = false;
   Loads loads_;
   uint64_t active_ = 0;  // picked and not done
   RetryBudget retry_budget_;

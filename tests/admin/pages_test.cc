@@ -32,6 +32,8 @@ class PagesTest : public testing::Test {
                    {&upstream_counters_[0], &upstream_counters_[1]}}};
     upstreams_[0].endpoints[1].priority = 10;
     upstreams_[0].endpoints[1].backup = true;
+    upstreams_[0].endpoints[1].zone = "eu-1b";
+    upstreams_[0].has_zones = true;
     view_.shards = shards_;
     view_.upstreams = upstreams_;
     view_.version = "0.1.0";
@@ -57,6 +59,7 @@ class PagesTest : public testing::Test {
       core_[i].buffer_low_water.Add(3 * i);
       for (EndpointCounters& endpoint : endpoint_counters_[i]) endpoint.requests.Add(7);
       for (uint64_t code = 0; code < 6; ++code) upstream_counters_[i].responses[code].Add(code + 3 * i);
+      upstream_counters_[i].left_zone.Add(3 + i);
     }
     endpoint_counters_[1][1].set_aside.Set(1);
     EndpointView& failing = upstreams_[0].endpoints[1];
@@ -113,12 +116,12 @@ TEST_F(PagesTest, UpstreamsGolden) {
 
 TEST_F(PagesTest, EndpointsInWords) {
   Fill();
-  EXPECT_EQ(
-      EndpointLines(upstreams_[0]),
-      "endpoint   10.0.0.1:80: in use, with 40 % of its weight (slow start), 0 in flight, 0 idle "
-      "connections\n"
-      "endpoint   [::1]:81 (backup): down (status \"500\"), set aside on 1 of 2 shards, 0 in flight, 0 idle "
-      "connections\n");
+  EXPECT_EQ(EndpointLines(upstreams_[0]),
+            "endpoint   10.0.0.1:80: in use, with 40 % of its weight (slow start), 0 in flight, 0 idle "
+            "connections\n"
+            "endpoint   [::1]:81 (backup) (zone eu-1b): down (status \"500\"), set aside on 1 of 2 shards, 0 "
+            "in flight, 0 idle "
+            "connections\n");
   endpoint_counters_[1][1].set_aside.Set(0);
   upstreams_[0].endpoints[1].in_panic = true;
   EXPECT_NE(EndpointLines(upstreams_[0]).find(": down (status \"500\"), but in use: panic, 0 in flight"),
@@ -130,8 +133,9 @@ TEST_F(PagesTest, EndpointsInWords) {
   upstreams_[0].endpoints[1].draining = upstreams_[0].endpoints[1].in_panic = false;
   upstreams_[0].endpoints[0].forced_down = true;
   EXPECT_NE(EndpointLines(upstreams_[0]).find("10.0.0.1:80: down (operator), with"), std::string::npos);
-  EXPECT_NE(EndpointLines(upstreams_[0]).find(":81 (backup): down (status \"500\"), 0 in flight"),
-            std::string::npos);
+  EXPECT_NE(
+      EndpointLines(upstreams_[0]).find(":81 (backup) (zone eu-1b): down (status \"500\"), 0 in flight"),
+      std::string::npos);
 }
 
 TEST_F(PagesTest, MetricsAreWellFormed) {

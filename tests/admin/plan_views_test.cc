@@ -42,6 +42,8 @@ TEST(PlanViews, WhatIsKnownOfEachEndpoint) {
 TEST(PlanViews, AnUpstreamAsItIs) {
   UpstreamSettings settings = Hashed(2);
   settings.endpoints[1].level = EndpointSettings::kBackup;
+  settings.endpoints[0].zone = "a";
+  settings.endpoints[0].in_own_zone = true;
   UpstreamPlan plan(settings, 2, nullptr);
   plan.books[1]->view =
       EndpointBook::kDown | EndpointBook::kDraining | EndpointBook::MissingOf(kFullFactor / 2);
@@ -71,6 +73,11 @@ TEST(PlanViews, AnUpstreamAsItIs) {
   EXPECT_EQ(other.check_failures, 3u);
   EXPECT_EQ(other.last_check_error, "refused");
   EXPECT_FALSE(view.panic);
+  EXPECT_FALSE(view.has_zones) << "each level is in one";
+  EXPECT_EQ(well.zone, "a");
+  EXPECT_EQ(other.zone, "");
+  settings.endpoints[1].level = 0;
+  EXPECT_TRUE(ViewOf(UpstreamPlan(settings, 2, &plan), 2, 0).has_zones);
   EXPECT_TRUE(well.takes_requests());
   EXPECT_FALSE(other.takes_requests());
 }

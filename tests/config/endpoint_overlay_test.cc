@@ -71,6 +71,32 @@ class OverlayTest : public testing::Test {
   std::string text_;
 };
 
+// An operator says of nobody in which zone it is; what the file says of it stays.
+TEST_F(OverlayTest, WhoIsAddedIsInNoZone) {
+  for (EndpointSettings& endpoint : running_.upstreams[1].endpoints) {
+    endpoint.zone = "a";
+    endpoint.in_own_zone = true;
+  }
+  const Settings file = running_;
+  Do(Edit::kAdd, "10.0.0.9:80");
+  Do(Edit::kWeight, "10.0.0.1:80", 7);
+  Do(Edit::kRemove, "10.0.0.2:80");
+  Do(Edit::kAdd, "10.0.0.2:80");
+  const auto zones = [this] {
+    std::string text;
+    for (const EndpointSettings& endpoint : running_.upstreams[1].endpoints)
+      text += endpoint.zone + (endpoint.in_own_zone ? "! " : " ");
+    return text;
+  };
+  EXPECT_EQ(Web(running_), "10.0.0.1:80=7 10.0.0.2:80=3 10.0.0.9:80");
+  EXPECT_EQ(zones(), "a! a!  ");
+  Settings elsewhere = file;
+  for (EndpointSettings& endpoint : elsewhere.upstreams[1].endpoints) endpoint.in_own_zone = false;
+  Reload(elsewhere);
+  EXPECT_EQ(Web(running_), "10.0.0.1:80=7 10.0.0.2:80=3 10.0.0.9:80");
+  EXPECT_EQ(zones(), "a a  ");
+}
+
 TEST_F(OverlayTest, AddsChangesAndRemoves) {
   Do(Edit::kAdd, "10.0.0.9:80");
   EXPECT_EQ(text_, "upstream web: endpoint 10.0.0.9:80 is added with weight 1\n");

@@ -140,8 +140,12 @@ upstreams:
   asked: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: "query:q"}
   levels: {endpoints: [{address: 10.0.0.8:80, backup: true}, {address: 10.0.0.9:80, priority: 2}, 10.0.0.7:80],
            balance: maglev, hash_on: path}
+  zones: {endpoints: [{address: 10.0.0.1:80, zone: a}, {address: 10.0.0.2:80, zone: b, priority: 1},
+                      {address: 10.0.0.3:80, zone: b}], balance: maglev, hash_on: path}
+zone: b
 routes:
   r:
+    - {match: {path_prefix: /zones}, upstream: zones}
     - {match: {path_prefix: /levels}, upstream: levels}
     - {match: {path_prefix: /user}, upstream: user}
     - {match: {path_prefix: /held}, upstream: held}
@@ -210,6 +214,20 @@ routes:
   now.on = {0, 0, 0};
   now.known = {{}, {.well = false}, {.out = true}};
   EXPECT_EQ(live(), "endpoint   10.0.0.8:80");
+
+  // Weir's zone first.
+  const std::string zones = explain("http://a/zones/x");
+  EXPECT_THAT(zones, HasSubstr("maglev among 10.0.0.1:80 (zone a), 10.0.0.2:80 (priority 1) (zone b), "
+                               "10.0.0.3:80 (zone b)\nendpoint   10.0.0.3:80, by the hash of path ("));
+  EXPECT_THAT(zones,
+              HasSubstr("\nzone       b first: all requests while 5 of 7 there are well, below that 1.4 "
+                        "times that share\n"));
+  EXPECT_THAT(explain("http://a/levels/x"), Not(HasSubstr("zone  ")));
+  question.url = "http://a/zones/x";
+  now.known = {{}, {}, {.well = false}};
+  EXPECT_EQ(live(), "endpoint   10.0.0.1:80");
+  now.known = {{.well = false}, {}, {.well = false}};
+  EXPECT_EQ(live(), "endpoint   10.0.0.2:80");
   std::filesystem::remove(path);
 }
 

@@ -402,13 +402,69 @@ upstreams:
           "f.yaml:7:42: upstreams.d: 10.0.0.1:80 is given twice; for a larger share give it a weight"));
 }
 
-// A level has a table of its own.
+TEST_F(File, Zones) {
+  const std::string text = R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+zone: eu-1a
+upstreams:
+  a:
+    endpoints: [10.0.0.1:80, {address: 10.0.0.2:80, zone: eu-1b}, {address: 10.0.0.3:80, zone: eu-1a, priority: 1},
+                {address: "unix:/run/a", zone: EU_1.a}]
+)";
+  const auto own = [](const Settings& settings) {
+    std::string text;
+    for (const EndpointSettings& endpoint : settings.upstreams[0].endpoints)
+      text += endpoint.zone + (endpoint.in_own_zone ? "! " : " ");
+    return text;
+  };
+  EXPECT_EQ(Good(text).zone, "eu-1a");
+  EXPECT_EQ(own(Good(text)), " eu-1b eu-1a! EU_1.a ");
+  const CommandLine checked = Check(text, {"check"});
+  EXPECT_THAT(checked.out,
+              HasSubstr("      - {address: \"10.0.0.1:80\", weight: 1}\n"
+                        "      - {address: \"10.0.0.2:80\", weight: 1, zone: eu-1b}\n"
+                        "      - {address: \"10.0.0.3:80\", weight: 1, priority: 1, zone: eu-1a}\n"));
+  EXPECT_THAT(checked.out, testing::ContainsRegex("zone: eu-1a +# f.yaml:3:7\n"));
+  EXPECT_EQ(own(Good(checked.out)), " eu-1b eu-1a! EU_1.a ");
+  // One file for all zones: the flag wins.
+  const CommandLine flag = Check(text, {"--zone=eu-1b"});
+  EXPECT_FALSE(flag.exit) << flag.err;
+  EXPECT_EQ(flag.settings.zone, "eu-1b");
+  EXPECT_EQ(own(flag.settings), " eu-1b! eu-1a EU_1.a ");
+  // Who does not know his own has no endpoints in it.
+  EXPECT_EQ(own(Good(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+upstreams: {a: {endpoints: [10.0.0.1:80, {address: 10.0.0.2:80, zone: eu-1b}]}}
+)")),
+            " eu-1b ");
+  const std::string longest(64, 'z');
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+zone: eu 1a
+upstreams:
+  a: {endpoints: [{address: 10.0.0.1:80, zone: ""}, {address: 10.0.0.2:80, zone: [b]}, {address: 10.0.0.3:80, zone: a/b}]}
+  b: {endpoints: [{address: 10.0.0.1:80, zone: )" +
+          longest + "}, {address: 10.0.0.2:80, zone: z" + longest + "}]}\n"),
+      ElementsAre(
+          "f.yaml:3:7: zone: \"eu 1a\": expected letters, digits and any of ._-, at most 64 of them",
+          "f.yaml:5:48: upstreams.a.endpoints[0].zone: \"\": expected the name of a zone, such as eu-1a",
+          "f.yaml:5:82: upstreams.a.endpoints[1].zone: found a list: expected the name of a zone, such as "
+          "eu-1a; to YAML a value that begins with [ is a list: put it in quotes",
+          "f.yaml:5:117: upstreams.a.endpoints[2].zone: \"a/b\": expected letters, digits and any of "
+          "._-, at most 64 of them",
+          "f.yaml:6:144: upstreams.b.endpoints[1].zone: \"z" + longest +
+              "\": expected letters, digits and any of ._-, at most 64 of them"));
+  EXPECT_THAT(Check(text, {"--zone="}).err, HasSubstr("--zone: \"\": expected NAME\n"));
+}
+
+// A level has a table of its own, and each of its two parts.
 TEST_F(File, TablesOfLevelsAreCounted) {
-  const auto tables = [&](const std::string& second) {
+  const auto tables = [&](const std::string& second, const std::string& more = "") {
     const std::string said = Check(R"(
 listeners: [{address: 0.0.0.0:1, upstream: a}]
 upstreams: {a: {balance: maglev, hash_table_size: 5000011, endpoints: [10.0.0.1:80, {address: 10.0.0.2:80)" +
-                                       second + "}]}}\n",
+                                       second + "}]}}\n" + more,
                                    {"check"})
                                  .out;
     const size_t line = said.find("tables of consistent hashing");
@@ -417,6 +473,8 @@ upstreams: {a: {balance: maglev, hash_table_size: 5000011, endpoints: [10.0.0.1:
   EXPECT_EQ(tables(""), tables(", priority: 0"));
   EXPECT_NE(tables(""), tables(", priority: 1"));
   EXPECT_EQ(tables(", backup: true"), tables(", priority: 1"));
+  EXPECT_EQ(tables(""), tables(", zone: a"));
+  EXPECT_EQ(tables(", zone: a", "zone: a\n"), tables(", priority: 1"));
 }
 
 TEST_F(File, Panic) {

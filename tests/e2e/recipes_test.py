@@ -70,7 +70,7 @@ class Recipes(WeirTest):
                 done = run([weir_harness.binary(), "check", f"--config={path}"])
                 with self.subTest(heading):
                     self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertEqual(found, 11)
+        self.assertEqual(found, 12)
 
     def test_everything_to_https(self):
         self.start("Everything to https, and it stays there")
@@ -131,6 +131,23 @@ class Recipes(WeirTest):
         wait_for(lambda: heard() == {"spare"}, "the spare one serves")
         ill.clear()
         wait_for(lambda: {"one", "two"} <= heard(), "both are back")
+
+    def test_several_zones(self):
+        text = recipes()["Several zones"][0].replace('"0.0.0.0:80"', "LISTEN0").replace("interval: 2s, timeout: 500ms", "interval: 200ms")
+        origins = {}
+        for name in ("10.0.0.1", "10.0.0.2", "10.0.1.1", "10.0.1.2", "10.0.9.1"):
+            origins[name] = self.origin(name=name)
+            text = text.replace(f"{name}:80", str(origins[name]))
+        for zone, own in (("eu-1a", "10.0.0."), ("eu-1b", "10.0.1.")):
+            self.front = self.weir(None, f"--zone={zone}", config=text)
+            heard = {self.get(self.front).body.decode() for _ in range(20)}
+            self.assertEqual(heard, {own + "1", own + "2"})
+        for name in ("10.0.1.1", "10.0.1.2"):
+            origins[name].close()
+        wait_for(lambda: {self.get(self.front).body.decode() for _ in range(20)} == {"10.0.0.1", "10.0.0.2"}, "the other zone")
+        for name in ("10.0.0.1", "10.0.0.2"):
+            origins[name].close()
+        wait_for(lambda: {self.get(self.front).body.decode() for _ in range(20)} == {"10.0.9.1"}, "the office serves")
 
     def test_whoever_else_says_https(self):
         """Not one of the trusted proxies: its word does not count."""

@@ -170,10 +170,55 @@ TEST_F(LoadsTest, ABoundIsOfItsLevel) {
     EXPECT_LE(++active[endpoint], (125 * (total + 1) + 299) / 300);
   }
   EXPECT_EQ(plan_->book->in_flight(0).Get(), 60u);
-  EXPECT_EQ(plan_->book->in_flight(1, EndpointSettings::kBackup).Get(), 60u);
+  EXPECT_EQ(plan_->book->in_flight(1, 2 * EndpointSettings::kBackup).Get(), 60u);
   for (Member* member : {&one_, &two_}) member->DoneWithAll();
   EXPECT_EQ(plan_->book->in_flight(0).Get(), 0u);
-  EXPECT_EQ(plan_->book->in_flight(1, EndpointSettings::kBackup).Get(), 0u);
+  EXPECT_EQ(plan_->book->in_flight(1, 2 * EndpointSettings::kBackup).Get(), 0u);
+}
+
+// Nor what runs in another zone in this one; and what left the zone is counted.
+TEST_F(LoadsTest, ABoundIsOfItsZone) {
+  UpstreamSettings settings = ManyEndpoints(6, Balance::kMaglev);
+  settings.hash.on = {HashKey()};
+  settings.hash.balance_percent = 125;
+  for (uint32_t i = 1; i < 6; i += 2) settings.endpoints[i].in_own_zone = true;
+  Use(settings);
+  for (uint64_t i = 0; i < 60; ++i) EXPECT_EQ(one_.Pick(i << 58) % 2, 1u);
+  EXPECT_EQ(plan_->book->page(0).left_zone.Get(), 0u);
+  const uint32_t own[] = {1, 3, 5};
+  std::vector<uint32_t> active(6);
+  for (uint32_t total = 0; total < 60; ++total) {
+    const uint32_t endpoint = two_.pool->Pick(own, 12'345);  // as a retry once these were tried
+    two_.picked.emplace_back(two_.pool, endpoint);
+    ASSERT_EQ(endpoint % 2, 0u);
+    EXPECT_LE(++active[endpoint], (125 * (total + 1) + 299) / 300);
+  }
+  EXPECT_EQ(plan_->book->in_flight(0, 1).Get(), 60u);
+  EXPECT_EQ(plan_->book->in_flight(1, 0).Get(), 60u);
+  EXPECT_EQ(plan_->book->page(1).left_zone.Get(), 60u);
+  for (Member* member : {&one_, &two_}) member->DoneWithAll();
+  EXPECT_EQ(plan_->book->in_flight(0, 1).Get(), 0u);
+  EXPECT_EQ(plan_->book->in_flight(1, 0).Get(), 0u);
+  EXPECT_EQ(plan_->book->page(1).left_zone.Get(), 60u);
+}
+
+TEST_F(LoadsTest, OthersOfTheZoneAreKnown) {
+  for (const uint32_t endpoints : {6u, 100u}) {
+    UpstreamSettings settings = ManyEndpoints(endpoints, Balance::kLeastConn);
+    for (uint32_t i = 1; i < endpoints; i += 2) settings.endpoints[i].in_own_zone = true;
+    Use(settings);
+    PassMs(1);
+    two_.Pick();
+    two_.DoneWithAll();
+    const std::set<uint32_t> taken = Distinct(one_, endpoints / 2 - 1);
+    EXPECT_EQ(taken.size(), endpoints / 2 - 1);
+    PassMs(1);
+    const uint32_t last = two_.Pick();
+    EXPECT_EQ(last % 2, 1u);
+    EXPECT_FALSE(taken.contains(last));
+    for (Member* member : {&one_, &two_}) member->DoneWithAll();
+    plan_.reset();
+  }
 }
 
 TEST_F(LoadsTest, TablesAreMadeAnewOnlyWhereTheyChange) {
