@@ -44,9 +44,10 @@ struct EndpointView {
   uint32_t priority = 0;      // EndpointSettings::level
   bool backup = false;
   std::string_view zone = {};
-  bool added = false;        // by an operator
-  uint32_t file_weight = 1;  // without what an operator said; 0: the file has no such endpoint
-  bool in_panic = false;     // it serves although it is down or ejected
+  const Labels* labels = nullptr;  // null: none
+  bool added = false;              // by an operator
+  uint32_t file_weight = 1;        // without what an operator said; 0: the file has no such endpoint
+  bool in_panic = false;           // it serves although it is down or ejected
 
   bool taken_out() const { return draining || forced_down; }
   bool takes_requests() const { return !taken_out() && (in_panic || (!down && !ejected)); }

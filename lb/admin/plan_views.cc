@@ -27,6 +27,7 @@ EndpointView ViewOf(const EndpointSettings& settings, const EndpointBook& book, 
   view.priority = settings.level;
   view.backup = settings.backup();
   view.zone = settings.zone;
+  view.labels = &settings.labels;
   view.weight = view.file_weight = settings.weight;
   view.weight_percent = EndpointBook::PercentOf(seen);
   for (uint32_t shard = 0; shard < shards; ++shard) view.shards.push_back(&book.page(shard).counters);
@@ -81,6 +82,8 @@ void TellEdits(const Settings& settings, UpstreamView& view) {
 
 AsideNow AsideOf(const UpstreamPlan& plan, uint32_t shards) {
   AsideNow now{.on = {}, .shards = shards, .tables = plan.tables};
+  for (uint32_t number = 1; number <= plan.subsets.count(); ++number)
+    now.subset_tables.push_back(plan.subsets.tables(number));
   for (const auto& book : plan.books) {
     now.factors.push_back(EndpointBook::FactorOf(book->seen()));
     now.known.push_back(EndpointBook::StandingOf(book->seen()));

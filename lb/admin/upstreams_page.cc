@@ -56,6 +56,11 @@ void WriteEndpointRows(JsonWriter& out, const EndpointView& endpoint) {
   out.Number("priority", endpoint.priority);
   out.Bool("backup", endpoint.backup);
   out.String("zone", endpoint.zone);
+  out.Open("labels", '{');
+  if (endpoint.labels != nullptr) {
+    for (const auto& [name, value] : *endpoint.labels) out.String(name, value);
+  }
+  out.Close('}');
   for (const Row<EndpointCounters>& row : kEndpointRows) out.Number(row.key, SumOf(endpoint, row.counter));
   out.Number("checks", endpoint.checks);
   out.Number("check_failures", endpoint.check_failures);
@@ -95,6 +100,8 @@ std::string EndpointLines(const UpstreamView& upstream) {
     if (!endpoint.backup && endpoint.priority > 0)
       text.append(" (priority ").append(Text(endpoint.priority)).append(")");
     if (!endpoint.zone.empty()) text.append(" (zone ").append(endpoint.zone).append(")");
+    if (endpoint.labels != nullptr && !endpoint.labels->empty())
+      text.append(" ").append(LabelsText(*endpoint.labels));
     text.append(": ").append(why.empty() ? "in use" : why);
     if ((endpoint.down || endpoint.ejected) && endpoint.takes_requests()) text.append(", but in use: panic");
     if (endpoint.weight_percent < 100)

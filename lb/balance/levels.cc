@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "core/check.h"
@@ -11,13 +12,26 @@
 
 namespace weir::lb {
 
-LevelLayout::LevelLayout(const UpstreamSettings& settings) : places_(settings.endpoints.size()) {
-  WEIR_CHECK(!settings.endpoints.empty() && settings.endpoints.size() <= Balancer::kMaxEndpoints);
+namespace {
+
+std::vector<uint16_t> AllOf(const UpstreamSettings& settings) {
+  std::vector<uint16_t> all(settings.endpoints.size());
+  std::iota(all.begin(), all.end(), uint16_t{0});
+  return all;
+}
+
+}  // namespace
+
+LevelLayout::LevelLayout(const UpstreamSettings& settings) : LevelLayout(settings, AllOf(settings)) {}
+
+LevelLayout::LevelLayout(const UpstreamSettings& settings, std::span<const uint16_t> all)
+    : places_(settings.endpoints.size(), {kNowhere, kNowhere, 0}) {
+  WEIR_CHECK(!all.empty() && settings.endpoints.size() <= Balancer::kMaxEndpoints);
   // Level by level, in each first those of the own zone.
   std::map<std::pair<uint32_t, bool>, std::vector<uint16_t>> parts;
-  for (uint32_t i = 0; i < settings.endpoints.size(); ++i) {
+  for (const uint16_t i : all) {
     const EndpointSettings& endpoint = settings.endpoints[i];
-    parts[{endpoint.level, !endpoint.in_own_zone}].push_back(static_cast<uint16_t>(i));
+    parts[{endpoint.level, !endpoint.in_own_zone}].push_back(i);
   }
   for (auto& [key, members] : parts) {
     const uint32_t part = this->parts();
@@ -53,7 +67,7 @@ Levels::Levels(const UpstreamSettings& settings, std::shared_ptr<const LevelLayo
                const Tables& tables, uint64_t seed)
     : layout_(std::move(layout)),
       first_(ConfiguredBalancer(settings, layout_->members(0)).Build(seed, tables[0])),
-      plain_(layout_->parts() == 1 && !settings.panics()) {
+      plain_(layout_->flat() && !settings.panics()) {
   for (uint32_t part = 1; part < layout_->parts(); ++part)
     others_.push_back(ConfiguredBalancer(settings, layout_->members(part)).Build(seed, tables[part]));
   if (layout_->parts() > layout_->levels()) {
@@ -85,7 +99,7 @@ void Levels::Set(uint32_t endpoint, const Standing& standing) noexcept {
 }
 
 uint32_t Levels::PickInTurn(const PickContext& context) noexcept {
-  if (layout_->parts() == 1) return Serving(0).Pick(context);
+  if (layout_->flat()) return Serving(0).Pick(context);
   const uint32_t first = panic_.has_value() ? panic_->tally.first() : 0;
   uint32_t endpoint = PickIn(first, context);
   if (panic_.has_value() && panic_->tally.alone()) return endpoint;

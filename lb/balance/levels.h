@@ -29,14 +29,17 @@ namespace weir::lb {
 
 class LevelLayout {
  public:
+  static constexpr uint16_t kNowhere = UINT16_MAX;
   struct Place {
-    uint16_t level;  // 0: the best
+    uint16_t level;  // 0: the best; kNowhere: the endpoint is not among the members
     uint16_t part;   // of all parts
     uint16_t index;  // there
   };
 
   // REQUIRES: at least one endpoint.
   explicit LevelLayout(const UpstreamSettings& settings);
+  // Of `members` alone (ascending), as if there were no others. REQUIRES: at least one.
+  LevelLayout(const UpstreamSettings& settings, std::span<const uint16_t> members);
 
   uint32_t levels() const { return static_cast<uint32_t>(levels_.size()); }
   // Of all levels; level by level.
@@ -53,6 +56,8 @@ class LevelLayout {
   // EndpointSettings::part of its members.
   uint32_t part_number(uint32_t part) const { return parts_[part].number; }
   Place place(uint32_t endpoint) const { return places_[endpoint]; }
+  // One part of all endpoints: its indices are those of the upstream's list.
+  bool flat() const { return parts_.size() == 1 && parts_[0].members.size() == places_.size(); }
 
  private:
   struct Level {

@@ -11,9 +11,10 @@ ZoneTally::ZoneTally(const UpstreamSettings& settings, const LevelLayout& layout
   for (uint32_t i = 0; i < settings.endpoints.size(); ++i) {
     const EndpointSettings& endpoint = settings.endpoints[i];
     const uint16_t level = layout.place(i).level;
-    const bool counts = endpoint.in_own_zone && layout.is_split(level);
-    members_.push_back({.weight = counts ? endpoint.weight : 0, .level = level});
-    shares_[level].whole += uint64_t{members_.back().weight} * kFullFactor;
+    const bool here = level != LevelLayout::kNowhere;
+    const bool counts = here && endpoint.in_own_zone && layout.is_split(level);
+    members_.push_back({.weight = counts ? endpoint.weight : 0, .level = here ? level : uint16_t{0}});
+    shares_[members_.back().level].whole += uint64_t{members_.back().weight} * kFullFactor;
   }
   for (Share& share : shares_) share.there = share.well = share.whole;
 }

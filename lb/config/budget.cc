@@ -82,13 +82,16 @@ uint64_t HashTableBytes(const UpstreamSettings& upstream, uint64_t endpoints) {
   }
 }
 
-// One for each part of a level. A reload makes new ones before the old ones end.
+// One for each part of a level, of all and of each subset. A reload makes new ones before the old ones end.
 uint64_t HashTablesBytes(const Settings& settings) {
   uint64_t bytes = 0;
   for (const UpstreamSettings& upstream : settings.upstreams) {
-    uint64_t endpoints[EndpointSettings::kParts] = {};
-    for (const EndpointSettings& endpoint : upstream.endpoints) ++endpoints[endpoint.part()];
-    for (const uint64_t count : endpoints) bytes += count == 0 ? 0 : 2 * HashTableBytes(upstream, count);
+    for (uint32_t subset = 0; subset <= upstream.subsets.size(); ++subset) {
+      uint64_t endpoints[EndpointSettings::kParts] = {};
+      for (const EndpointSettings& endpoint : upstream.endpoints)
+        endpoints[endpoint.part()] += upstream.IsIn(subset, endpoint);
+      for (const uint64_t count : endpoints) bytes += count == 0 ? 0 : 2 * HashTableBytes(upstream, count);
+    }
   }
   return bytes;
 }

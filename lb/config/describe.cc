@@ -220,6 +220,7 @@ class FileForm {
       Line(4, "protocol", listener.protocol == Protocol::kTcp ? "tcp" : "http", key + "protocol");
       if (listener.routes == ListenerSettings::kNone) {
         Line(4, "upstream", Yaml(settings_.upstreams[listener.direct.upstream].name), key + "upstream");
+        Subset(4, listener.direct.upstream, listener.direct.subset, key);
       } else {
         Line(4, "routes", Yaml(settings_.routes[listener.routes].name), key + "routes");
       }
@@ -361,11 +362,36 @@ class FileForm {
         absl::StrAppend(&out_, ", priority: ", Said(of + ".priority", absl::StrCat(endpoint.level)));
       }
       if (!endpoint.zone.empty()) absl::StrAppend(&out_, ", zone: ", Said(of + ".zone", Yaml(endpoint.zone)));
+      if (!endpoint.labels.empty())
+        absl::StrAppend(&out_, ", labels: ", LabelsForm(endpoint.labels, of + ".labels"));
       out_ += "}";
       if (text == address && endpoint.text != endpoint.address.ToString())
         absl::StrAppend(&out_, "  # ", endpoint.text);
       out_ += "\n";
     }
+  }
+  std::string LabelsForm(const Labels& labels, const std::string& key) const {
+    std::string text;
+    for (const auto& [name, value] : labels) {
+      absl::StrAppend(&text, text.empty() ? "" : ", ", Yaml(name), ": ",
+                      SaidText(absl::StrCat(key, ".", name), value));
+    }
+    return "{" + text + "}";
+  }
+  const Labels& LabelsOf(uint32_t upstream, const SubsetUse& use) const {
+    return settings_.upstreams[upstream].subsets[use.number - 1];
+  }
+  // `key` ends with its dot, here and below.
+  void Subset(size_t indent, uint32_t upstream, const SubsetUse& use, const std::string& key) {
+    if (use.number == 0) return;
+    Line(indent, "subset", LabelsForm(LabelsOf(upstream, use), key + "subset"), key + "subset");
+    Line(indent, "subset_fallback", use.else_any ? "any" : "none", key + "subset_fallback");
+  }
+  // Within braces.
+  std::string SubsetPart(uint32_t upstream, const SubsetUse& use, const std::string& key) const {
+    if (use.number == 0) return "";
+    return absl::StrCat(", subset: ", LabelsForm(LabelsOf(upstream, use), key + "subset"),
+                        ", subset_fallback: ", Said(key + "subset_fallback", use.else_any ? "any" : "none"));
   }
   void Routes() {
     if (!settings_.routes.empty()) out_ += "routes:\n";
@@ -377,7 +403,6 @@ class FileForm {
       }
     }
   }
-  // `key` ends with its dot, here and below.
   void Access(size_t indent, const AccessSettings& access, const std::string& key) {
     const std::string spaces(indent, ' ');
     const auto list = [&](const char* name, const std::vector<std::string>& texts) {
@@ -497,6 +522,7 @@ class FileForm {
       const std::string of = key + "auth_request.";
       absl::StrAppend(&out_, "      auth_request: {upstream: ",
                       SaidText(of + "upstream", settings_.upstreams[auth.leg.upstream].name),
+                      SubsetPart(auth.leg.upstream, auth.leg.subset, of),
                       ", path: ", SaidText(of + "path", auth.path.text()),
                       auth.copy.empty() ? "" : ", copy: ",
                       auth.copy.empty() ? "" : YamlList(auth.copy, of + "copy"), "}\n");
@@ -507,6 +533,7 @@ class FileForm {
     if (route.mirror.upstream != MirrorSettings::kNone)
       absl::StrAppend(&out_, "      mirror: {upstream: ",
                       SaidText(key + "mirror.upstream", settings_.upstreams[route.mirror.upstream].name),
+                      SubsetPart(route.mirror.upstream, route.mirror.subset, key + "mirror."),
                       ", share: ", SaidText(key + "mirror.share", route.mirror.share.text), "}\n");
     switch (route.action) {
       case RouteSettings::Action::kUpstream: {
@@ -516,6 +543,7 @@ class FileForm {
         }
         const std::string& upstream = settings_.upstreams[route.upstream].name;
         Line(6, "upstream", Yaml(upstream), key + "upstream");
+        Subset(6, route.upstream, route.subset, key);
         Line(6, "retries", absl::StrCat(route.retries), key + "retries",
              {"upstreams." + upstream + ".retries", "limits.retries"});
         if (route.retry != settings_.upstreams[route.upstream].retry) {
@@ -548,9 +576,11 @@ class FileForm {
     out_ += "      split:\n";
     for (size_t i = 0; i < split.sides.size(); ++i) {
       const std::string of = absl::StrCat(key, "split[", i, "].");
-      const std::string& upstream = settings_.upstreams[route.split->sides[i].upstream].name;
-      absl::StrAppend(&out_, "        - {upstream: ", SaidText(of + "upstream", upstream),
-                      ", weight: ", Said(of + "weight", absl::StrCat(split.sides[i].weight)), "}\n");
+      const RouteSettings& side = route.split->sides[i];
+      absl::StrAppend(
+          &out_, "        - {upstream: ", SaidText(of + "upstream", settings_.upstreams[side.upstream].name),
+          SubsetPart(side.upstream, side.subset, of),
+          ", weight: ", Said(of + "weight", absl::StrCat(split.sides[i].weight)), "}\n");
     }
     if (split.sticky == Split::Sticky::kHash) {
       absl::StrAppend(

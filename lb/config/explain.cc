@@ -106,7 +106,57 @@ struct Led {
   std::string cookie;  // the line with which a client without its cookie gets one
 };
 
-// The balancer is the one that serves. `asked`: as the client sent it.
+// The labels that are asked for; `key` is that of the subset. Empty: none are.
+std::string SubsetWords(const Settings& settings, uint32_t upstream, const SubsetUse& use,
+                        const std::string& key) {
+  if (use.number == 0) return "";
+  Labels labels = settings.upstreams[upstream].subsets[use.number - 1];
+  for (auto& [name, value] : labels) value = AsWritten(settings, absl::StrCat(key, ".", name), value);
+  return LabelsText(labels);
+}
+
+// Who is in the subset; empty: there is none.
+std::string SubsetLine(const Settings& settings, const RouteSettings& route, const std::string& key) {
+  if (route.subset.number == 0) return "";
+  const UpstreamSettings& upstream = settings.upstreams[route.upstream];
+  std::string endpoints;
+  for (const EndpointSettings& endpoint : upstream.endpoints) {
+    if (!upstream.IsIn(route.subset.number, endpoint)) continue;
+    absl::StrAppend(&endpoints, endpoints.empty() ? "" : ", ", endpoint.address.ToString());
+  }
+  return absl::StrCat("subset     ", SubsetWords(settings, route.upstream, route.subset, key), ": ",
+                      endpoints.empty() ? "nobody" : endpoints, "; else ",
+                      route.subset.else_any ? "any" : "503", "\n");
+}
+
+// The balancers that serve: of the subset, and then of all, where the route wants that.
+struct ChoiceThere {
+  Levels levels;
+  uint32_t subset;
+};
+std::vector<ChoiceThere> ChoicesOf(const UpstreamSettings& upstream, const SubsetUse& use,
+                                   const AsideNow& aside) {
+  std::vector<ChoiceThere> choices;
+  const auto add = [&](uint32_t subset, const Levels::Tables& tables) {
+    std::vector<uint16_t> members;
+    for (size_t i = 0; i < upstream.endpoints.size(); ++i) {
+      if (upstream.IsIn(subset, upstream.endpoints[i])) members.push_back(static_cast<uint16_t>(i));
+    }
+    if (members.empty()) return;
+    const auto layout = std::make_shared<const LevelLayout>(upstream, members);
+    choices.push_back(
+        {Levels(upstream, layout,
+                !tables.empty() ? tables : Levels::MakeTables(upstream, *layout, nullptr, nullptr, {}), 0),
+         subset});
+  };
+  if (use.number != 0)
+    add(use.number,
+        use.number <= aside.subset_tables.size() ? aside.subset_tables[use.number - 1] : Levels::Tables());
+  if (use.number == 0 || use.else_any) add(0, aside.tables);
+  return choices;
+}
+
+// `asked`: as the client sent it.
 Led Lead(const Settings& settings, const RouteSettings& route, const RouteRequest& asked, const Hop& hop) {
   const UpstreamSettings& upstream = settings.upstreams[route.upstream];
   if (!Hashes(upstream.balance) || upstream.endpoints.empty()) return {};
@@ -132,21 +182,25 @@ Led Lead(const Settings& settings, const RouteSettings& route, const RouteReques
     return led;
   }
   const AsideNow aside = hop.aside ? hop.aside(route.upstream) : AsideNow{};
-  const auto layout = std::make_shared<const LevelLayout>(upstream);
-  const Levels all(
-      upstream, layout,
-      !aside.tables.empty() ? aside.tables : Levels::MakeTables(upstream, *layout, nullptr, nullptr, {}), 0);
+  const std::vector<ChoiceThere> choices = ChoicesOf(upstream, route.subset, aside);
   // As a shard chooses that has set aside what `least` shards or more have.
-  const auto pick = [&](uint64_t least) {
-    Levels levels = all;
-    for (uint32_t i = 0; i < aside.on.size(); ++i) {
-      Standing standing = i < aside.known.size() ? aside.known[i] : Standing();
-      standing.aside = aside.on[i] >= least;
-      levels.Set(i, standing);
+  const auto pick = [&](uint64_t least) -> std::string {
+    for (const ChoiceThere& choice : choices) {
+      Levels levels = choice.levels;
+      const auto here = [&](uint32_t i) { return upstream.IsIn(choice.subset, upstream.endpoints[i]); };
+      for (uint32_t i = 0; i < aside.on.size(); ++i) {
+        if (!here(i)) continue;
+        Standing standing = i < aside.known.size() ? aside.known[i] : Standing();
+        standing.aside = aside.on[i] >= least;
+        levels.Set(i, standing);
+      }
+      for (uint32_t i = 0; i < aside.factors.size(); ++i) {
+        if (here(i)) levels.SetWeightFactor(i, aside.factors[i]);
+      }
+      const uint32_t endpoint = levels.Pick({.hash = hash});
+      if (endpoint != Levels::kNone) return upstream.endpoints[endpoint].address.ToString();
     }
-    for (uint32_t i = 0; i < aside.factors.size(); ++i) levels.SetWeightFactor(i, aside.factors[i]);
-    const uint32_t endpoint = levels.Pick({.hash = hash});
-    return endpoint == Levels::kNone ? "none" : upstream.endpoints[endpoint].address.ToString();
+    return "none";
   };
   const std::string everywhere = pick(aside.shards);
   const std::string somewhere = pick(1);
@@ -162,6 +216,11 @@ Led Lead(const Settings& settings, const RouteSettings& route, const RouteReques
   }
   led.text += "\n";
   return led;
+}
+
+std::string MirrorSubset(const Settings& settings, const MirrorSettings& mirror, const std::string& key) {
+  const std::string labels = SubsetWords(settings, mirror.upstream, mirror.subset, key + ".mirror.subset");
+  return labels.empty() ? "" : absl::StrCat("subset ", labels, ", ");
 }
 
 // When all endpoints are used, whatever is said of them; empty: never.
@@ -202,6 +261,7 @@ std::string Forwarded(const Settings& settings, const RouteSettings& route, cons
   std::string mirror;
   if (route.mirror.upstream != MirrorSettings::kNone)
     mirror = absl::StrCat("mirror     ", settings.upstreams[route.mirror.upstream].name, ", ",
+                          MirrorSubset(settings, route.mirror, key),
                           AsWritten(settings, key + ".mirror.share", route.mirror.share.text),
                           " of the requests\n");
   context.body = head.facts.body;
@@ -234,7 +294,12 @@ const RouteSettings& TakeSide(const Settings& settings, const SplitSettings& of,
   const Split& split = of.split;
   const SplitChoice choice = ChooseSide(split, asked, 0);
   *new_cookie = split.sticky == Split::Sticky::kCookie && choice.why != SplitChoice::Why::kCookie;
-  const auto name = [&](size_t side) { return settings.upstreams[of.sides[side].upstream].name; };
+  const auto name = [&](size_t i) {
+    const RouteSettings& side = of.sides[i];
+    const std::string labels =
+        SubsetWords(settings, side.upstream, side.subset, absl::StrCat(key, ".split[", i, "].subset"));
+    return absl::StrCat(settings.upstreams[side.upstream].name, labels.empty() ? "" : " ", labels);
+  };
   const std::string cookie = AsWritten(settings, key + ".sticky.cookie", split.cookie);
   const std::string hash_on = AsWritten(settings, key + ".sticky.hash_on", split.key.ToString());
   std::string sides;
@@ -412,7 +477,10 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   }
   if (listener->routes == ListenerSettings::kNone) {
     const RouteSettings& direct = listener->direct;
-    const Led led = Lead(settings, direct, UnroutedHead(head, address), hop);
+    Led led = Lead(settings, direct, UnroutedHead(head, address), hop);
+    led.text = SubsetLine(settings, direct,
+                          absl::StrCat("listeners[", listener - settings.listeners.data(), "].subset")) +
+               led.text;
     ChangeRequest(direct.request, settings.paths, {}, head, scratch, context);
     *text += SentUp(settings, direct, "", head, context, hop, led, {}, false);
     return true;
@@ -479,8 +547,10 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     // It may have the key that the other server knows Weir by.
     target =
         hop.tells_secrets ? AsWritten(settings, key + ".auth_request.path", std::move(target)) + " " : "";
+    const std::string asked_of =
+        SubsetWords(settings, auth.leg.upstream, auth.leg.subset, key + ".auth_request.subset");
     absl::StrAppend(text, "asks       ", head.facts.method == http::Method::kHead ? "HEAD " : "GET ", target,
-                    "of ", settings.upstreams[auth.leg.upstream].name,
+                    "of ", settings.upstreams[auth.leg.upstream].name, asked_of.empty() ? "" : " ", asked_of,
                     ": this is what becomes of the request if it answers 2xx\n");
     for (const std::string& name : auth.copy) head.Drop(name);
     if (!auth.copy.empty()) {
@@ -489,7 +559,10 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   }
   switch (route.action) {
     case RouteSettings::Action::kUpstream: {
-      const Led led = Lead(settings, route, routed.asked, hop);
+      Led led = Lead(settings, route, routed.asked, hop);
+      const std::string side =
+          met.split == nullptr ? "" : absl::StrCat(".split[", &route - met.split->sides.data(), "]");
+      led.text = SubsetLine(settings, route, absl::StrCat(key, side, ".subset")) + led.text;
       const char* const refused =
           ChangeRequest(route.request, settings.paths, values, head, scratch, context);
       if (refused != nullptr) {

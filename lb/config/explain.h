@@ -43,7 +43,8 @@ struct AsideNow {
   std::vector<Standing> known = {};    // empty: all are well
   std::vector<uint32_t> factors = {};  // how much of its weight counts (lb/balance/pick.h); empty: all of it
   uint64_t shards = 1;
-  Levels::Tables tables = {};  // where hashing decides; empty: they are made
+  Levels::Tables tables = {};                      // where hashing decides; empty: they are made
+  std::vector<Levels::Tables> subset_tables = {};  // the same for each of UpstreamSettings::subsets
 };
 using UpstreamAside = std::function<AsideNow(uint32_t upstream)>;
 

@@ -58,8 +58,13 @@ std::span<const Key<AuthRequestDraft>> AuthRequestKeys() {
       {"upstream", "NAME", "required",
        "Who is asked, with the upstream's own timeouts and retries. Answers that refuse pass as they are.",
        kTextSchema,
-       [](Reader& reader, const ConfigNode& value, T& out) { out.upstream = reader.FindUpstream(value); },
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.name = value.text;
+         out.upstream = reader.FindUpstream(value);
+       },
        nullptr, true},
+      SubsetKey<T>(),
+      SubsetFallbackKey<T>(),
       {"path", "text", "required",
        "What is asked for there, such as /oauth2/auth; with the variables of redirect: to.", kTextSchema,
        [](Reader& reader, const ConfigNode& value, T& out) {
@@ -118,6 +123,7 @@ void Reader::FinishAuthRequest(RouteDraft& draft) {
   const UpstreamSettings& upstream = sections_.upstreams[said.upstream].settings;
   RouteSettings& leg = auth->leg;
   leg.upstream = said.upstream;
+  Within("auth_request", [&] { FinishSubset(said.subset, said.name, leg.subset); });
   leg.timeouts = upstream.timeouts;
   leg.timeouts.request_ms = route.timeouts.request_ms;
   leg.timeouts.client_send_ms = route.timeouts.client_send_ms;

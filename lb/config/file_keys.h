@@ -74,11 +74,22 @@ std::string SchemaOf() {
 class Reader;
 struct ListenerDraft;
 
+// Who says `upstream` may ask for some of its endpoints.
+struct SubsetDraft {
+  Labels labels;
+  Place place;  // line 0: all are asked for
+  const ConfigNode* node = nullptr;
+  Place fallback;  // line 0: not said
+  bool any = false;
+};
+
 // One of the sides of a route's split, and what holds clients to theirs.
 struct SideDraft {
   Place place;       // of the upstream
   std::string name;  // of the upstream, there or not
   uint32_t upstream = 0;
+  SubsetDraft subset;
+  SubsetUse use;
   uint32_t weight = 1;
 };
 struct StickyDraft {
@@ -92,11 +103,21 @@ struct StickyDraft {
 
 // Who is asked about the requests of a route.
 struct AuthRequestDraft {
-  Place place;  // line 0: nobody
+  Place place;       // line 0: nobody
+  std::string name;  // of the upstream, there or not
   uint32_t upstream = 0;
+  SubsetDraft subset;
   Template path;
   std::vector<std::string> copy;
   Place copy_place;
+};
+
+// Where copies of the requests of a route go.
+struct MirrorDraft {
+  Place place;       // line 0: nowhere
+  std::string name;  // of the upstream, there or not
+  MirrorSettings settings;
+  SubsetDraft subset;
 };
 
 // One key of a section that is read into a T.
@@ -141,6 +162,10 @@ class Reader {
 
   void ReadEndpoints(const ConfigNode& node, FileUpstream& upstream);
   void ReadEndpoint(const ConfigNode& node, FileUpstream& upstream);
+  void ReadLabels(const ConfigNode& node, Labels& labels);
+  void ReadSubset(const ConfigNode& node, SubsetDraft& subset);
+  // What is asked for of the upstream `name`, if there is one.
+  void FinishSubset(const SubsetDraft& said, std::string_view name, SubsetUse& use);
   void ReadHashOn(const ConfigNode& node, UpstreamSettings& upstream);
   void FinishBalance(const ConfigNode& node, UpstreamSettings& upstream);
   void FinishPanic(const ConfigNode& node, FileUpstream& upstream);
@@ -174,7 +199,8 @@ class Reader {
     Place split_place;
     StickyDraft sticky;
     const ConfigNode* max_body = nullptr;
-    Place mirror_place;
+    SubsetDraft subset;
+    MirrorDraft mirror;
     AuthRequestDraft auth_request;
     NetworkDraft allow;
     NetworkDraft deny;
@@ -417,6 +443,42 @@ inline constexpr const char* kErrorPagesSentence =
     "Bodies for errors that Weir answers itself, by status: 404, 503 ..., or 4xx and 5xx for all others.";
 std::string ErrorPagesSchema();
 
+// For everybody who has `upstream` and a SubsetDraft `subset`.
+std::string LabelsSchema();
+template <class T>
+Key<T> SubsetKey() {
+  return {"subset",
+          "labels",
+          "all endpoints",
+          "Only endpoints of the upstream that have all of these labels, such as {version: v2}; retries too "
+          "stay among them.",
+          LabelsSchema(),
+          [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadSubset(value, out.subset); }};
+}
+struct SubsetFallback {
+  static constexpr const char* kPlaceholder = "none \\| any";
+  bool value = false;  // any
+};
+inline bool AbslParseFlag(absl::string_view text, SubsetFallback* flag, std::string* error) {
+  flag->value = text == "any";
+  if (text == "any" || text == "none") return true;
+  *error = "expected none or any";
+  return false;
+}
+template <class T>
+Key<T> SubsetFallbackKey() {
+  return {"subset_fallback",
+          SubsetFallback::kPlaceholder,
+          "none",
+          "Where none of the subset is usable, or a retry has tried all of them: none is 503, any are all "
+          "endpoints of the upstream.",
+          SchemaOf<SubsetFallback>(),
+          [](Reader& reader, const ConfigNode& value, T& out) {
+            out.subset.fallback = value.place;
+            reader.Scalar<SubsetFallback>(value, out.subset.any);
+          }};
+}
+
 // The sections. Each table is made once.
 // A file, as the flag has it, or keys, one of which is the file.
 inline constexpr std::string_view kAccessLog = "access_log";
@@ -432,6 +494,7 @@ struct EndpointDraft {
   Place priority_place;  // line 0: not said
   bool backup = false;
   std::string zone;
+  Labels labels;
 
   uint32_t level() const { return backup ? EndpointSettings::kBackup : priority; }
 };
@@ -462,6 +525,7 @@ struct ListenerDraft {
   const ConfigNode* address = nullptr;
   const ConfigNode* upstream = nullptr;
   const ConfigNode* routes = nullptr;
+  SubsetDraft subset;
 };
 using RouteDraft = Reader::RouteDraft;
 struct BasicAuthDraft {
@@ -489,7 +553,7 @@ std::span<const Key<OutlierSettings>> OutlierLatencyKeys();
 std::span<const Key<OutlierSettings>> OutlierSuccessKeys();
 std::span<const Key<EndpointDraft>> EndpointKeys();
 std::span<const Key<RouteDraft>> RouteKeys();
-std::span<const Key<MirrorSettings>> MirrorKeys();
+std::span<const Key<MirrorDraft>> MirrorKeys();
 std::span<const Key<AuthRequestDraft>> AuthRequestKeys();
 std::span<const Key<RouteDraft>> MatchKeys();
 std::span<const Key<ValueCondition>> ConditionKeys();

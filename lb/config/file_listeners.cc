@@ -50,6 +50,8 @@ std::span<const Key<ListenerDraft>> ListenerKeys() {
        }},
       {"upstream", "NAME", "", "Everything goes there.", kTextSchema,
        [](Reader&, const ConfigNode& value, T& out) { out.upstream = &value; }},
+      SubsetKey<T>(),
+      SubsetFallbackKey<T>(),
       {"routes", "NAME", "", "Requests go where these routes say (http only).", kTextSchema,
        [](Reader&, const ConfigNode& value, T& out) { out.routes = &value; }},
       Later<T>("tls", "Certificates, and what clients must prove."),

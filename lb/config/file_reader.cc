@@ -189,7 +189,13 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
         }
         if (draft.upstream != nullptr) {
           Within("upstream", [&] { settings.direct.upstream = FindUpstream(*draft.upstream); });
+          FinishSubset(draft.subset, draft.upstream->text, settings.direct.subset);
         } else if (draft.routes != nullptr) {
+          if (draft.subset.place.line > 0) {
+            Error(draft.subset.place, "subset: of what? Expected at a route, beside its upstream");
+          } else {
+            FinishSubset(draft.subset, "", settings.direct.subset);
+          }
           Within("routes", [&] {
             settings.routes = FindRoutes(*draft.routes);
             if (settings.routes < routes.size()) {

@@ -34,14 +34,16 @@ struct FileEndpoint {
   Place place;
   uint32_t level = 0;     // EndpointSettings'
   std::string zone = {};  // likewise
+  Labels labels = {};     // likewise
 };
 
 struct FileUpstream {
   UpstreamSettings settings;  // without endpoints
   std::vector<FileEndpoint> endpoints;
   Place place;
-  bool used = false;  // somebody sends to it
-  Place health_port;  // of its checks; line 0: not said
+  bool used = false;     // somebody sends to it
+  bool complete = true;  // its endpoints could be read
+  Place health_port;     // of its checks; line 0: not said
 };
 
 struct FileListener {

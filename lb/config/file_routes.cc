@@ -263,17 +263,24 @@ void Reader::ReadClients(const ConfigNode& node, RouteDraft& draft) {
   }
 }
 
-std::span<const Key<MirrorSettings>> MirrorKeys() {
-  using T = MirrorSettings;
+std::span<const Key<MirrorDraft>> MirrorKeys() {
+  using T = MirrorDraft;
   static const Key<T> kKeys[] = {
       {"upstream", "NAME", "required",
        "Where the copies go, one attempt each. Requests without a body are copied, and those whose small "
        "body came with the head, with all of their headers; what is left out is counted.",
        kTextSchema,
-       [](Reader& reader, const ConfigNode& value, T& out) { out.upstream = reader.FindUpstream(value); },
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.name = value.text;
+         out.settings.upstream = reader.FindUpstream(value);
+       },
        nullptr, true},
+      SubsetKey<T>(),
+      SubsetFallbackKey<T>(),
       {"share", ShareText::kPlaceholder, "100%", "Of how many of the requests.", SchemaOf<ShareText>(),
-       [](Reader& reader, const ConfigNode& value, T& out) { reader.Scalar<ShareText>(value, out.share); }},
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Scalar<ShareText>(value, out.settings.share);
+       }},
   };
   return kKeys;
 }
@@ -290,6 +297,8 @@ std::span<const Key<RouteDraft>> RouteKeys() {
          out.settings.action = RouteSettings::Action::kUpstream;
          out.settings.upstream = reader.FindUpstream(value);
        }},
+      SubsetKey<T>(),
+      SubsetFallbackKey<T>(),
       {"split", "list", "",
        "The request goes to one of several upstreams, by weight: a canary beside the rest. Retries stay with "
        "that one.",
@@ -350,7 +359,7 @@ std::span<const Key<RouteDraft>> RouteKeys() {
       {"mirror", "keys", "none", "A copy of the request goes to another upstream, and its answer nowhere.",
        Reference("mirror"),
        [](Reader& reader, const ConfigNode& value, T& out) {
-         if (reader.Map(value, MirrorKeys(), out.settings.mirror)) out.mirror_place = value.place;
+         if (reader.Map(value, MirrorKeys(), out.mirror)) out.mirror.place = value.place;
        }},
       {"client_max_body", BodySize::kPlaceholder, "that of limits",
        "A request's body; a longer one is 413. 0 is no limit.", SchemaOf<BodySize>(),
@@ -473,8 +482,19 @@ void Reader::FinishRoute(RouteDraft& draft, const ConfigNode& node) {
       }
     }
   }
-  if (draft.mirror_place.line > 0 && route.action != RouteSettings::Action::kUpstream) {
-    Error(draft.mirror_place, "only a request that goes to an upstream can be mirrored");
+  if (draft.mirror.place.line > 0 && route.action != RouteSettings::Action::kUpstream) {
+    Error(draft.mirror.place, "only a request that goes to an upstream can be mirrored");
+  } else if (draft.mirror.place.line > 0) {
+    route.mirror = draft.mirror.settings;
+    Within("mirror", [&] { FinishSubset(draft.mirror.subset, draft.mirror.name, route.mirror.subset); });
+  }
+  const ConfigNode* const upstream = node.Find("upstream");
+  if (draft.subset.place.line == 0 || upstream != nullptr) {
+    FinishSubset(draft.subset, upstream == nullptr ? "" : upstream->text, route.subset);
+  } else {
+    Error(draft.subset.place, draft.split_place.line > 0
+                                  ? "subset: expected at a side of the split, beside its upstream"
+                                  : "subset: only of an upstream that requests go to");
   }
   if (draft.rewrites.line > 0 && route.action != RouteSettings::Action::kUpstream) {
     Error(draft.rewrites, "only a request that goes to an upstream can be changed");

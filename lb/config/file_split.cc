@@ -14,6 +14,11 @@ std::string CookieLine(const StickyDraft& sticky, const std::string& id) {
                       CookieAttributes(sticky.max_age_ms / 1000, sticky.secure), "\r\n");
 }
 
+// What a side is met for: the same upstream may have several.
+std::string SideName(const std::string& upstream, const Labels& labels) {
+  return labels.empty() ? upstream : absl::StrCat(upstream, "\n", LabelsText(labels));
+}
+
 }  // namespace
 
 std::string CookieAttributes(uint32_t max_age_s, bool secure) {
@@ -31,6 +36,8 @@ std::span<const Key<SideDraft>> SideKeys() {
          out.upstream = reader.FindUpstream(value);
        },
        nullptr, true},
+      SubsetKey<T>(),
+      SubsetFallbackKey<T>(),
       {"weight", "COUNT", "1",
        "Its share beside the others', 0 to 1000000. One of 0 gets those who have its cookie, nobody "
        "else; the cookie is no secret.",
@@ -97,9 +104,11 @@ void Reader::ReadSplit(const ConfigNode& node, RouteDraft& draft) {
       SideDraft side;
       if (!Map(node.items[i], SideKeys(), side)) return;
       const bool twice = std::any_of(draft.split.begin(), draft.split.end(), [&](const SideDraft& other) {
-        return side.place.line > 0 && other.name == side.name;
+        return side.place.line > 0 && other.name == side.name && other.subset.labels == side.subset.labels &&
+               (side.subset.place.line > 0) == (other.subset.place.line > 0);
       });
       if (twice) Error(side.place, "given twice; for a larger share give it more weight");
+      FinishSubset(side.subset, side.name, side.use);
       draft.split.push_back(side);
       total += side.weight;
     });
@@ -135,9 +144,10 @@ void Reader::FinishSplit(RouteDraft& draft) {
   for (const SideDraft& from : draft.split) {
     if (from.upstream >= sections_.upstreams.size()) return;  // there are none, which was told
     const UpstreamSettings& upstream = sections_.upstreams[from.upstream].settings;
-    split.Add(upstream.name, from.weight);
+    split.Add(SideName(upstream.name, from.subset.labels), from.weight);
     RouteSettings& side = settings->sides.emplace_back(draft.settings);
     side.upstream = from.upstream;
+    side.subset = from.use;
     side.timeouts = upstream.timeouts;
     side.retry = upstream.retry;
     if (draft.retries == nullptr) side.retries = upstream.retries;

@@ -134,6 +134,15 @@ std::span<const Key<EndpointDraft>> EndpointKeys() {
          reader.Scalar<ZoneName>(value, out.zone);
        },
        nullptr},
+      {"labels", "names with values", "none",
+       "What it is known by beside its address, such as {version: v2, size: big}: for routes that ask for a "
+       "subset. At most 16; letters, digits and -_./ each, 63 at most. An endpoint that an operator adds has "
+       "none.",
+       LabelsSchema(),
+       [](Reader& reader, const ConfigNode& value, EndpointDraft& out) {
+         reader.ReadLabels(value, out.labels);
+       },
+       nullptr},
   };
   return kKeys;
 }
@@ -160,7 +169,8 @@ void Reader::ReadEndpoint(const ConfigNode& node, FileUpstream& upstream) {
     item.address = *address;
     item.weight = draft.weight;
     item.text = draft.address;
-    upstream.endpoints.push_back({std::move(item), draft.place, draft.level(), draft.zone});
+    upstream.endpoints.push_back(
+        {std::move(item), draft.place, draft.level(), draft.zone, std::move(draft.labels)});
     return;
   }
   if (const size_t equals = draft.address.find('='); equals != std::string::npos) {
@@ -181,7 +191,8 @@ void Reader::ReadEndpoint(const ConfigNode& node, FileUpstream& upstream) {
                                            "IPv6 address in brackets) or unix:/PATH"));
   }
   list.items.front().weight = draft.weight;
-  upstream.endpoints.push_back({std::move(list.items.front()), draft.place, draft.level(), draft.zone});
+  upstream.endpoints.push_back(
+      {std::move(list.items.front()), draft.place, draft.level(), draft.zone, std::move(draft.labels)});
 }
 
 void Reader::ReadEndpoints(const ConfigNode& node, FileUpstream& upstream) {
@@ -313,8 +324,12 @@ std::span<const Key<FileUpstream>> UpstreamKeys() {
        "Where requests go: HOST:PORT or unix:/PATH, or keys and values each.",
        absl::StrCat(R"({"type": "array", "minItems": 1, "items": {"anyOf": [)", kTextSchema, ", ",
                     Reference("endpoint"), "]}}"),
-       [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadEndpoints(value, out); }, nullptr,
-       true},
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         const size_t mistakes = reader.mistakes();
+         reader.ReadEndpoints(value, out);
+         out.complete = reader.mistakes() == mistakes;
+       },
+       nullptr, true},
       {"balance", BalanceName::kPlaceholder, "",
        "Which endpoint is next, by weight: round_robin (in turns), random, least_conn (the least in flight), "
        "p2c (the better of two drawn by chance), ewma (likewise, by how fast they answer), maglev and "

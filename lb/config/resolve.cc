@@ -236,6 +236,7 @@ void Resolver::FromFile(std::span<const ConfigNode> documents, SaidKeys& said) {
       EndpointSettings draft;
       draft.level = endpoint.level;
       draft.zone = endpoint.zone;
+      draft.labels = endpoint.labels;
       draft.in_own_zone = !endpoint.zone.empty() && endpoint.zone == settings_.zone;
       AddEndpoint(upstream, endpoint.item, {key, endpoint.place}, std::move(draft));
     }

@@ -3,6 +3,7 @@
 // Units are in the names. Defaults stand here and nowhere else.
 #pragma once
 
+#include <algorithm>
 #include <bitset>
 #include <cstdint>
 #include <map>
@@ -34,6 +35,17 @@ inline constexpr const char* kBalanceNames[] = {"round_robin", "random", "least_
 inline const char* BalanceText(Balance balance) { return kBalanceNames[static_cast<size_t>(balance)]; }
 inline bool Hashes(Balance balance) { return balance == Balance::kMaglev || balance == Balance::kRingHash; }
 
+// What an endpoint is known by: names with their values, letters, digits and -_./ each.
+using Labels = std::map<std::string, std::string>;
+inline constexpr size_t kMaxLabels = 16;
+inline constexpr size_t kMaxLabelBytes = 63;  // of a name, of a value
+// As the file has it: "{size: big, version: v2}".
+inline std::string LabelsText(const Labels& labels) {
+  std::string text = "{";
+  for (const auto& [name, value] : labels) text += (text.size() > 1 ? ", " : "") + name + ": " + value;
+  return text + "}";
+}
+
 struct EndpointSettings {
   static constexpr uint32_t kMostPriority = 9;
   static constexpr uint32_t kBackup = kMostPriority + 1;
@@ -46,10 +58,14 @@ struct EndpointSettings {
   uint32_t level = 0;     // its priority, 0 the best; kBackup: behind all of these
   std::string zone = {};  // where it is; empty: nobody says
   bool in_own_zone = false;  // it is where Weir is
+  Labels labels = {};        // an endpoint that an operator added has none
 
   bool backup() const { return level == kBackup; }
   // Of the two parts of its level the one that it is in.
   uint32_t part() const { return 2 * level + in_own_zone; }
+  bool HasAll(const Labels& wanted) const {
+    return std::includes(labels.begin(), labels.end(), wanted.begin(), wanted.end());
+  }
 
   bool operator==(const EndpointSettings&) const = default;
 };
@@ -227,7 +243,14 @@ struct UpstreamSettings {
   // As everybody's are trusted to be right: while fewer endpoints are well, all are used; 0: never.
   uint32_t panic_percent = 0;
   AllDown all_down = AllDown::k503;
+  // What routes ask for (SubsetUse), without repetition: the endpoints that have all of these labels.
+  static constexpr size_t kMostSubsets = 64;
+  std::vector<Labels> subsets;
 
+  // `number`: SubsetUse's.
+  bool IsIn(uint32_t number, const EndpointSettings& endpoint) const {
+    return number == 0 || endpoint.HasAll(subsets[number - 1]);
+  }
   bool panics() const { return panic_percent > 0 || all_down != AllDown::k503; }
   // The policy wants to know what the other shards have in flight, as far as is known. (With a bound on load
   // it asks for each choice.)
@@ -241,6 +264,14 @@ struct UpstreamSettings {
     return shards > 1 && endpoints.size() > kFewEndpoints && counts_remote();
   }
   bool operator==(const UpstreamSettings&) const = default;
+};
+
+// Which of an upstream's endpoints are for a request.
+struct SubsetUse {
+  uint32_t number = 0;    // those of UpstreamSettings::subsets[number - 1]; 0: all
+  bool else_any = false;  // all, where none of the subset is usable
+
+  bool operator==(const SubsetUse&) const = default;
 };
 
 // Who may come, as it was said and as it is asked.
@@ -278,7 +309,8 @@ struct MirrorSettings {
   static constexpr uint32_t kNone = UINT32_MAX;
 
   uint32_t upstream = kNone;  // index in Settings::upstreams
-  Share share;                // of the requests
+  SubsetUse subset;
+  Share share;  // of the requests
 };
 
 // What becomes of a request that a rule is for.
@@ -287,6 +319,7 @@ struct RouteSettings {
 
   Action action = Action::kUpstream;
   uint32_t upstream = 0;                       // kUpstream: index in Settings::upstreams
+  SubsetUse subset;                            // likewise: of that
   std::shared_ptr<const SplitSettings> split;  // kUpstream: one of its sides is met instead; null: this is
   uint16_t status = 0;                         // of our own answers
   Template location;                           // kRedirect

@@ -29,7 +29,7 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const 
   const uint64_t hash = pool.hashes() ? HashOf(client.peer, shard) : 0;
   const uint32_t retries = route.retry.connect_failure ? route.retries : 0;
   while (attempts.count() <= retries) {
-    const uint32_t endpoint = pool.Pick(attempts.tried(), hash);
+    const uint32_t endpoint = pool.Pick(attempts.tried(), hash, false, route.subset);
     if (endpoint == UpstreamPool::kNone) break;
     if (attempts.count() > 0) proxy.counters().retries.Add();
     attempts.Add(endpoint);

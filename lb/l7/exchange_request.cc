@@ -257,7 +257,7 @@ void Exchange::SendMirror() {
   const Share& share = route_->mirror.share;
   if (share.value != Share::kAll && !share.Takes(shard_.random().Next())) return;
   if (request_body_.done() && first_body_.empty() && request_.upgrade.empty()) {
-    Mirror::Begin(proxy_, *snapshot_, route_->mirror.upstream, mirror_hash_, head_, request_);
+    Mirror::Begin(proxy_, *snapshot_, route_->mirror, mirror_hash_, head_, request_);
   } else {
     proxy_.counters().mirrors_left_out.Add();
   }
@@ -288,11 +288,11 @@ void Exchange::StepBuffer() {
 void Exchange::TryUpstream(bool allow_tried) {
   progress_ = went_up_ = true;
   if (attempts_.count() > route_->retries) return CannotBeReached();
-  const uint32_t endpoint = pool_->Pick(attempts_.tried(), hash_, allow_tried);
+  const uint32_t endpoint = pool_->Pick(attempts_.tried(), hash_, allow_tried, route_->subset);
   if (endpoint == UpstreamPool::kNone) {
     if (attempts_.count() == 0) {
       proxy_.counters().none_available.Add();
-      Respond(503, "no endpoint is available", "none_available", pool_->RetryAfterSeconds());
+      Respond(503, "no endpoint is available", "none_available", pool_->RetryAfterSeconds(route_->subset));
     } else {
       CannotBeReached();
     }

@@ -59,7 +59,7 @@ void Exchange::StepDownload() {
 bool Exchange::StepResponseHead() {
   Stream& up = upstream_->stream;
   if (!up.has_bytes()) {
-    if (!up.receive_ended()) return pool_->IsLost(endpoint_) && LeaveEndpoint();
+    if (!up.receive_ended()) return pool_->IsLost(endpoint_, route_->subset) && LeaveEndpoint();
     if (from_upstream_.empty() && interims_ == 0) {
       UpstreamFailed();
     } else {

@@ -202,7 +202,7 @@ bool Exchange::AsksAgain() {
   if (!leaving_) return false;
   leaving_ = false;
   if (HeadLeftMs() <= 1) return false;
-  if (pool_->IsLost(endpoint_) && LeaveEndpoint()) return true;
+  if (pool_->IsLost(endpoint_, route_->subset) && LeaveEndpoint()) return true;
   if (!leaving_) shard_.SetTimer(client_.timer, HeadLeftMs());
   return true;
 }

@@ -13,8 +13,8 @@ namespace weir::lb {
 
 static_assert(sizeof(Mirror) <= kMirrorBytes);
 
-void Mirror::Begin(Proxy& proxy, Snapshot& snapshot, uint32_t upstream, uint64_t hash, const Slice& request,
-                   const http::RequestFacts& facts) {
+void Mirror::Begin(Proxy& proxy, Snapshot& snapshot, const MirrorSettings& to, uint64_t hash,
+                   const Slice& request, const http::RequestFacts& facts) {
   Shard& shard = proxy.shard();
   const BufferPool& buffers = shard.buffers();
   const bool room = !proxy.draining() && proxy.mirrors().count < snapshot.settings().mirrors_per_shard &&
@@ -24,8 +24,8 @@ void Mirror::Begin(Proxy& proxy, Snapshot& snapshot, uint32_t upstream, uint64_t
     proxy.counters().mirrors_left_out.Add();
     return;
   }
-  auto* mirror = new (memory) Mirror(proxy, snapshot, proxy.PoolOf(snapshot, upstream), request, facts);
-  if (mirror->Connect(hash)) {
+  auto* mirror = new (memory) Mirror(proxy, snapshot, proxy.PoolOf(snapshot, to.upstream), request, facts);
+  if (mirror->Connect(hash, to.subset)) {
     proxy.counters().mirrored.Add();
     mirror->Step();
   } else {
@@ -70,8 +70,8 @@ void Mirror::LetSnapshotGo() {
 }
 
 // False: nowhere to go.
-bool Mirror::Connect(uint64_t hash) {
-  endpoint_ = pool_.Pick({}, hash);
+bool Mirror::Connect(uint64_t hash, SubsetUse subset) {
+  endpoint_ = pool_.Pick({}, hash, false, subset);
   if (endpoint_ == UpstreamPool::kNone) return false;
   upstream_ = pool_.TakeIdle(endpoint_);
   if (upstream_ != nullptr) {

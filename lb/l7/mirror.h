@@ -23,9 +23,9 @@ class Mirror : private Runnable {
   static constexpr uint32_t kMost = Settings::kMostMirrors;  // of a shard, at one time
   static constexpr uint32_t kMostMs = 120'000;  // for the answer, whatever the times of its upstream
 
-  // Sends `request` (as serialised, whole) to an endpoint of `upstream`, by the settings of `snapshot`.
-  static void Begin(Proxy& proxy, Snapshot& snapshot, uint32_t upstream, uint64_t hash, const Slice& request,
-                    const http::RequestFacts& facts);
+  // Sends `request` (as serialised, whole) to an endpoint of `to`, by the settings of `snapshot`.
+  static void Begin(Proxy& proxy, Snapshot& snapshot, const MirrorSettings& to, uint64_t hash,
+                    const Slice& request, const http::RequestFacts& facts);
   // Weir drains.
   static void EndAll(Proxy& proxy);
 
@@ -36,7 +36,7 @@ class Mirror : private Runnable {
          const http::RequestFacts& facts);
   ~Mirror();
 
-  bool Connect(uint64_t hash);
+  bool Connect(uint64_t hash, SubsetUse subset);
   void Step();
   // False: it waits, or has ended.
   bool StepConnect();

@@ -40,7 +40,22 @@ UpstreamPlan::UpstreamPlan(const UpstreamSettings& from, uint32_t shards, const 
                                                   before->tables);
   if (Hashes(settings.balance) || settings.endpoints.size() > kManyWeights)
     levels.emplace(settings, layout, tables, 0);
+  if (!settings.subsets.empty()) {
+    subsets = before == nullptr ? Subsets(settings, nullptr, nullptr)
+                                : Subsets(settings, &before->subsets, &before->settings);
+    if (shards > 1 && settings.hash.balance_percent > 0) MakeSubsetBooks(shards, before);
+  }
   if (settings.logs_changes(shards)) changes = std::make_unique<ChangeLog[]>(shards);
+}
+
+void UpstreamPlan::MakeSubsetBooks(uint32_t shards, const UpstreamPlan* before) {
+  for (const Labels& wanted : settings.subsets) {
+    BoundedSubset& subset = bounded.emplace_back(BoundedSubset{this, nullptr});
+    for (size_t i = 0; before != nullptr && i < before->bounded.size(); ++i) {
+      if (before->settings.subsets[i] == wanted) subset.book = before->bounded[i].book;
+    }
+    if (subset.book == nullptr) subset.book = std::make_shared<SubsetBook>(shards);
+  }
 }
 
 }  // namespace weir::lb

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/mailbox.h"
+#include "lb/balance/choices.h"
 #include "lb/balance/levels.h"
 #include "lb/balance/pick.h"
 #include "lb/config/settings.h"
@@ -143,6 +144,23 @@ class UpstreamBook {
   const std::unique_ptr<Page[]> pages_;
 };
 
+// What a bound on load counts of a subset: requests and TCP connections now, at its endpoints, whichever
+// choice they were given by. As long as routes ask for these labels.
+class SubsetBook {
+ public:
+  explicit SubsetBook(uint32_t shards) : pages_(std::make_unique<Page[]>(shards)) {}
+
+  // By EndpointSettings::part.
+  Counter& in_flight(uint32_t shard, uint32_t part) { return pages_[shard].in_flight[part]; }
+
+ private:
+  struct alignas(64) Page {
+    Counter in_flight[EndpointSettings::kParts];
+  };
+
+  const std::unique_ptr<Page[]> pages_;
+};
+
 struct UpstreamPlan {
   struct Seat {
     UpstreamPool* pool = nullptr;  // made when the shard first needs it
@@ -159,6 +177,12 @@ struct UpstreamPlan {
   std::shared_ptr<const LevelLayout> layout;         // null: it has no endpoints
   Levels::Tables tables;                             // for each part of a level, where hashing decides
   std::optional<Levels> levels;                      // to copy, where making one takes long
+  Subsets subsets;                                   // of settings.subsets
+  struct BoundedSubset {
+    const UpstreamPlan* plan;
+    std::shared_ptr<SubsetBook> book;
+  };
+  std::vector<BoundedSubset> bounded;  // for each of settings.subsets, where a bound on load asks; else none
   // By shard: what changed in its counts. Null: one shard, few endpoints, or a policy that counts nothing.
   std::unique_ptr<ChangeLog[]> changes;
   std::vector<Seat> seats;  // by shard
@@ -171,6 +195,9 @@ struct UpstreamPlan {
     uint64_t panics = 0;  // times that began
   };
   const std::shared_ptr<News> news;
+
+ private:
+  void MakeSubsetBooks(uint32_t shards, const UpstreamPlan* before);
 };
 
 }  // namespace weir::lb

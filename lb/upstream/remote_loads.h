@@ -22,24 +22,24 @@ class RemoteLoads {
  public:
   static constexpr int64_t kPeriodNs = kNsPerMs;
 
-  // Tells `levels` all that the others have.
-  RemoteLoads(const UpstreamPlan& plan, uint32_t shard, Levels& levels);
+  // Tells `choices` all that the others have.
+  RemoteLoads(const UpstreamPlan& plan, uint32_t shard, Choices& choices);
 
-  // Tells `levels` what has changed since the last time.
-  void Follow(int64_t now_ns, Levels& levels) {
+  // Tells `choices` what has changed since the last time.
+  void Follow(int64_t now_ns, Choices& choices) {
     if (now_ns < next_ns_) [[likely]]
       return;
     next_ns_ = now_ns + kPeriodNs;
-    ReadChanges(levels);
+    ReadChanges(choices);
   }
 
  private:
   static constexpr uint32_t kInTurns = 16;   // read each time
   static constexpr uint32_t kHealing = 256;  // the same, as long as something was missed
 
-  void ReadChanges(Levels& levels);
-  void ReadAll(uint32_t endpoint, Levels& levels);
-  void Take(uint32_t shard, uint32_t endpoint, uint32_t active, Levels& levels);
+  void ReadChanges(Choices& choices);
+  void ReadAll(uint32_t endpoint, Choices& choices);
+  void Take(uint32_t shard, uint32_t endpoint, uint32_t active, Choices& choices);
 
   const UpstreamPlan& plan_;
   const uint32_t shard_;

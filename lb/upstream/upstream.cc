@@ -1,6 +1,7 @@
 #include "lb/upstream/upstream.h"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <utility>
 
@@ -24,11 +25,11 @@ bool IsOurs(int error) {
   return error == EADDRNOTAVAIL || error == EAGAIN || error == ENOMEM || error == ENOBUFS;
 }
 
-Levels MakeLevels(const UpstreamPlan& plan, uint64_t seed) {
-  if (!plan.levels) return Levels(plan.settings, plan.layout, plan.tables, seed);
+Choices MakeChoices(const UpstreamPlan& plan, uint64_t seed) {
+  if (!plan.levels) return Choices(Levels(plan.settings, plan.layout, plan.tables, seed), plan.subsets, seed);
   Levels levels = *plan.levels;
   levels.Begin(seed);
-  return levels;
+  return Choices(std::move(levels), plan.subsets, seed);
 }
 
 Standing StandingOf(const Endpoint& endpoint) {
@@ -52,6 +53,22 @@ uint64_t ActiveInPart(const void* source, uint32_t part) noexcept {
   const UpstreamPlan& plan = PlanOf(source);
   uint64_t active = 0;
   for (uint32_t i = 0; i < plan.seats.size(); ++i) active += plan.book->in_flight(i, part).Get();
+  return active;
+}
+
+// The same of a subset; `source` is the plan's BoundedSubset.
+const UpstreamPlan::BoundedSubset& SubsetOf(const void* source) {
+  return *static_cast<const UpstreamPlan::BoundedSubset*>(source);
+}
+
+uint32_t ActiveAtOfSubset(const void* source, uint32_t endpoint) noexcept {
+  return ActiveAt(SubsetOf(source).plan, endpoint);
+}
+
+uint64_t ActiveInPartOfSubset(const void* source, uint32_t part) noexcept {
+  const UpstreamPlan::BoundedSubset& subset = SubsetOf(source);
+  uint64_t active = 0;
+  for (uint32_t i = 0; i < subset.plan->seats.size(); ++i) active += subset.book->in_flight(i, part).Get();
   return active;
 }
 
@@ -90,7 +107,7 @@ UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> p
       plan_(std::move(plan)),
       counters_(plan_->book->page(upstreams.shard().index())),
       all_active_(plan_->book->active(upstreams.shard().index())),
-      levels_(MakeLevels(*plan_, upstreams.shard().random().Next())),
+      choices_(MakeChoices(*plan_, upstreams.shard().random().Next())),
       retired_(plan_->seats[upstreams.shard().index()].last_generation != 0),
       hashes_(Hashes(plan_->settings.balance)),
       observes_(plan_->settings.balance == Balance::kEwma),
@@ -102,19 +119,27 @@ UpstreamPool::UpstreamPool(Upstreams& upstreams, std::shared_ptr<UpstreamPlan> p
       retry_budget_(*plan_, upstreams.shard().index()) {
   if (plan_->seats.size() > 1) {
     if (plan_->settings.counts_remote())
-      remote_ = std::make_unique<RemoteLoads>(*plan_, upstreams.shard().index(), levels_);
+      remote_ = std::make_unique<RemoteLoads>(*plan_, upstreams.shard().index(), choices_);
     if (plan_->settings.hash.balance_percent > 0) bound_ = &loads_;
+    for (const UpstreamPlan::BoundedSubset& subset : plan_->bounded) {
+      const LevelLayout* const layout =
+          plan_->subsets.layout(static_cast<uint32_t>(subset_loads_.size() + 1));
+      subset_loads_.push_back({.at = ActiveAtOfSubset,
+                               .total = ActiveInPartOfSubset,
+                               .source = &subset,
+                               .part = layout == nullptr ? 0 : layout->part_number(0)});
+    }
     if (plan_->changes != nullptr) changes_ = &plan_->changes[upstreams.shard().index()];
   }
-  counts_parts_ = bound_ != nullptr || levels_.has_zones();
+  counts_parts_ = bound_ != nullptr || choices_.has_zones();
   endpoints_.reserve(plan_->books.size());
   for (uint32_t i = 0; i < plan_->books.size(); ++i) {
     Endpoint* endpoint = upstreams.Hold(plan_->books[i]);
     endpoints_.push_back(endpoint);
     if (learns_) endpoint->watch = &endpoint->book->watch->page(upstreams.shard().index());
-    levels_.Set(i, StandingOf(*endpoint));
+    choices_.Set(i, StandingOf(*endpoint));
     const uint32_t factor = EndpointBook::FactorOf(endpoint->view);
-    if (factor != kFullFactor) levels_.SetWeightFactor(i, factor);
+    if (factor != kFullFactor) choices_.SetWeightFactor(i, factor);
     if (retired_) continue;
     endpoint->owner = this;
     endpoint->index = i;
@@ -130,33 +155,44 @@ UpstreamPool::~UpstreamPool() {
   }
 }
 
-uint32_t UpstreamPool::Choose(std::span<const uint32_t> tried, uint64_t hash) {
-  const PickContext context{
-      .tried = tried, .hash = hash, .now_ns = upstreams_.shard().now_ns(), .loads = bound_};
-  return retired_ ? ChooseRetired(context) : levels_.Pick(context);
+// All others are as the level behind those of the subset.
+uint32_t UpstreamPool::Choose(std::span<const uint32_t> tried, uint64_t hash, SubsetUse subset) {
+  const uint32_t endpoint = ChooseAmong(subset.number, tried, hash);
+  return endpoint == kNone && subset.else_any ? ChooseAmong(0, tried, hash) : endpoint;
+}
+
+uint32_t UpstreamPool::ChooseAmong(uint32_t subset, std::span<const uint32_t> tried, uint64_t hash) {
+  PickContext context{.tried = tried, .hash = hash, .now_ns = upstreams_.shard().now_ns(), .loads = bound_};
+  if (subset != 0 && bound_ != nullptr) context.loads = &subset_loads_[subset - 1];
+  if (retired_) return ChooseRetired(subset, context);
+  Levels* const levels = choices_.Among(subset);
+  return levels == nullptr ? kNone : levels->Pick(context);
 }
 
 // Only the last tries of old requests come here. One that came back is looked for where there is no other.
-uint32_t UpstreamPool::ChooseRetired(const PickContext& context) {
+uint32_t UpstreamPool::ChooseRetired(uint32_t subset, const PickContext& context) {
+  Levels* const levels = choices_.Among(subset);
+  if (levels == nullptr) return kNone;
   uint32_t endpoint = kNone;
   for (uint32_t looks = 0; looks < kMostLooks; ++looks) {
-    endpoint = levels_.Pick(context);
+    endpoint = levels->Pick(context);
     if (endpoint == kNone || endpoints_[endpoint]->usable()) break;
-    levels_.SetUsable(endpoint, false);
+    levels->SetUsable(endpoint, false);
   }
   if (endpoint != kNone) return endpoint;
   for (uint32_t i = 0; i < endpoints_.size(); ++i) {
-    if (endpoints_[i]->usable()) levels_.SetUsable(i, true);
+    if (endpoints_[i]->usable() && plan_->subsets.Has(subset, i)) levels->SetUsable(i, true);
   }
-  return levels_.Pick(context);
+  return levels->Pick(context);
 }
 
-uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, uint64_t hash, bool allow_tried) {
-  if (remote_ != nullptr) remote_->Follow(upstreams_.shard().now_ns(), levels_);
-  uint32_t endpoint = Choose(tried, hash);
-  if (endpoint == kNone && allow_tried) endpoint = Choose({}, hash);
+uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, uint64_t hash, bool allow_tried,
+                            SubsetUse subset) {
+  if (remote_ != nullptr) remote_->Follow(upstreams_.shard().now_ns(), choices_);
+  uint32_t endpoint = Choose(tried, hash, subset);
+  if (endpoint == kNone && allow_tried) endpoint = Choose({}, hash, subset);
   if (endpoint == kNone) return kNone;
-  levels_.Acquire(endpoint);
+  choices_.Acquire(endpoint);
   ++active_;
   EndpointCounters& counters = endpoints_[endpoint]->counters;
   counters.requests.Add();
@@ -168,12 +204,17 @@ uint32_t UpstreamPool::Pick(std::span<const uint32_t> tried, uint64_t hash, bool
 }
 
 void UpstreamPool::CountInPart(uint32_t endpoint) {
-  if (bound_ != nullptr) InFlight(endpoint).Add();
-  if (levels_.has_zones() && !settings().endpoints[endpoint].in_own_zone) counters_.left_zone.Add();
+  if (bound_ != nullptr) ForInFlight(endpoint, [](Counter& counter) { counter.Add(); });
+  if (choices_.has_zones() && !settings().endpoints[endpoint].in_own_zone) counters_.left_zone.Add();
 }
 
-Counter& UpstreamPool::InFlight(uint32_t endpoint) {
-  return plan_->book->in_flight(upstreams_.shard().index(), settings().endpoints[endpoint].part());
+template <class Call>
+void UpstreamPool::ForInFlight(uint32_t endpoint, Call call) {
+  const uint32_t shard = upstreams_.shard().index();
+  const uint32_t part = settings().endpoints[endpoint].part();
+  call(plan_->book->in_flight(shard, part));
+  for (uint64_t left = plan_->subsets.of(endpoint); left != 0; left &= left - 1)
+    call(plan_->bounded[static_cast<size_t>(std::countr_zero(left))].book->in_flight(shard, part));
 }
 
 // For the pool in force, which has the endpoint perhaps in another place.
@@ -184,19 +225,20 @@ void UpstreamPool::NoteChange(const Endpoint& endpoint) {
 }
 
 void UpstreamPool::Done(uint32_t endpoint) {
-  levels_.Release(endpoint);
+  choices_.Release(endpoint);
   --active_;
   endpoints_[endpoint]->counters.active.Sub();
   all_active_.Sub();
-  if (bound_ != nullptr) InFlight(endpoint).Sub();
+  if (bound_ != nullptr) ForInFlight(endpoint, [](Counter& counter) { counter.Sub(); });
   if (changes_ != nullptr) NoteChange(*endpoints_[endpoint]);
 }
 
-uint32_t UpstreamPool::RetryAfterSeconds() const {
+uint32_t UpstreamPool::RetryAfterSeconds(SubsetUse subset) const {
   const int64_t now_ns = upstreams_.shard().now_ns();
   int64_t first_ns = kNever;
-  for (const Endpoint* endpoint : endpoints_) {
-    if (endpoint->aside) first_ns = std::min(first_ns, endpoint->aside_until_ns);
+  for (uint32_t i = 0; i < endpoints_.size(); ++i) {
+    if (!endpoints_[i]->aside || !(subset.else_any || plan_->subsets.Has(subset.number, i))) continue;
+    first_ns = std::min(first_ns, endpoints_[i]->aside_until_ns);
   }
   if (first_ns == kNever || first_ns <= now_ns) return 1;
   return static_cast<uint32_t>((first_ns - now_ns + kNsPerSecond - 1) / kNsPerSecond);
@@ -252,16 +294,30 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
   return connection;
 }
 
-bool UpstreamPool::OthersAreLeft(const Endpoint& endpoint) {
+bool UpstreamPool::OthersAreLeft(const Endpoint& endpoint, uint32_t subset) {
   if (endpoint.owner == nullptr) return true;
   const std::vector<Endpoint*>& all = endpoint.owner->endpoints_;
-  return std::any_of(all.begin(), all.end(),
-                     [&](const Endpoint* other) { return other != &endpoint && other->usable(); });
+  const Subsets& subsets = endpoint.owner->plan_->subsets;
+  return std::any_of(all.begin(), all.end(), [&](const Endpoint* other) {
+    return other != &endpoint && other->usable() && subsets.Has(subset, other->index);
+  });
 }
 
-bool UpstreamPool::CanBeLeft(const Endpoint& endpoint) const {
-  return !endpoint.takes_requests() && std::any_of(endpoints_.begin(), endpoints_.end(),
-                                                   [](const Endpoint* other) { return other->usable(); });
+bool UpstreamPool::OthersAreLeftInSubsets(const Endpoint& endpoint) {
+  if (endpoint.owner == nullptr) return true;
+  const uint64_t subsets = endpoint.owner->plan_->subsets.of(endpoint.index);
+  for (uint64_t left = subsets; left != 0; left &= left - 1) {
+    if (!OthersAreLeft(endpoint, static_cast<uint32_t>(std::countr_zero(left)) + 1)) return false;
+  }
+  return true;
+}
+
+bool UpstreamPool::CanBeLeft(const Endpoint& endpoint, SubsetUse subset) const {
+  if (endpoint.takes_requests()) return false;
+  for (uint32_t i = 0; i < endpoints_.size(); ++i) {
+    if (endpoints_[i]->usable() && (subset.else_any || plan_->subsets.Has(subset.number, i))) return true;
+  }
+  return false;
 }
 
 bool UpstreamPool::IsLastResort(uint32_t index) const {
@@ -283,9 +339,11 @@ void UpstreamPool::ConnectFailed(uint32_t index, int error) {
   if (IsOurs(error)) return;
   if (endpoint.aside) return;  // somebody else's attempt set it aside meanwhile
   const uint32_t doublings = std::min(endpoint.failures++, kMaxDoublings);
-  // Where nobody else is left there is nobody whom waiting would spare.
-  const bool others = OthersAreLeft(endpoint);
-  const uint32_t delay_ms = settings().set_aside_ms << (others ? doublings : 0);
+  // Where nobody else is left there is nobody whom waiting would spare, and requests for a subset may have to
+  // wait for this very one.
+  const bool others = OthersAreLeft(endpoint, 0);
+  const bool doubles = others && OthersAreLeftInSubsets(endpoint);
+  const uint32_t delay_ms = settings().set_aside_ms << (doubles ? doublings : 0);
   if (delay_ms == 0 || (!others && IsLastResort(index))) return;
   Shard& shard = upstreams_.shard();
   endpoint.aside = true;
@@ -412,14 +470,14 @@ void Upstreams::ComeBack(Endpoint& endpoint) {
 }
 
 void Upstreams::TellBalancer(Endpoint& endpoint) {
-  if (endpoint.owner != nullptr) endpoint.owner->levels_.Set(endpoint.index, StandingOf(endpoint));
+  if (endpoint.owner != nullptr) endpoint.owner->choices_.Set(endpoint.index, StandingOf(endpoint));
 }
 
 void Upstreams::ReadView(Endpoint& endpoint) {
   const uint64_t before = std::exchange(endpoint.view, endpoint.book->seen());
   const uint64_t changed = before ^ endpoint.view;
   if ((changed & EndpointBook::kMissing) != 0 && endpoint.owner != nullptr) {
-    endpoint.owner->levels_.SetWeightFactor(endpoint.index, EndpointBook::FactorOf(endpoint.view));
+    endpoint.owner->choices_.SetWeightFactor(endpoint.index, EndpointBook::FactorOf(endpoint.view));
   }
   some_silent_ |= (changed & endpoint.view & EndpointBook::kSilent) != 0;
   if ((changed & EndpointBook::kNoRequests) == 0) return;

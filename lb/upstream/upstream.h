@@ -113,9 +113,10 @@ class UpstreamPool {
   static constexpr uint32_t kNone = Balancer::kNone;
 
   // The endpoint for the next attempt, none of `tried` (with `allow_tried` rather one of them than none);
-  // kNone when none is left. Counts it as in flight until Done; the pool lives at least so long. `hash`: of
-  // what the choice hangs on; of no meaning unless hashes().
-  uint32_t Pick(std::span<const uint32_t> tried, uint64_t hash = 0, bool allow_tried = false);
+  // kNone when none is left, of `subset`: its settings are the pool's. Counts it as in flight until Done; the
+  // pool lives at least so long. `hash`: of what the choice hangs on; of no meaning unless hashes().
+  uint32_t Pick(std::span<const uint32_t> tried, uint64_t hash = 0, bool allow_tried = false,
+                SubsetUse subset = {});
   bool hashes() const { return hashes_; }
   // A request on `endpoint` was answered within `took_ns`. A failure should be told as something slow.
   void Observe(uint32_t endpoint, int64_t took_ns);
@@ -137,8 +138,8 @@ class UpstreamPool {
   void Done(uint32_t endpoint);
   uint32_t endpoint_count() const { return static_cast<uint32_t>(endpoints_.size()); }
   const SocketAddress& address(uint32_t endpoint) const { return endpoints_[endpoint]->book->address(); }
-  // Seconds until the first one comes back, at least 1.
-  uint32_t RetryAfterSeconds() const;
+  // Seconds until the first one of `subset` comes back, at least 1.
+  uint32_t RetryAfterSeconds(SubsetUse subset) const;
 
   // An idle connection of `endpoint`, or null. Its waiter is still the pool's watch: the caller sets its own.
   UpstreamConnection* TakeIdle(uint32_t endpoint);
@@ -150,41 +151,46 @@ class UpstreamPool {
   void ConnectFailed(uint32_t endpoint, int error);
   void ConnectWorked(uint32_t endpoint);
 
-  // It answers nobody, as its checks or other requests say, and there are others. Who waits for it is woken
-  // when that is known (EndViews).
-  bool IsLost(uint32_t endpoint) const {
+  // It answers nobody, as its checks or other requests say, and there are others for `subset`. Who waits for
+  // it is woken when that is known (EndViews).
+  bool IsLost(uint32_t endpoint, SubsetUse subset) const {
     const Endpoint& at = *endpoints_[endpoint];
-    return (at.view & EndpointBook::kSilent) != 0 && CanBeLeft(at);
+    return (at.view & EndpointBook::kSilent) != 0 && CanBeLeft(at, subset);
   }
 
   RetryBudget& retry_budget() { return retry_budget_; }
   const UpstreamSettings& settings() const { return plan_->settings; }
   UpstreamCounters& counters() { return counters_; }
   // Who is not well serves where `endpoint` is (lb/balance/panic.h).
-  bool InPanic(uint32_t endpoint) const { return levels_.InPanic(endpoint); }
+  bool InPanic(uint32_t endpoint) const { return choices_.InPanic(endpoint); }
 
  private:
   friend class Upstreams;
 
-  // Of the endpoint's pool in force: one that takes requests.
-  static bool OthersAreLeft(const Endpoint& endpoint);
-  bool CanBeLeft(const Endpoint& endpoint) const;
+  // Of the endpoint's pool in force: one in `subset` (0: any) that takes requests.
+  static bool OthersAreLeft(const Endpoint& endpoint, uint32_t subset);
+  // The same in every subset that has the endpoint.
+  static bool OthersAreLeftInSubsets(const Endpoint& endpoint);
+  bool CanBeLeft(const Endpoint& endpoint, SubsetUse subset) const;
   void Count(uint32_t endpoint, Outcome outcome, int64_t took_ns);
   // Whoever is asked last is asked again and again: on_all_down says so.
   bool IsLastResort(uint32_t index) const;
-  uint32_t Choose(std::span<const uint32_t> tried, uint64_t hash);
-  uint32_t ChooseRetired(const PickContext& context);
+  uint32_t Choose(std::span<const uint32_t> tried, uint64_t hash, SubsetUse subset);
+  uint32_t ChooseAmong(uint32_t subset, std::span<const uint32_t> tried, uint64_t hash);
+  uint32_t ChooseRetired(uint32_t subset, const PickContext& context);
   static void NoteChange(const Endpoint& endpoint);
   // One more there.
   void CountInPart(uint32_t endpoint);
-  // Of this shard, in the part of the level that has `endpoint`.
-  Counter& InFlight(uint32_t endpoint);
+  // Of this shard, what a bound on load counts for `endpoint`: in its part of a level, and that of its
+  // subsets.
+  template <class Call>
+  void ForInFlight(uint32_t endpoint, Call call);
 
   Upstreams& upstreams_;
   const std::shared_ptr<UpstreamPlan> plan_;
   UpstreamCounters& counters_;
   Counter& all_active_;  // picked and not done, of this shard's pools of the upstream
-  Levels levels_;
+  Choices choices_;
   std::vector<Endpoint*> endpoints_;
   bool retired_;  // no news of who is set aside and who comes back: those are the owners'
   const bool hashes_;
@@ -196,7 +202,8 @@ class UpstreamPool {
   const Loads* bound_ = nullptr;
   bool counts_parts_ = false;
   Loads loads_;
-  uint64_t active_ = 0;  // picked and not done
+  std::vector<Loads> subset_loads_;  // by number - 1, where bound_ is
+  uint64_t active_ = 0;              // picked and not done
   RetryBudget retry_budget_;
 };
 
@@ -281,7 +288,7 @@ inline bool Endpoint::InPanic() const {
 
 inline void UpstreamPool::Observe(uint32_t endpoint, int64_t took_ns) {
   if (observes_) [[unlikely]]
-    levels_.Observe(endpoint, took_ns, upstreams_.shard().now_ns());
+    choices_.Observe(endpoint, took_ns, upstreams_.shard().now_ns());
 }
 
 }  // namespace weir::lb

@@ -34,6 +34,7 @@ class PagesTest : public testing::Test {
     upstreams_[0].endpoints[1].backup = true;
     upstreams_[0].endpoints[1].zone = "eu-1b";
     upstreams_[0].has_zones = true;
+    upstreams_[0].endpoints[1].labels = &labels_;
     view_.shards = shards_;
     view_.upstreams = upstreams_;
     view_.version = "0.1.0";
@@ -78,6 +79,7 @@ class PagesTest : public testing::Test {
   UpstreamCounters upstream_counters_[2];
   std::vector<const EndpointCounters*> per_endpoint_[2];
   std::vector<ShardView> shards_;
+  const Labels labels_ = {{"size", "big"}, {"version", "v2"}};
   std::vector<UpstreamView> upstreams_;
   std::vector<GenerationView> generations_;
   AdminView view_;
@@ -119,7 +121,8 @@ TEST_F(PagesTest, EndpointsInWords) {
   EXPECT_EQ(EndpointLines(upstreams_[0]),
             "endpoint   10.0.0.1:80: in use, with 40 % of its weight (slow start), 0 in flight, 0 idle "
             "connections\n"
-            "endpoint   [::1]:81 (backup) (zone eu-1b): down (status \"500\"), set aside on 1 of 2 shards, 0 "
+            "endpoint   [::1]:81 (backup) (zone eu-1b) {size: big, version: v2}: down (status \"500\"), set "
+            "aside on 1 of 2 shards, 0 "
             "in flight, 0 idle "
             "connections\n");
   endpoint_counters_[1][1].set_aside.Set(0);
@@ -134,7 +137,8 @@ TEST_F(PagesTest, EndpointsInWords) {
   upstreams_[0].endpoints[0].forced_down = true;
   EXPECT_NE(EndpointLines(upstreams_[0]).find("10.0.0.1:80: down (operator), with"), std::string::npos);
   EXPECT_NE(
-      EndpointLines(upstreams_[0]).find(":81 (backup) (zone eu-1b): down (status \"500\"), 0 in flight"),
+      EndpointLines(upstreams_[0])
+          .find(":81 (backup) (zone eu-1b) {size: big, version: v2}: down (status \"500\"), 0 in flight"),
       std::string::npos);
 }
 

@@ -231,6 +231,68 @@ routes:
   std::filesystem::remove(path);
 }
 
+TEST(ExplainSubset, WhoIsInItAndWhereItLeads) {
+  const std::string path = testing::TempDir() + "/explain_subset." + std::to_string(getpid()) + ".yaml";
+  setenv("EXPLAIN_VERSION", "v2", 1);
+  std::ofstream(path) << R"(
+listeners: [{address: 0.0.0.0:80, routes: r}, {address: 0.0.0.0:81, upstream: a, subset: {version: v2}}]
+upstreams:
+  a:
+    endpoints: [10.0.0.1:80, {address: 10.0.0.2:80, labels: {version: v2}}, {address: 10.0.0.3:80, labels: {version: v2, size: big}}]
+    balance: maglev
+    hash_on: path
+  b: {endpoints: [{address: 10.0.0.4:80, labels: {size: big}}]}
+routes:
+  r:
+    - {match: {path_prefix: /any}, upstream: a, subset: {size: big, version: v2}, subset_fallback: any}
+    - {match: {path_prefix: /env}, upstream: a, subset: {version: "${env:EXPLAIN_VERSION}"}}
+    - match: {path_prefix: /split}
+      split: [{upstream: a, subset: {version: v2}, weight: 1}, {upstream: b, weight: 0}, {upstream: a, weight: 0}]
+      mirror: {upstream: b, subset: {size: big}}
+      auth_request: {upstream: b, path: /x, subset: {size: big}}
+    - {match: {path_prefix: /all}, upstream: a}
+)";
+  const std::string config = "--config=" + path;
+  const auto explain = [&](std::string_view url) { return Parse({"explain", config, url}).out; };
+  EXPECT_THAT(
+      explain("http://a:81/x"),
+      HasSubstr(
+          "10.0.0.3:80\nsubset     {version: v2}: 10.0.0.2:80, 10.0.0.3:80; else 503\nendpoint   10.0.0."));
+  EXPECT_THAT(explain("http://a/any"),
+              HasSubstr("subset     {size: big, version: v2}: 10.0.0.3:80; else any\n"
+                        "endpoint   10.0.0.3:80, by the hash of path ("));
+  EXPECT_THAT(explain("http://a/env"),
+              HasSubstr("subset     {version: ${env:EXPLAIN_VERSION}}: 10.0.0.2:80, "));
+  EXPECT_THAT(
+      explain("http://a/split"),
+      testing::AllOf(HasSubstr("split      a {version: v2} (weight 1), b (weight 0), a (weight 0)\n"
+                               "side       a {version: v2}, for example: chance decides of each request\n"),
+                     HasSubstr("of b {size: big}: this is what"), HasSubstr("\nsubset     {version: v2}: "),
+                     HasSubstr("mirror     b, subset {size: big}, 100% of the requests\n")));
+  EXPECT_THAT(explain("http://a/all"), Not(HasSubstr("subset")));
+
+  // As things are: with nobody of the subset, and then of all.
+  const Settings settings = Parse({config}).settings;
+  ExplainQuestion question;
+  AsideNow now{.on = {0, 0, 2}, .shards = 2};
+  const auto live = [&](const char* url) {
+    question.url = url;
+    std::string text;
+    EXPECT_TRUE(ExplainRequest(settings, question, &text, {}, [&](uint32_t) { return now; }));
+    const size_t at = text.find("endpoint   ");
+    return text.substr(at, text.find(", by") - at);
+  };
+  EXPECT_EQ(live("http://a/env/x"), "endpoint   10.0.0.2:80");
+  EXPECT_NE(live("http://a/any/x"), "endpoint   10.0.0.3:80");
+  now.on = {0, 2, 2};
+  EXPECT_EQ(live("http://a/env/x"), "endpoint   none");
+  EXPECT_EQ(live("http://a/any/x"), "endpoint   10.0.0.1:80");
+  now.on = {0, 2, 1};
+  EXPECT_EQ(live("http://a/any/x"),
+            "endpoint   10.0.0.3:80, or 10.0.0.1:80 on shards that have set it aside");
+  std::filesystem::remove(path);
+}
+
 class Explain : public testing::Test {
  protected:
   Explain() : path_(testing::TempDir() + "/explain_test." + std::to_string(getpid()) + ".yaml") {

@@ -458,6 +458,176 @@ upstreams:
   EXPECT_THAT(Check(text, {"--zone="}).err, HasSubstr("--zone: \"\": expected NAME\n"));
 }
 
+TEST_F(File, Subsets) {
+  const std::string text = R"(
+listeners:
+  - {address: 0.0.0.0:1, upstream: a, subset: {size: big}, subset_fallback: any}
+  - {address: 0.0.0.0:2, protocol: tcp, subset: {version: v2}, upstream: a}
+  - {address: 0.0.0.0:3, routes: r}
+upstreams:
+  a:
+    endpoints: [10.0.0.1:80, {address: 10.0.0.2:80, labels: {version: v1}},
+                {address: 10.0.0.3:80, labels: {version: v2, size: big, app.kubernetes.io/name: "1.2_b-3"}},
+                {address: "unix:/run/b", labels: {}}]
+  b: {endpoints: [{address: 10.0.0.4:80, labels: {version: 2}}]}
+routes:
+  r:
+    - {match: {path: /a}, upstream: a, subset: {version: v2, size: big}, mirror: {upstream: b, subset: {version: 2}}}
+    - {match: {path: /b}, upstream: a, subset: {size: big}, auth_request: {upstream: b, path: /x, subset: {version: 2}}}
+    - match: {path: /c}
+      split: [{upstream: a, weight: 2}, {upstream: a, subset: {version: v1}}, {upstream: b, subset: {version: 2}, subset_fallback: any}]
+)";
+  const auto check = [](const Settings& settings) {
+    const UpstreamSettings& a = settings.upstreams[0];
+    EXPECT_EQ(a.endpoints[2].labels,
+              (Labels{{"app.kubernetes.io/name", "1.2_b-3"}, {"size", "big"}, {"version", "v2"}}));
+    EXPECT_TRUE(a.endpoints[0].labels.empty());
+    EXPECT_TRUE(a.endpoints[3].labels.empty());
+    const auto use = [&](uint32_t upstream, const SubsetUse& used) {
+      const std::string labels =
+          used.number == 0 ? "all" : LabelsText(settings.upstreams[upstream].subsets[used.number - 1]);
+      return labels + (used.else_any ? " or any" : "");
+    };
+    const auto of = [&](const RouteSettings& route) { return use(route.upstream, route.subset); };
+    EXPECT_EQ(of(settings.listeners[0].direct), "{size: big} or any");
+    EXPECT_EQ(of(settings.listeners[1].direct), "{version: v2}");
+    const std::vector<RouteSettings>& routes = settings.routes[0].routes;
+    EXPECT_EQ(of(routes[0]), "{size: big, version: v2}");
+    EXPECT_EQ(use(routes[0].mirror.upstream, routes[0].mirror.subset), "{version: 2}");
+    EXPECT_EQ(of(routes[1]), "{size: big}");
+    EXPECT_EQ(of(routes[1].auth_request->leg), "{version: 2}");
+    const SplitSettings& split = *routes[2].split;
+    EXPECT_EQ(of(split.sides[0]), "all");
+    EXPECT_EQ(of(split.sides[1]), "{version: v1}");
+    EXPECT_EQ(of(split.sides[2]), "{version: 2} or any");
+    EXPECT_NE(split.split.sides[0].id, split.split.sides[1].id) << "sides of one upstream are two";
+    EXPECT_NE(split.split.sides[0].name_hash, split.split.sides[1].name_hash);
+    EXPECT_EQ(split.split.sides[0].id, SideId("a"));
+    EXPECT_EQ(a.subsets.size(), 4u) << "each once";
+    EXPECT_EQ(settings.upstreams[1].subsets.size(), 1u);
+  };
+  check(Good(text));
+  const std::string said = Check(text, {"check"}).out;
+  EXPECT_THAT(said,
+              HasSubstr("      - {address: \"10.0.0.3:80\", weight: 1, labels: {app.kubernetes.io/name: "
+                        "1.2_b-3, size: big, version: v2}}\n"));
+  EXPECT_THAT(said, HasSubstr("    subset: {size: big}                                     # f.yaml:3:47\n"
+                              "    subset_fallback: any                                    # f.yaml:3:77\n"));
+  EXPECT_THAT(said, HasSubstr("      subset_fallback: none                                 # default\n"));
+  EXPECT_THAT(
+      said, HasSubstr("        - {upstream: a, subset: {version: v1}, subset_fallback: none, weight: 1}\n"));
+  check(Good(said));
+}
+
+TEST_F(File, SubsetsThatAreNone) {
+  EXPECT_THAT(
+      Bad(R"(
+listeners:
+  - {address: 0.0.0.0:1, upstream: a, subset: {version: v3}}
+  - {address: 0.0.0.0:2, routes: r, subset: {version: v1}}
+  - {address: 0.0.0.0:3, upstream: a, subset_fallback: any}
+  - {address: 0.0.0.0:4, routes: r, subset_fallback: none}
+upstreams:
+  a:
+    endpoints:
+      - {address: 10.0.0.1:80, labels: {version: v1}}
+      - {address: 10.0.0.2:80, labels: {version: v2, size: big}}
+  b:
+    endpoints:
+      - {address: 10.0.0.3:80, labels: [version]}
+      - {address: 10.0.0.4:80, labels: {"a b": c, a: "b c", "": x, d: "", e: [f], "Größe": x}}
+      - {address: 10.0.0.5:80, labels: {a: 1, a: 2}}
+      - {address: 10.0.0.6:80, labels: {a: 1, b: 1, c: 1, d: 1, e: 1, f: 1, g: 1, h: 1, i: 1, j: 1, k: 1, l: 1, m: 1, n: 1, o: 1, p: 1, q: 1}}
+routes:
+  r:
+    - {match: {path: /1}, upstream: a, subset: {versoin: v1}}
+    - {match: {path: /2}, upstream: a, subset: {size: big, version: v1}}
+    - {match: {path: /3}, upstream: a, subset: {}}
+    - {match: {path: /4}, upstream: a, subset: v1}
+    - {match: {path: /5}, upstream: a, subset: {version: v1}, subset_fallback: all}
+    - {match: {path: /6}, redirect: {to: /}, subset: {version: v1}}
+    - {match: {path: /7}, split: [{upstream: a}], subset: {version: v1}}
+    - {match: {path: /8}, split: [{upstream: a, subset: {version: v1}}, {upstream: a, subset: {version: v1}, subset_fallback: any}]}
+    - {match: {path: /9}, split: [{upstream: a, subset: {version: v4}}]}
+    - {match: {path: /10}, upstream: c, subset: {version: v1}}
+    - {match: {path: /11}, upstream: b, subset: {version: v1}}
+    - {match: {path: /12}, upstream: a, mirror: {upstream: a, subset: {version: v5}}}
+    - {match: {path: /13}, upstream: a, auth_request: {upstream: a, path: /, subset: {version: v6}}}
+)"),
+      ElementsAre(
+          "f.yaml:3:57: listeners[0].subset.version: no endpoint of a has the label version: v3; there are "
+          "v1, v2",
+          "f.yaml:4:45: listeners[1]: subset: of what? Expected at a route, beside its upstream",
+          "f.yaml:5:56: listeners[2]: subset_fallback: there is no subset that it could be for",
+          "f.yaml:6:54: listeners[3]: subset_fallback: there is no subset that it could be for",
+          "f.yaml:14:40: upstreams.b.endpoints[0].labels: expected names with values, such as {version: v2}, "
+          "found a list",
+          "f.yaml:15:41: upstreams.b.endpoints[1].labels: \"a b\": expected 1 to 63 letters, digits, and any "
+          "of -_./",
+          "f.yaml:15:54: upstreams.b.endpoints[1].labels.a: \"b c\": expected 1 to 63 letters, digits, and "
+          "any of -_./",
+          "f.yaml:15:61: upstreams.b.endpoints[1].labels: \"\": expected 1 to 63 letters, digits, and any of "
+          "-_./",
+          "f.yaml:15:71: upstreams.b.endpoints[1].labels.d: \"\": expected 1 to 63 letters, digits, and any "
+          "of -_./",
+          "f.yaml:15:78: upstreams.b.endpoints[1].labels.e: expected a text, found a list; to YAML a value "
+          "that begins with [ is a list: put it in quotes",
+          "f.yaml:15:83: upstreams.b.endpoints[1].labels: \"Größe\": expected 1 to 63 letters, digits, and "
+          "any of -_./",
+          "f.yaml:16:47: a: given twice; first on line 16",
+          "f.yaml:17:40: upstreams.b.endpoints[3].labels: 17 labels: at most 16 are possible",
+          "f.yaml:20:58: routes.r[0].subset.versoin: no endpoint of a has a label versoin; did you mean "
+          "version?",
+          "f.yaml:21:48: routes.r[1].subset: no endpoint of a has all of the labels {size: big, version: v1}",
+          "f.yaml:22:48: routes.r[2].subset: no labels: leave the key out for all endpoints, or name some",
+          "f.yaml:23:48: routes.r[3].subset: expected names with values, such as {version: v2}, found a "
+          "single value",
+          "f.yaml:24:80: routes.r[4].subset_fallback: \"all\": expected none or any",
+          "f.yaml:25:54: routes.r[5]: subset: only of an upstream that requests go to",
+          "f.yaml:26:59: routes.r[6]: subset: expected at a side of the split, beside its upstream",
+          "f.yaml:27:84: routes.r[7].split[1]: given twice; for a larger share give it more weight",
+          "f.yaml:28:67: routes.r[8].split[0].subset.version: no endpoint of a has the label version: v4; "
+          "there are v1, v2",
+          "f.yaml:29:38: routes.r[9].upstream: \"c\": expected the name of an upstream",
+          "f.yaml:31:81: routes.r[11].mirror.subset.version: no endpoint of a has the label version: v5; "
+          "there are v1, v2",
+          "f.yaml:32:96: routes.r[12].auth_request.subset.version: no endpoint of a has the label version: "
+          "v6; there are v1, v2"));
+  // Likewise, where all are used then.
+  EXPECT_THAT(Check(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a, subset: {version: v2}, subset_fallback: any}]
+upstreams: {a: {endpoints: [10.0.0.1:80]}}
+)",
+                    {"check"})
+                  .err,
+              "f.yaml:2:65: warning: listeners[0].subset.version: no endpoint of a has a label version; for "
+              "now all are "
+              "used (subset_fallback: any)\n");
+  std::string many = "upstreams: {a: {endpoints: [";
+  for (int i = 0; i <= 64; ++i)
+    many += absl::StrCat("{address: \"10.0.0.1:", i + 1, "\", labels: {n: ", i, "}}, ");
+  many += "]}}\nlisteners: [{address: 0.0.0.0:1, routes: r}]\nroutes:\n  r:\n";
+  for (int i = 0; i <= 64; ++i)
+    many += absl::StrCat("  - {match: {path: /", i, "}, upstream: a, subset: {n: ", i, "}}\n");
+  EXPECT_THAT(Bad(many),
+              ElementsAre("f.yaml:69:47: routes.r[64].subset: another subset of a: at most 64 are possible"));
+}
+
+// A subset has a table of its own.
+TEST_F(File, TablesOfSubsetsAreCounted) {
+  const auto tables = [&](const std::string& more) {
+    const std::string said = Check("listeners: [{address: 0.0.0.0:1, upstream: a" + more + R"(}]
+upstreams: {a: {balance: maglev, hash_table_size: 5000011, endpoints: [10.0.0.1:80,
+                                                                       {address: 10.0.0.2:80, labels: {v: 2}}]}})",
+                                   {"check"})
+                                 .out;
+    const size_t line = said.find("tables of consistent hashing");
+    return line == std::string::npos ? "" : said.substr(line, said.find('\n', line) - line);
+  };
+  EXPECT_THAT(tables(""), HasSubstr(" 19.1 MiB"));
+  EXPECT_THAT(tables(", subset: {v: 2}"), HasSubstr(" 38.1 MiB"));
+}
+
 // A level has a table of its own, and each of its two parts.
 TEST_F(File, TablesOfLevelsAreCounted) {
   const auto tables = [&](const std::string& second, const std::string& more = "") {
@@ -1736,7 +1906,7 @@ routes:
           "f.yaml:30:17: routes.shop[5].redirect: the key to is missing",
           "f.yaml:31:7: routes.shop[6]: expected one of upstream, split, redirect, respond",
           "f.yaml:31:15: routes.shop[6].mirror: expected keys and values, found a single value; accepted: "
-          "upstream share"));
+          "upstream subset subset_fallback share"));
 }
 
 TEST_F(File, WhatARouteChanges) {

@@ -70,7 +70,7 @@ class Recipes(WeirTest):
                 done = run([weir_harness.binary(), "check", f"--config={path}"])
                 with self.subTest(heading):
                     self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertEqual(found, 12)
+        self.assertEqual(found, 13)
 
     def test_everything_to_https(self):
         self.start("Everything to https, and it stays there")
@@ -148,6 +148,31 @@ class Recipes(WeirTest):
         for name in ("10.0.0.1", "10.0.0.2"):
             origins[name].close()
         wait_for(lambda: {self.get(self.front).body.decode() for _ in range(20)} == {"10.0.9.1"}, "the office serves")
+
+    def test_canary_by_label(self):
+        def answer(connection, origin):
+            while connection.request() is not None:
+                connection.send(ok(origin.name.encode()))
+
+        text = recipes()["Canary by label"][0].replace('"0.0.0.0:80"', "LISTEN0")
+        origins = [self.origin(answer, name=name) for name in ("v1 a", "v1 b", "v2")]
+        for i, origin in enumerate(origins, 1):
+            text = text.replace(f"10.0.0.{i}:80", str(origin))
+        self.front = self.weir(None, config=text)
+
+        def heard(*more):
+            return {self.ask("a", "/", *more).body.decode() for _ in range(20)}
+
+        wait_for(lambda: heard("X-Canary: yes") == {"v2"}, "the canary serves")
+        cookies = {}  # by version
+        while len(cookies) < 2:
+            response = self.ask("a", "/")
+            cookies[response.body.decode()[:2]] = response.header("Set-Cookie").split(";")[0]
+        self.assertEqual(heard("Cookie: " + cookies["v1"]), {"v1 a", "v1 b"})
+        self.assertEqual(heard("Cookie: " + cookies["v2"]), {"v2"})
+        origins[2].close()
+        wait_for(lambda: self.ask("a", "/", "X-Canary: yes").status == 503, "it is gone")
+        self.assertEqual(heard("Cookie: " + cookies["v2"]), {"v1 a", "v1 b"})
 
     def test_whoever_else_says_https(self):
         """Not one of the trusted proxies: its word does not count."""

@@ -221,6 +221,58 @@ TEST_F(LoadsTest, OthersOfTheZoneAreKnown) {
   }
 }
 
+// What the whole upstream has in flight says nothing of a subset's share.
+TEST_F(LoadsTest, ABoundOnLoadIsThatOfTheSubset) {
+  UpstreamSettings settings = ManyEndpoints(6, Balance::kMaglev);
+  settings.hash.on = {HashKey()};
+  settings.hash.balance_percent = 125;
+  for (uint32_t i = 0; i < 6; ++i) settings.endpoints[i].labels = {{"version", i < 3 ? "v2" : "v1"}};
+  settings.subsets = {{{"version", "v3"}}, {{"version", "v2"}}, {{"version", "v1"}}};
+  Use(settings);
+  const auto pick = [](Member& member, uint64_t hash, SubsetUse use) {
+    const uint32_t endpoint = member.pool->Pick({}, hash, false, use);
+    member.picked.emplace_back(member.pool, endpoint);
+    return endpoint;
+  };
+  EXPECT_EQ(one_.pool->Pick({}, 1, false, {.number = 1}), UpstreamPool::kNone) << "nobody is in it";
+  for (uint64_t key = 0; key < 60; ++key) EXPECT_GE(pick(one_, key << 58, {.number = 3}), 3u);
+  std::vector<uint32_t> active(6);
+  for (uint32_t total = 0; total < 60; ++total) {
+    const uint32_t endpoint = pick(total % 2 == 0 ? one_ : two_, 12'345, {.number = 2});
+    ASSERT_LT(endpoint, 3u);
+    EXPECT_LE(++active[endpoint], (125 * (total + 1) + 299) / 300) << total;
+  }
+  EXPECT_EQ(plan_->bounded[1].book->in_flight(0, 0).Get(), 30u);
+  EXPECT_EQ(plan_->bounded[1].book->in_flight(1, 0).Get(), 30u);
+  // A reload with other subsets keeps what is counted.
+  std::shared_ptr<UpstreamPlan> before = plan_;
+  settings.subsets = {{{"version", "v2"}}};
+  Use(settings);
+  EXPECT_EQ(plan_->bounded[0].book, before->bounded[1].book);
+  for (Member* member : {&one_, &two_}) member->DoneWithAll();
+  EXPECT_EQ(plan_->bounded[0].book->in_flight(0, 0).Get(), 0u);
+  EXPECT_EQ(plan_->bounded[0].book->in_flight(1, 0).Get(), 0u);
+}
+
+// Of one shard's choices the others know in every subset.
+TEST_F(LoadsTest, SubsetsKnowTheOtherShards) {
+  for (const uint32_t endpoints : {4u, 100u}) {
+    UpstreamSettings settings = ManyEndpoints(endpoints, Balance::kLeastConn);
+    settings.endpoints[1].labels = settings.endpoints[2].labels = {{"version", "v2"}};
+    settings.subsets = {{{"version", "v2"}}};
+    Use(settings);
+    PassMs(1);
+    const uint32_t taken = one_.pool->Pick({}, 0, false, {.number = 1});
+    one_.picked.emplace_back(one_.pool, taken);
+    PassMs(1);
+    const uint32_t other = two_.pool->Pick({}, 0, false, {.number = 1});
+    two_.picked.emplace_back(two_.pool, other);
+    EXPECT_EQ(taken + other, 3u) << "the one and the other";
+    for (Member* member : {&one_, &two_}) member->DoneWithAll();
+    plan_.reset();
+  }
+}
+
 TEST_F(LoadsTest, TablesAreMadeAnewOnlyWhereTheyChange) {
   UpstreamSettings settings = ManyEndpoints(5, Balance::kMaglev);
   settings.hash.on = {HashKey()};
