@@ -125,6 +125,11 @@ size_t SocketAddress::Write(char out[kMaxText]) const {
   return static_cast<size_t>(std::to_chars(at, out + kMaxText, port).ptr - out);
 }
 
+std::string SocketAddress::IpText() const {
+  char text[kMaxIpText + 1];
+  return {text, WriteIp(text)};
+}
+
 std::string SocketAddress::ToString() const {
   char text[kMaxText];
   return std::string(text, Write(text));

@@ -39,6 +39,7 @@ struct SocketAddress {
   // Writes the address without port (IPv4-mapped IPv6 as IPv4; what is neither as "-") and returns its
   // length.
   size_t WriteIp(char out[kMaxIpText + 1]) const;
+  std::string IpText() const;
   // Longest text of Write ("unix:@" and 107 bytes), which writes no terminating zero. It is printable ASCII
   // without quotes and backslashes.
   static constexpr size_t kMaxText = 113;

@@ -31,6 +31,7 @@
 #include "core/clock.h"
 #include "core/op.h"
 #include "core/source.h"
+#include "core/tcp_options.h"
 
 namespace weir {
 
@@ -65,6 +66,13 @@ class Backend {
 
   // A socket to connect with (TCP: no delay set), or -errno.
   virtual int OpenStream(uint16_t family) = 0;
+  // Of a fresh socket of OpenStream, or of a listener and what it accepts from now on, which have `before`
+  // until now: sets what differs. 0, or the first -errno; the rest is set all the same. A unix socket knows
+  // nothing of it: 0.
+  virtual int SetTcp(int fd, const TcpOptions& options, const TcpOptions& before) = 0;
+  // Of a fresh socket of OpenStream: it connects from there; with the port 0 from any that is not in use
+  // towards where it connects. 0, or -errno.
+  virtual int BindSource(int fd, const SocketAddress& source) = 0;
   // Bound and listening, or -errno. The port 0 of `address` is replaced by the one chosen. A unix socket's
   // path: see core/unix_listener.h.
   virtual int Listen(SocketAddress& address, const ListenOptions& options) = 0;

@@ -1,5 +1,6 @@
 // The contract of connects, accepts and listeners (core/backend.h).
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -39,6 +40,70 @@ TEST_P(BackendConnectTest, ConnectThenTalk) {
   server->connection(0).Send("pong");
   EXPECT_EQ(ReceiveAll(fd, 4), "pong");
   backend().Close(fd);
+}
+
+TEST_P(BackendConnectTest, ItComesFromItsSource) {
+  if (GetParam().unix_sockets) GTEST_SKIP() << "a unix socket has no address";
+  SocketAddress address;
+  std::unique_ptr<RemoteServer> server = rig_->Serve(address);
+  const SocketAddress source = *SocketAddress::Parse("127.0.0.77:0");
+  const int fd = backend().OpenStream(family());
+  ASSERT_EQ(backend().BindSource(fd, source), 0);
+  TestOp op;
+  op.address = &address;
+  Start(op, Op::Kind::kConnect, fd);
+  EXPECT_EQ(Finish(op), 0);
+  SocketAddress local;
+  EXPECT_EQ(backend().LocalAddress(fd, local), 0);
+  EXPECT_NE(local.port, 0);
+  local.port = 0;
+  EXPECT_EQ(local, source);
+  ASSERT_TRUE(SendAll(fd, "ping"));
+  EXPECT_TRUE(
+      rig_->RunUntil([&] { return server->accepted() == 1 && server->connection(0).received() == "ping"; }));
+  backend().Close(fd);
+}
+
+// What differs is set, and what is not said any more is the system's again.
+TEST_P(BackendConnectTest, TcpOptionsAreSetAndTakenBack) {
+  TcpOptions said;
+  said.keepalive_idle_s = 61;
+  said.keepalive_interval_s = 7;
+  said.keepalive_count = 3;
+  said.user_timeout_ms = 4'500;
+  said.no_delay = false;
+  said.fast_open = 16;
+  said.congestion_control = "reno";
+  for (const bool listens : {false, true}) {
+    SCOPED_TRACE(listens);
+    const int fd = listens ? Listen() : backend().OpenStream(family());
+    const auto read = [fd](int level, int name) {
+      int value = -1;
+      socklen_t length = sizeof(value);
+      return getsockopt(fd, level, name, &value, &length) == 0 ? value : -errno;
+    };
+    const auto all = [&] {
+      constexpr int kFastOpen = 23;
+      constexpr int kFastOpenConnect = 30;
+      return std::vector<int>{read(SOL_SOCKET, SO_KEEPALIVE),
+                              read(IPPROTO_TCP, 4),
+                              read(IPPROTO_TCP, 5),
+                              read(IPPROTO_TCP, 6),
+                              read(IPPROTO_TCP, 18),
+                              read(IPPROTO_TCP, 1),
+                              read(IPPROTO_TCP, listens ? kFastOpen : kFastOpenConnect)};
+    };
+    const bool real = !GetParam().simulated && !GetParam().unix_sockets;
+    const std::vector<int> systems = real ? all() : std::vector<int>();
+    EXPECT_EQ(backend().SetTcp(fd, said, TcpOptions()), 0);
+    if (real) EXPECT_EQ(all(), (std::vector<int>{1, 61, 7, 3, 4'500, 0, listens ? 16 : 1}));
+    EXPECT_EQ(backend().SetTcp(fd, TcpOptions(), said), 0);
+    if (real) EXPECT_EQ(all(), systems);
+    TcpOptions nobodys;
+    nobodys.congestion_control = "nosuch";
+    if (real) EXPECT_EQ(backend().SetTcp(fd, nobodys, TcpOptions()), -ENOENT);
+    backend().Close(fd);
+  }
 }
 
 TEST_P(BackendConnectTest, ConnectToNobodyIsRefused) {

@@ -22,7 +22,14 @@ namespace {
 
 // <netinet/tcp.h> and <linux/tcp.h> cannot be included together; the latter has the newer tcp_info.
 constexpr int kTcpNoDelay = 1;
+constexpr int kTcpKeepIdle = 4;
+constexpr int kTcpKeepInterval = 5;
+constexpr int kTcpKeepCount = 6;
 constexpr int kTcpInfo = 11;
+constexpr int kTcpCongestion = 13;
+constexpr int kTcpUserTimeout = 18;
+constexpr int kTcpFastOpen = 23;
+constexpr int kTcpFastOpenConnect = 30;
 
 // More than any socket's send queue can hold.
 constexpr int64_t kUnixAcknowledgedBase = int64_t{1} << 40;
@@ -34,6 +41,62 @@ int SetInt(int fd, int level, int name, int value) {
 int CloseAndReturn(int fd, int error) {
   close(fd);
   return -error;
+}
+
+// Sets options of one socket and keeps the first error.
+class TcpSetter {
+ public:
+  explicit TcpSetter(int fd) : fd_(fd) {}
+  ~TcpSetter() {
+    if (fresh_fd_ >= 0) close(fresh_fd_);
+  }
+  TcpSetter(const TcpSetter&) = delete;
+  TcpSetter& operator=(const TcpSetter&) = delete;
+
+  void Set(int level, int name, uint32_t value, uint32_t before) {
+    if (value != before) Note(SetInt(fd_, level, name, static_cast<int>(value)));
+  }
+  // 0 is what the system says: a fresh socket knows.
+  void SetOrSystems(int name, uint32_t value, uint32_t before) {
+    if (value == before) return;
+    int wanted = static_cast<int>(value);
+    socklen_t length = sizeof(wanted);
+    if (value == 0 && getsockopt(Fresh(), IPPROTO_TCP, name, &wanted, &length) != 0) return Note(-errno);
+    Note(SetInt(fd_, IPPROTO_TCP, name, wanted));
+  }
+  void SetCongestionControl(const std::string& name, const std::string& before) {
+    if (name == before) return;
+    char wanted[kCongestionBytes] = {};
+    socklen_t length = sizeof(wanted);
+    if (!name.empty()) {
+      length = static_cast<socklen_t>(name.copy(wanted, sizeof(wanted) - 1));
+    } else if (getsockopt(Fresh(), IPPROTO_TCP, kTcpCongestion, wanted, &length) != 0) {
+      return Note(-errno);
+    }
+    Note(setsockopt(fd_, IPPROTO_TCP, kTcpCongestion, wanted, length) == 0 ? 0 : -errno);
+  }
+  int error() const { return error_; }
+
+ private:
+  static constexpr size_t kCongestionBytes = 16;  // TCP_CA_NAME_MAX
+
+  void Note(int error) {
+    if (error_ == 0) error_ = error;
+  }
+  int Fresh() {
+    if (fresh_fd_ < 0) fresh_fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+    return fresh_fd_;
+  }
+
+  const int fd_;
+  int fresh_fd_ = -1;
+  int error_ = 0;
+};
+
+bool Listens(int fd) {
+  int listens = 0;
+  socklen_t length = sizeof(listens);
+  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens != 0;
 }
 
 bool IsUnix(int fd) {
@@ -54,6 +117,45 @@ int OpenStreamSocket(uint16_t family) {
   if (fd < 0) return -errno;
   SetInt(fd, IPPROTO_TCP, kTcpNoDelay, 1);
   return fd;
+}
+
+int SetTcpOptions(int fd, const TcpOptions& options, const TcpOptions& before) {
+  if (options == before || IsUnix(fd)) return 0;
+  TcpSetter setter(fd);
+  setter.Set(IPPROTO_TCP, kTcpNoDelay, options.no_delay, before.no_delay);
+  setter.Set(SOL_SOCKET, SO_KEEPALIVE, options.keepalive_idle_s > 0, before.keepalive_idle_s > 0);
+  setter.SetOrSystems(kTcpKeepIdle, options.keepalive_idle_s, before.keepalive_idle_s);
+  setter.SetOrSystems(kTcpKeepInterval, options.keepalive_interval_s, before.keepalive_interval_s);
+  setter.SetOrSystems(kTcpKeepCount, options.keepalive_count, before.keepalive_count);
+  setter.Set(IPPROTO_TCP, kTcpUserTimeout, options.user_timeout_ms, before.user_timeout_ms);
+  if (options.fast_open != before.fast_open) {
+    if (Listens(fd)) {
+      setter.Set(IPPROTO_TCP, kTcpFastOpen, options.fast_open, before.fast_open);
+    } else {
+      setter.Set(IPPROTO_TCP, kTcpFastOpenConnect, options.fast_open > 0, before.fast_open > 0);
+    }
+  }
+  setter.SetCongestionControl(options.congestion_control, before.congestion_control);
+  return setter.error();
+}
+
+int ProbeTcp(const TcpOptions& options, const SocketAddress* source) {
+  const int fd = OpenStreamSocket(source == nullptr ? uint16_t{AF_INET} : source->family);
+  if (fd < 0) return -fd;
+  int error = SetTcpOptions(fd, options, TcpOptions());
+  if (error == 0 && source != nullptr) error = BindSourceAddress(fd, *source);
+  close(fd);
+  return -error;
+}
+
+int BindSourceAddress(int fd, const SocketAddress& source) {
+  if (source.port == 0) {
+    // Else each port would be good for one connection only, wherever that goes.
+    if (const int error = SetInt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1); error != 0) return error;
+  }
+  sockaddr_storage storage;
+  const socklen_t length = source.ToSockaddr(&storage);
+  return bind(fd, reinterpret_cast<sockaddr*>(&storage), length) == 0 ? 0 : -errno;
 }
 
 int ConnectUnix(int fd, const SocketAddress& address) {

@@ -7,6 +7,10 @@
 namespace weir {
 
 int OpenStreamSocket(uint16_t family);
+// 0, or an errno: whether a socket can have these options, and come from `source` (may be null).
+int ProbeTcp(const TcpOptions& options, const SocketAddress* source);
+int SetTcpOptions(int fd, const TcpOptions& options, const TcpOptions& before);
+int BindSourceAddress(int fd, const SocketAddress& source);
 // Of a fresh socket of OpenStreamSocket(AF_UNIX). 0: connected, and from now on like every other socket.
 // -EAGAIN: the listener's queue is full, try again.
 int ConnectUnix(int fd, const SocketAddress& address);

@@ -523,6 +523,10 @@ void UringBackend::Turn(const Batch& batch) {
 }
 
 int UringBackend::OpenStream(uint16_t family) { return OpenStreamSocket(family); }
+int UringBackend::SetTcp(int fd, const TcpOptions& options, const TcpOptions& before) {
+  return SetTcpOptions(fd, options, before);
+}
+int UringBackend::BindSource(int fd, const SocketAddress& source) { return BindSourceAddress(fd, source); }
 int UringBackend::Listen(SocketAddress& address, const ListenOptions& options) {
   return ListenOn(address, options);
 }

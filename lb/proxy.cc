@@ -102,6 +102,8 @@ void Proxy::Adopt(Snapshot& next) {
       Listen(next.sockets[i], i);
     } else {
       listeners_before[was]->index = i;
+      shard_.backend().SetTcp(listeners_before[was]->fd, generation.settings().listeners[i].tcp,
+                              before->settings().listeners[was].tcp);
       current_.push_back(listeners_before[was]);
     }
   }
@@ -131,6 +133,7 @@ void Proxy::Report(Snapshot& snapshot) {
 }
 
 void Proxy::Listen(int fd, uint32_t index) {
+  shard_.backend().SetTcp(fd, newest_->settings().listeners[index].tcp, TcpOptions());
   auto place = std::find_if(listeners_.begin(), listeners_.end(), [](const auto& listener) {
     return listener->state == Listener::State::kClosed && listener->clients == 0;
   });

@@ -32,6 +32,8 @@ class Backend final : public weir::Backend {
   int DoorbellFd() const override { return -1; }
 
   int OpenStream(uint16_t family) override;
+  int SetTcp(int fd, const TcpOptions& options, const TcpOptions& before) override;
+  int BindSource(int fd, const SocketAddress& source) override;
   int Listen(SocketAddress& address, const ListenOptions& options) override;
   int AcceptNow(int listener_fd) override;
   int RefuseNewHandshakes(int listener_fd) override;

@@ -140,6 +140,11 @@ void Endpoint::Connect(const SocketAddress& to) {
   world_.After(latency_ns_, [this] { world_.Syn(*this, 0); });
 }
 
+void Endpoint::BindTo(const SocketAddress& source) {
+  WEIR_CHECK(state_ == State::kFresh);
+  local_ = source.port == 0 ? world_.Ephemeral(source) : source;
+}
+
 void Endpoint::ConnectDone(int error) {
   if (closed_ || state_ != State::kConnecting) return;
   state_ = error == 0 ? State::kConnected : State::kDead;

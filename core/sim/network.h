@@ -80,6 +80,8 @@ class Endpoint {
   bool closed() const { return closed_; }
   uint64_t acknowledged_bytes() const { return acknowledged_bytes_; }
   const SocketAddress& local() const { return local_; }
+  // Where it connects from; the port 0: any.
+  void BindTo(const SocketAddress& source);
   const SocketAddress& remote() const { return remote_; }
   uint64_t id() const { return id_; }
   std::string ToString() const;

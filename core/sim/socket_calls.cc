@@ -36,6 +36,19 @@ int Backend::OpenStream(uint16_t family) {
   return fd;
 }
 
+// Nothing that the simulated network does hangs on these.
+int Backend::SetTcp(int fd, const TcpOptions&, const TcpOptions&) {
+  Need(fd, "set options");
+  return 0;
+}
+
+int Backend::BindSource(int fd, const SocketAddress& source) {
+  Endpoint* endpoint = Need(fd, "bind").endpoint;
+  WEIR_CHECK(endpoint != nullptr);
+  endpoint->BindTo(source);
+  return 0;
+}
+
 int Backend::Listen(SocketAddress& address, const ListenOptions& options) {
   if (address.is_unix()) return -EAFNOSUPPORT;
   SocketAddress bound = address;

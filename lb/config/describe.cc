@@ -232,6 +232,7 @@ class FileForm {
         absl::StrAppend(
             &out_, "    trusted_proxies: ", YamlList(listener.trusted.allow, key + "trusted_proxies"), "\n");
       }
+      Tcp(listener.tcp, TcpValuesOf(listener), key + "tcp.");
       if (listener.protocol == Protocol::kHttp) {
         for (const KeyValue& value : ValuesOf(listener)) Line(4, value.key, value.value, key + value.key);
       }
@@ -245,6 +246,17 @@ class FileForm {
       Line(indent, value.key, Yaml(value.value), key + value.key, others);
     }
   }
+  void Tcp(const TcpOptions& options, const std::vector<KeyValue>& values, const std::string& key) {
+    out_ += "    tcp:\n";
+    Values(6, values, key, {});
+    if (!options.congestion_control.empty())
+      Line(6, "congestion_control", Yaml(options.congestion_control), key + "congestion_control");
+  }
+  void Sources(const std::vector<SocketAddress>& sources, const std::string& key) {
+    std::vector<std::string> texts;
+    for (const SocketAddress& source : sources) texts.push_back(source.IpText());
+    if (!texts.empty()) Line(6, "source", YamlList(texts, key + "source"), key + "source");
+  }
   void Upstreams() {
     out_ += "upstreams:\n";
     for (const UpstreamSettings& upstream : settings_.upstreams) {
@@ -255,6 +267,8 @@ class FileForm {
       RetryBudget(upstream.retry_budget, key + "retry_budget");
       out_ += "    pool:\n";
       Values(6, ValuesOf(upstream.pool), key + "pool.", {});
+      Tcp(upstream.tcp, TcpValuesOf(upstream), key + "tcp.");
+      Sources(upstream.sources, key + "tcp.");
       HashOn(upstream.hash, key);
       out_ += "    endpoints:\n";
       Endpoints(upstream, key + "endpoints");

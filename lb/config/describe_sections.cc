@@ -55,6 +55,9 @@ std::vector<SectionDoc> DescribeSections() {
       {"file", "The file", "Everything stands under these keys.", FlagDocs(TopKeys(), "")},
       {"listener", "`listeners:`, each of the list", "An address, and where what comes there goes.",
        DocsOf(ListenerKeys())},
+      {"listener_tcp", "`tcp:` of a listener",
+       "Of clients' connections, http too. A reload changes it for those that come then.",
+       DocsOf(ListenerTcpKeys())},
       {"upstream", "`upstreams: NAME:`", "A group of endpoints that serve the same.", DocsOf(UpstreamKeys())},
       {"endpoint", "`endpoints:`, each of the list", "HOST:PORT or unix:/PATH alone, or with keys.",
        DocsOf(EndpointKeys())},
@@ -74,6 +77,7 @@ std::vector<SectionDoc> DescribeSections() {
        "earlier, by chance, within the last eighth of these. How many are kept is `idle_connections`, for "
        "how long an idle one is `timeouts: upstream_idle`; the one that was used last is used next.",
        DocsOf(PoolKeys())},
+      {"upstream_tcp", "`tcp:` of an upstream", "Of connections to endpoints.", DocsOf(UpstreamTcpKeys())},
       {"upstream_timeouts", "`timeouts:` of an upstream", "", DocsOf(UpstreamTimeoutKeys())},
       {"health_check", "`health_check:`",
        "Weir asks each endpoint by itself whether it is well, once for all shards, on a kept connection. An "
@@ -177,6 +181,16 @@ std::vector<KeyValue> ValuesOf(const HealthCheckSettings& check) {
 }
 std::vector<KeyValue> ValuesOf(const SlowStartSettings& start) { return Values(SlowStartKeys(), start); }
 std::vector<KeyValue> ValuesOf(const RetrySettings& retry) { return Values(RetryKeys(), retry); }
+std::vector<KeyValue> TcpValuesOf(const ListenerSettings& listener) {
+  ListenerDraft from;
+  from.settings = listener;
+  return Values(ListenerTcpKeys(), from);
+}
+std::vector<KeyValue> TcpValuesOf(const UpstreamSettings& upstream) {
+  FileUpstream from;
+  from.settings = upstream;
+  return Values(UpstreamTcpKeys(), from);
+}
 std::vector<KeyValue> ValuesOf(const PoolSettings& pool) { return Values(PoolKeys(), pool); }
 std::vector<KeyValue> ValuesOf(const RetryBudgetSettings& budget) {
   return Values(RetryBudgetKeys(), budget);

@@ -173,6 +173,7 @@ class Reader {
   void WarnOfTcp(const Place& place, const UpstreamSettings& upstream);
   void ReadRetryOn(const ConfigNode& node, RetrySettings& retry);
   void ReadBackoff(const ConfigNode& node, RetrySettings& retry);
+  void ReadSources(const ConfigNode& node, FileUpstream& upstream);
   void ReadRetryBudget(const ConfigNode& node, RetryBudgetSettings& budget);
   void ReadHealthCheck(const ConfigNode& node, FileUpstream& upstream);
   void ReadSlowStart(const ConfigNode& node, UpstreamSettings& upstream);
@@ -522,6 +523,7 @@ struct ListenerDraft {
   Place request_headers;
   Place response_headers;
   bool headers_refused = false;  // of these two, which was told
+  Place congestion_control;
   const ConfigNode* address = nullptr;
   const ConfigNode* upstream = nullptr;
   const ConfigNode* routes = nullptr;
@@ -539,6 +541,8 @@ std::vector<Key<FileDraft>> TopKeys();
 std::vector<Key<FileDraft>> GroupKeys(std::string_view group);
 std::span<const Key<Settings>> PathKeys();
 std::span<const Key<ListenerDraft>> ListenerKeys();
+std::span<const Key<ListenerDraft>> ListenerTcpKeys();
+std::span<const Key<FileUpstream>> UpstreamTcpKeys();
 std::span<const Key<FileUpstream>> UpstreamKeys();
 std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys();
 std::span<const Key<HashSettings>> HashCookieKeys();

@@ -115,6 +115,9 @@ std::span<const Key<ListenerDraft>> ListenerKeys() {
            }
          }
        }},
+      {"tcp", "keys", "the system's", "How the kernel treats clients' connections.",
+       Reference("listener_tcp"),
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.Map(value, ListenerTcpKeys(), out); }},
       Later<T>("proxy_protocol", "The PROXY protocol's header comes first."),
   };
   return kKeys;

@@ -230,6 +230,7 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
         }
         settings.trusted = Access(std::move(draft.trusted), {});
         FinishListenerHeaders(draft, settings);
+        listener.congestion_control = draft.congestion_control;
         listener.settings = std::move(settings);
       });
     }

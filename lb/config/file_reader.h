@@ -44,11 +44,14 @@ struct FileUpstream {
   bool used = false;     // somebody sends to it
   bool complete = true;  // its endpoints could be read
   Place health_port;     // of its checks; line 0: not said
+  Place congestion_control;
+  std::vector<Place> source_places;  // of settings.sources
 };
 
 struct FileListener {
   ListenerSettings settings;  // indices are those of FileSections
   Place place;                // of the address
+  Place congestion_control;
 };
 
 struct FileSections {
@@ -106,6 +109,8 @@ std::vector<KeyValue> ValuesOf(const RetryBudgetSettings& budget);
 std::vector<KeyValue> ValuesOf(const OutlierSettings& outliers);
 std::vector<KeyValue> SuccessRateOf(const OutlierSettings& outliers);
 std::vector<KeyValue> ValuesOf(const PoolSettings& pool);
+std::vector<KeyValue> TcpValuesOf(const ListenerSettings& listener);
+std::vector<KeyValue> TcpValuesOf(const UpstreamSettings& upstream);
 std::vector<KeyValue> TimeoutsOf(const UpstreamSettings& upstream);
 std::vector<KeyValue> TimeoutsOf(const RouteSettings& route);
 std::vector<KeyValue> ValuesOf(const AccessLogSettings& log);

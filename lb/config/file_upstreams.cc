@@ -402,6 +402,9 @@ std::span<const Key<FileUpstream>> UpstreamKeys() {
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.Map(value, PoolKeys(), out.settings.pool);
        }},
+      {"tcp", "keys", "the system's",
+       "How the kernel treats connections to endpoints, and where they come from.", Reference("upstream_tcp"),
+       [](Reader& reader, const ConfigNode& value, T& out) { reader.Map(value, UpstreamTcpKeys(), out); }},
       WEIR_PLAIN(T, set_aside, OptionalPatience, settings.set_aside_ms,
                  "An endpoint that refuses connections gets none for so long, and up to 16 times that if it "
                  "goes on."),

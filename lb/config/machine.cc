@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
+#include "core/socket_calls.h"
 
 namespace weir::lb {
 namespace {
@@ -87,7 +88,8 @@ Machine ReadMachine() {
   return {.cpus = AffinityMask(),
           .memory_bytes = MemoryBytes(),
           .fd_limit = RaiseFileLimit(),
-          .resolve = &Resolve};
+          .resolve = &Resolve,
+          .try_tcp = &ProbeTcp};
 }
 
 }  // namespace weir::lb

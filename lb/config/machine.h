@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/address.h"
+#include "core/tcp_options.h"
 
 namespace weir::lb {
 
@@ -18,6 +19,9 @@ struct Machine {
   uint32_t fd_limit = 0;      // RLIMIT_NOFILE, soft, after RaiseFileLimit
   // Addresses of a host name, without duplicates, in getaddrinfo's order.
   std::function<absl::StatusOr<std::vector<SocketAddress>>(const std::string& host, uint16_t port)> resolve;
+  // 0, or the errno of what the kernel refuses: these options, of a socket that comes from `source` if that
+  // is not null.
+  std::function<int(const TcpOptions& options, const SocketAddress* source)> try_tcp;
 };
 
 // Raises the soft limit of open files to the hard one and returns what it is now.

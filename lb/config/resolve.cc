@@ -49,6 +49,7 @@ class Resolver {
                    EndpointSettings draft = {});
   void AddAddress(UpstreamSettings& upstream, const BackendList::Item& item, const Said& said,
                   EndpointSettings draft);
+  void CheckTcp(const TcpOptions& options, const Said& said);
   void CheckCount(const UpstreamSettings& upstream, const Said& said);
   void Admin();
   void Shards();
@@ -222,6 +223,8 @@ void Resolver::FromFile(std::span<const ConfigNode> documents, SaidKeys& said) {
     // A listener whose address could not be read was told already.
     if (listener.settings.address.family != 0) {
       AddListener(listener.settings, {"listeners", listener.place});
+      if (listener.congestion_control.line > 0)
+        CheckTcp(listener.settings.tcp, {"listeners", listener.congestion_control});
     }
   }
   if (sections.listeners.empty() && problems_.ok()) {
@@ -241,6 +244,14 @@ void Resolver::FromFile(std::span<const ConfigNode> documents, SaidKeys& said) {
       AddEndpoint(upstream, endpoint.item, {key, endpoint.place}, std::move(draft));
     }
     CheckCount(upstream, {key, from.place});
+    if (from.congestion_control.line > 0)
+      CheckTcp(upstream.tcp, {key + ".tcp.congestion_control", from.congestion_control});
+    for (size_t i = 0; i < from.source_places.size(); ++i) {
+      if (const int error = machine_.try_tcp({}, &upstream.sources[i]); error != 0) {
+        Error({key + ".tcp.source", from.source_places[i]}, upstream.sources[i].IpText(), ": ",
+              error == EADDRNOTAVAIL ? "this machine does not have that address" : std::strerror(error));
+      }
+    }
   }
   settings_.routes = std::move(sections.routes);
 }
@@ -277,6 +288,23 @@ void Resolver::AddAddress(UpstreamSettings& upstream, const BackendList::Item& i
                  settings_.config.empty() ? ": " + item.text + "=2" : "");
   }
   upstream.endpoints.push_back(std::move(draft));
+}
+
+// What this kernel takes nobody else knows.
+void Resolver::CheckTcp(const TcpOptions& options, const Said& said) {
+  const int error = machine_.try_tcp(options, nullptr);
+  if (error == 0) return;
+  const bool names = !options.congestion_control.empty();
+  if (names && error == ENOENT) {
+    Error(said, "\"", options.congestion_control,
+          "\": this kernel has no such algorithm: expected one of sysctl "
+          "net.ipv4.tcp_available_congestion_control");
+  } else if (names && error == EPERM) {
+    Error(said, "\"", options.congestion_control,
+          "\": not allowed: expected one of sysctl net.ipv4.tcp_allowed_congestion_control");
+  } else {
+    Error(said, "this kernel does not take these tcp options: ", std::strerror(error));
+  }
 }
 
 void Resolver::CheckCount(const UpstreamSettings& upstream, const Said& said) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/address.h"
+#include "core/tcp_options.h"
 #include "lb/auth/basic_auth.h"
 #include "lb/http/limits.h"
 #include "lb/log/access_format.h"
@@ -235,6 +236,9 @@ struct UpstreamSettings {
   uint32_t idle_connections = 1024;  // kept per endpoint and shard
   uint32_t idle_ms = 55'000;         // so long; below the 60 s and more of usual origins
   PoolSettings pool;
+  static constexpr size_t kMostSources = 64;
+  TcpOptions tcp;                      // of connections to endpoints
+  std::vector<SocketAddress> sources;  // where these come from, in turn; none: the system's choice
   uint32_t set_aside_ms =
       1'000;  // an endpoint that refuses is not tried for so long (doubling up to 16 times)
   HealthCheckSettings health_check;
@@ -389,6 +393,7 @@ struct ListenerSettings {
   RouteSettings direct = {};
   AccessSettings access = {};
   AccessSettings trusted = {};  // proxies whose X-Forwarded-* or Forwarded is believed; null: nobody's
+  TcpOptions tcp = {};          // of clients' connections
   ForwardedForm forwarded = ForwardedForm::kXForwarded;  // what endpoints are told of who asked
   std::string where = {};  // who said the address: "weir.yaml:2:14: listeners[0].address"; empty: --listen
 };

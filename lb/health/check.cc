@@ -126,6 +126,7 @@ void Check::Connect() {
   reused_ = false;
   const int fd = shard_.backend().OpenStream(address_.family);
   if (fd < 0) return Postpone();
+  SetUp(fd);
   checker_.Opened();
   state_ = State::kConnecting;
   bytes_ = 0;
@@ -133,6 +134,15 @@ void Check::Connect() {
   stream_->Open(fd, address_.family);
   stream_->SetWaiter(this);
   stream_->Connect(shard_, &address_);
+}
+
+// As the requests' connections are. What cannot be had is theirs to tell.
+void Check::SetUp(int fd) {
+  const UpstreamSettings& upstream = plan_->settings;
+  shard_.backend().SetTcp(fd, upstream.tcp, TcpOptions());
+  for (const SocketAddress& source : upstream.sources) {
+    if (source.family == address_.family && shard_.backend().BindSource(fd, source) == 0) return;
+  }
 }
 
 void Check::StepConnect() {

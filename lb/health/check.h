@@ -68,6 +68,7 @@ class Check : private Runnable {
   bool StepHead(std::string_view bytes);
   bool StepBody(char* data, size_t size);
   void Connect();
+  void SetUp(int fd);
   void SendRequest();
   // The connection ended, or would not take the request.
   void Broken(int error);

@@ -42,10 +42,19 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const 
     }
     shard.SetTimer(client.timer, route.timeouts.connect_ms);
     bool client_left = false;
-    for (;;) {
+    for (uint32_t sources_tried = 1;;) {
       upstream->stream.Poll(shard);
       client.stream.Poll(shard);
       client_left = client.cut || ClientReset(client.stream);
+      if (!upstream->stream.connecting() && upstream->stream.connect_error() == EADDRNOTAVAIL &&
+          sources_tried < pool.SourcesFor(endpoint)) {
+        UpstreamConnection* next = pool.StartConnect(endpoint, &client, &error);
+        if (next != nullptr) {
+          ++sources_tried;
+          proxy.upstreams().Close(std::exchange(upstream, next), false);
+          continue;
+        }
+      }
       if (client_left || !upstream->stream.connecting() || client.timer.fired) break;
       if (client.held_since_ns == 0 && client.stream.has_bytes()) client.held_since_ns = shard.now_ns();
       co_await client.Park();

@@ -108,6 +108,7 @@ class Exchange {
 
   // Upstream.
   void TryUpstream(bool allow_tried = false);
+  void StartConnect();
   void StepConnect();
   void SendHead();
   void DropUpstream(bool with_reset);
@@ -222,7 +223,8 @@ class Exchange {
   uint16_t status_ = 0;
   uint8_t noted_method_bytes_ = 0;  // of noted_; 0: head_ has it
   uint8_t interims_ = 0;
-  uint8_t waits_ = 0;  // for what, when the timer was last looked at
+  uint8_t sources_tried_ = 0;  // of this connect
+  uint8_t waits_ = 0;          // for what, when the timer was last looked at
   Phase phase_ = Phase::kHead;
   Side side_ = Side::kHead;
   Verdict verdict_ = Verdict::kClose;

@@ -310,10 +310,16 @@ void Exchange::TryUpstream(bool allow_tried) {
       return;
     }
   }
+  sources_tried_ = 0;
+  StartConnect();
+}
+
+void Exchange::StartConnect() {
   int error = 0;
-  upstream_ = pool_->StartConnect(endpoint, &client_, &error);
+  upstream_ = pool_->StartConnect(endpoint_, &client_, &error);
   if (upstream_ == nullptr) {
-    pool_->Done(endpoint);
+    pool_->Done(endpoint_);
+    if (error == EADDRNOTAVAIL) return Respond(503, "no source address is left", "out_of_sources", 1);
     Respond(503, "out of file descriptors", "out_of_descriptors", 1);
     return;
   }
@@ -347,6 +353,10 @@ void Exchange::StepConnect() {
   connect_timed_out_ = up.connecting();
   shard_.ClearTimer(client_.timer);
   const int error = connect_timed_out_ ? ETIMEDOUT : up.connect_error();
+  if (error == EADDRNOTAVAIL && ++sources_tried_ < pool_->SourcesFor(endpoint_)) {
+    proxy_.upstreams().Close(std::exchange(upstream_, nullptr), false);
+    return StartConnect();
+  }
   pool_->ConnectFailed(endpoint_, error);
   pool_->ObserveFailure(endpoint_, connect_timed_out_ ? timeouts().connect_ms * kNsPerMs : 0);
   pool_->Learn(endpoint_, UpstreamPool::OutcomeOfConnect(error), UpstreamPool::kUnknownNs);

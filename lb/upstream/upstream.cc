@@ -276,6 +276,11 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
     *error = -fd;
     return nullptr;
   }
+  if (const int refused = SetUp(fd, family); refused != 0) {
+    shard.backend().Close(fd);
+    *error = -refused;
+    return nullptr;
+  }
   Endpoint* endpoint = endpoints_[index];
   UpstreamConnection* connection = connections.Make(&upstreams_, this, index, endpoint);
   if (connection == nullptr) {
@@ -292,6 +297,31 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
   upstreams_.counters_.upstream_connects.Add();
   upstreams_.counters_.upstream_open.Add();
   return connection;
+}
+
+// What the upstream says of its connections. Options were tried at start: one that is refused now is no
+// reason to serve nobody.
+int UpstreamPool::SetUp(int fd, uint16_t family) {
+  const UpstreamSettings& settings = plan_->settings;
+  Backend& backend = upstreams_.shard().backend();
+  if (settings.tcp != TcpOptions()) backend.SetTcp(fd, settings.tcp, TcpOptions());
+  int error = 0;
+  const size_t count = settings.sources.size();
+  for (size_t i = 0; i < count; ++i) {
+    const SocketAddress& source = settings.sources[next_source_++ % count];
+    if (source.family != family) continue;
+    error = backend.BindSource(fd, source);
+    if (error == 0) break;
+  }
+  return error;
+}
+
+uint32_t UpstreamPool::SourcesFor(uint32_t index) const {
+  const std::vector<SocketAddress>& sources = plan_->settings.sources;
+  const auto count = std::count_if(sources.begin(), sources.end(), [&](const SocketAddress& source) {
+    return source.family == address(index).family;
+  });
+  return std::max(1u, static_cast<uint32_t>(count));
 }
 
 bool UpstreamPool::OthersAreLeft(const Endpoint& endpoint, uint32_t subset) {

@@ -146,6 +146,9 @@ class UpstreamPool {
   // A fresh socket that begins to connect, or null with `error` (errno). The caller waits for it.
   // `important`: where descriptors or memory ran out, an idle connection gives way.
   UpstreamConnection* StartConnect(uint32_t endpoint, Runnable* waiter, int* error, bool important = true);
+  // How many addresses connections to `endpoint` may come from: as often a connect that ends with
+  // EADDRNOTAVAIL (the port numbers of one are in use) is worth another. At least 1.
+  uint32_t SourcesFor(uint32_t endpoint) const;
   // The result of a connect the caller waited for: sets the endpoint aside (unless `error`, an errno, is of
   // our own making), or clears its record.
   void ConnectFailed(uint32_t endpoint, int error);
@@ -179,6 +182,7 @@ class UpstreamPool {
   uint32_t ChooseAmong(uint32_t subset, std::span<const uint32_t> tried, uint64_t hash);
   uint32_t ChooseRetired(uint32_t subset, const PickContext& context);
   static void NoteChange(const Endpoint& endpoint);
+  int SetUp(int fd, uint16_t family);
   // One more there.
   void CountInPart(uint32_t endpoint);
   // Of this shard, what a bound on load counts for `endpoint`: in its part of a level, and that of its
@@ -205,6 +209,7 @@ class UpstreamPool {
   std::vector<Loads> subset_loads_;  // by number - 1, where bound_ is
   uint64_t active_ = 0;              // picked and not done
   RetryBudget retry_budget_;
+  uint32_t next_source_ = 0;
 };
 
 // All upstreams of a shard: their pools and endpoints, and the memory and descriptors that these share.

@@ -1606,6 +1606,77 @@ upstreams:
           HasSubstr("f.yaml:10:41: upstreams.g.retry.attempts: unknown key; accepted: on per_try_timeout")));
 }
 
+TEST_F(File, TcpOptionsOfListenersAndUpstreams) {
+  const std::string text = R"(
+listeners:
+- {address: 0.0.0.0:1, upstream: a, tcp: {keepalive: 61s, keepalive_interval: 7s, keepalive_count: 3, user_timeout: 4500ms,
+                                          nodelay: false, congestion_control: reno, fast_open: 256}}
+- {address: 0.0.0.0:2, upstream: b, protocol: tcp}
+upstreams:
+  a: {endpoints: [10.0.0.1:80], tcp: {keepalive: 2m, fast_open: true, source: [10.0.0.5, "fd00::5"]}}
+  b: {endpoints: [10.0.0.1:80], tcp: {source: 10.0.0.6}}
+)";
+  const Settings settings = Good(text);
+  TcpOptions clients;
+  clients.keepalive_idle_s = 61;
+  clients.keepalive_interval_s = 7;
+  clients.keepalive_count = 3;
+  clients.user_timeout_ms = 4'500;
+  clients.no_delay = false;
+  clients.fast_open = 256;
+  clients.congestion_control = "reno";
+  EXPECT_EQ(settings.listeners[0].tcp, clients);
+  EXPECT_EQ(settings.listeners[1].tcp, TcpOptions());
+  TcpOptions servers;
+  servers.keepalive_idle_s = 120;
+  servers.fast_open = 1;
+  EXPECT_EQ(settings.upstreams[0].tcp, servers);
+  EXPECT_THAT(settings.upstreams[0].sources,
+              ElementsAre(*SocketAddress::Parse("10.0.0.5:0"), *SocketAddress::Parse("[fd00::5]:0")));
+  EXPECT_THAT(settings.upstreams[1].sources, ElementsAre(*SocketAddress::Parse("10.0.0.6:0")));
+  EXPECT_EQ(settings.upstreams[1].tcp, TcpOptions());
+
+  const Settings again = Good(Check(text, {"check"}).out);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(again.listeners[i].tcp, settings.listeners[i].tcp) << i;
+    EXPECT_EQ(again.upstreams[i].tcp, settings.upstreams[i].tcp) << i;
+    EXPECT_EQ(again.upstreams[i].sources, settings.upstreams[i].sources) << i;
+  }
+  EXPECT_THAT(
+      Bad(R"(
+listeners:
+- {address: 0.0.0.0:1, upstream: a, tcp: {keepalive: 1500ms, keepalive_count: 128, congestion_control: Reno, source: 10.0.0.1}}
+upstreams:
+  a: {endpoints: [10.0.0.1:80], tcp: {keepalive: 10h, fast_open: 5, source: ["10.0.0.1:80", 10.0.0.5, 10.0.0.5, host]}}
+)"),
+      ElementsAre(
+          HasSubstr("f.yaml:3:54: listeners[0].tcp.keepalive: \"1500ms\": expected whole seconds, 32767s at "
+                    "most, or 0"),
+          HasSubstr("listeners[0].tcp.keepalive_count: \"128\": expected a whole number from 0 to 127"),
+          HasSubstr("listeners[0].tcp.congestion_control: \"Reno\": expected the name of an algorithm"),
+          HasSubstr("listeners[0].tcp.source: unknown key; accepted: keepalive"),
+          HasSubstr("upstreams.a.tcp.keepalive: \"10h\": expected whole seconds"),
+          HasSubstr("upstreams.a.tcp.fast_open: \"5\": expected true or false"),
+          HasSubstr(
+              "upstreams.a.tcp.source: \"10.0.0.1:80\": expected an address of this machine without a port"),
+          HasSubstr("upstreams.a.tcp.source: \"10.0.0.5\" is given twice"),
+          HasSubstr("upstreams.a.tcp.source: \"host\": expected an address")));
+}
+
+TEST_F(File, WhatTheKernelDoesNotTakeIsToldWithItsPlace) {
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a, tcp: {congestion_control: nosuch}}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], tcp: {congestion_control: forbidden, source: [10.0.0.5, 192.0.2.7]}}
+)"),
+      ElementsAre(
+          HasSubstr("f.yaml:2:73: listeners: \"nosuch\": this kernel has no such algorithm"),
+          HasSubstr("f.yaml:4:59: upstreams.a.tcp.congestion_control: \"forbidden\": not allowed"),
+          HasSubstr(
+              "f.yaml:4:89: upstreams.a.tcp.source: 192.0.2.7: this machine does not have that address")));
+}
+
 TEST_F(File, Pools) {
   const std::string text = R"(
 listeners: [{address: 0.0.0.0:1, upstream: a}, {address: 0.0.0.0:2, upstream: b}]

@@ -1,6 +1,7 @@
 // A machine and command lines for configuration tests: nothing depends on where the test runs.
 #pragma once
 
+#include <cerrno>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -22,6 +23,11 @@ inline Machine MadeUpMachine() {
     if (host == "one.example") return std::vector<SocketAddress>{one};
     if (host == "two.example") return std::vector<SocketAddress>{one, two};
     return absl::NotFoundError("Name or service not known");
+  };
+  machine.try_tcp = [](const TcpOptions& options, const SocketAddress* source) {
+    if (options.congestion_control == "nosuch") return ENOENT;
+    if (options.congestion_control == "forbidden") return EPERM;
+    return source != nullptr && source->ToString().starts_with("192.0.2.") ? EADDRNOTAVAIL : 0;
   };
   return machine;
 }

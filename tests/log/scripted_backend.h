@@ -50,6 +50,8 @@ class ScriptedBackend final : public Backend {
   bool ReceivesWait() const override { return false; }
   int DoorbellFd() const override { return -1; }
   int OpenStream(uint16_t) override { return -ENOSYS; }
+  int SetTcp(int, const TcpOptions&, const TcpOptions&) override { return -ENOSYS; }
+  int BindSource(int, const SocketAddress&) override { return -ENOSYS; }
   int Listen(SocketAddress&, const ListenOptions&) override { return -ENOSYS; }
   int AcceptNow(int) override { return -ENOSYS; }
   int RefuseNewHandshakes(int) override { return -ENOSYS; }
