@@ -4,11 +4,28 @@
 // the closing.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
 #include "core/address.h"
 #include "core/shard.h"
 #include "core/stream.h"
 
 namespace weir::lb {
+
+// What a PROXY header said of a connection beyond its address. From the shard's arena, for as long as the
+// connection; the TLVs lie behind it.
+struct Introduction {
+  // Those that fit are kept, in their order.
+  static constexpr size_t kMostTlvBytes = 1024;
+
+  SocketAddress peer;         // who sent the header
+  SocketAddress destination;  // where the client connected to, there
+  uint32_t tlv_bytes = 0;
+
+  std::string_view tlvs() const { return {reinterpret_cast<const char*>(this + 1), tlv_bytes}; }
+};
 
 struct ClientConnection : Waiter {
   static constexpr uint16_t kNoListener = UINT16_MAX;
@@ -20,8 +37,9 @@ struct ClientConnection : Waiter {
 
   Stream stream;
   Timer timer;
-  SocketAddress peer;
-  uint32_t requests = 0;      // begun
+  SocketAddress peer;                    // the client; not who connected, if a PROXY header was believed
+  uint32_t requests = 0;                 // begun
+  Introduction* introduction = nullptr;  // null: there was no PROXY header, or one that said nothing
   int64_t held_since_ns = 0;  // its bytes have lain in buffers since and did not move on; 0: none lie there
   uint16_t listener = kNoListener;  // its place in the proxy; a tunnel has none
   bool over_limit = false;          // gets a 503 only

@@ -253,7 +253,9 @@ void Proxy::Accepted(int fd, Listener& listener) {
   client->over_limit = over_limit;
   client->peer = peer;
   if (!over_limit) counters_.open_connections.Add();
-  if (tcp) {
+  if (settings.listeners[listener.index].proxy_protocol.on() && !over_limit) {
+    ProxyHeaderSession(scope_, *this, client);
+  } else if (tcp) {
     TcpSession(scope_, *this, client);
   } else if (over_limit) {
     HttpSession(scope_, *this, client);
@@ -285,6 +287,7 @@ void Proxy::CloseClient(ClientConnection* client, bool with_reset) {
 void Proxy::OnClientClosing(ClientConnection* client) {
   if (!client->stream.Closed(shard_)) return;
   shard_.Forget(*client);
+  if (client->introduction != nullptr) shard_.arena().Free(client->introduction);
   clients_.Destroy(client);
   CheckDrained();
 }

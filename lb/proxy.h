@@ -187,8 +187,9 @@ class Proxy {
 void EndUpstream(Proxy& proxy, UpstreamConnection* upstream, bool with_reset);
 // Waits for a request, without a coroutine, then begins a session.
 void AwaitRequest(Proxy& proxy, ClientConnection* client);
-// The session coroutines (l7/session.cc, l4/tcp_session.cc); they own the connection until they call
-// CloseClient, or go back to AwaitRequest.
+// The session coroutines (l7/session.cc, l4/tcp_session.cc, l4/proxy_header.cc); they own the connection
+// until they call CloseClient, go back to AwaitRequest, or begin the session that comes next.
+Root ProxyHeaderSession(Scope& scope, Proxy& proxy, ClientConnection* client);
 Root HttpSession(Scope& scope, Proxy& proxy, ClientConnection* client);
 Root TcpSession(Scope& scope, Proxy& proxy, ClientConnection* client);
 

@@ -17,21 +17,29 @@ struct alignas(64) ProxyCounters {
   // Requests by status class of the answer the client got: [1] 1xx finals (101) to [5]; [0]: none (client
   // gone).
   Counter requests[6];
-  Counter requests_active;          // now
-  Counter local_responses;          // answers of our own (errors, TRACE)
-  Counter client_timeouts;          // 408, or closed for want of a head or body
-  Counter client_aborts;            // the client reset or left in the middle of a request
-  Counter bad_requests;             // refused by the parser
-  Counter denied;                   // 403, or a TCP connection closed: not allowed here
-  Counter no_route;                 // 404: no route is for it
-  Counter unauthorized;             // 401: a route wants another name or password
-  Counter password_checks;          // asked of the threads that check them
-  Counter password_checks_refused;  // 503: too many at one time
-  Counter auth_requests;            // asked of another server whether a request may go on (auth_request)
-  Counter auth_denied;              // its no: the client got its answer
-  Counter auth_failures;            // it could not be asked: 502, 503 or 504
-  Counter too_large;                // 413, or 431 of a route: a body or head longer than its route takes
-  Counter upgrades;                 // tunnels begun
+  Counter requests_active;  // now
+  Counter local_responses;  // answers of our own (errors, TRACE)
+  Counter client_timeouts;  // 408, or closed for want of a head or body
+  Counter client_aborts;    // the client reset or left in the middle of a request
+  Counter bad_requests;     // refused by the parser
+  // PROXY headers: those read and believed, then connections closed for the want of a right one.
+  Counter proxy_protocol_headers;
+  Counter proxy_protocol_missing;    // something else came first
+  Counter proxy_protocol_untrusted;  // from a network that is not believed
+  Counter proxy_protocol_malformed;  // breaks a rule
+  Counter proxy_protocol_too_long;
+  Counter proxy_protocol_truncated;  // the connection ended within it
+  Counter proxy_protocol_timeouts;   // it did not come in time
+  Counter denied;                    // 403, or a TCP connection closed: not allowed here
+  Counter no_route;                  // 404: no route is for it
+  Counter unauthorized;              // 401: a route wants another name or password
+  Counter password_checks;           // asked of the threads that check them
+  Counter password_checks_refused;   // 503: too many at one time
+  Counter auth_requests;             // asked of another server whether a request may go on (auth_request)
+  Counter auth_denied;               // its no: the client got its answer
+  Counter auth_failures;             // it could not be asked: 502, 503 or 504
+  Counter too_large;                 // 413, or 431 of a route: a body or head longer than its route takes
+  Counter upgrades;                  // tunnels begun
   Histogram latency_us;  // first byte of the request to last byte of the response handed to the kernel
   // Upstreams.
   Counter upstream_connects;

@@ -106,7 +106,7 @@ ShardBudget DataShard(const Settings& settings) {
   budget.upstreams = settings.max_connections + kSpareUpstreams;
   budget.buffers = BuffersPerShard(settings.buffer_memory_bytes, settings.shards);
   // Half as much again: sizes of different classes do not share spans.
-  const uint64_t requests = uint64_t{budget.clients} * (kIdleFrameBytes + kMostRequestBytes);
+  const uint64_t requests = uint64_t{budget.clients} * (kIdleFrameBytes + kIntroductionBytes + kMostRequestBytes);
   budget.arena_bytes = (requests + Settings::kMostMirrors * kMostMirrorBytes) * 3 / 2 + 16 * kMiB;
   // Clients and upstreams of twice the even share.
   const uint64_t even = (settings.max_connections + settings.shards - 1) / settings.shards;
@@ -170,6 +170,11 @@ bool HasMirrors(const Settings& settings) {
   });
 }
 
+bool HasProxyProtocol(const Settings& settings) {
+  return std::any_of(settings.listeners.begin(), settings.listeners.end(),
+                     [](const ListenerSettings& listener) { return listener.proxy_protocol.on(); });
+}
+
 uint32_t PasswordThreads(const Settings& settings) {
   for (const RouteList& list : settings.routes) {
     for (const RouteSettings& route : list.routes) {
@@ -217,6 +222,10 @@ MemoryBudget ComputeBudget(const Settings& settings) {
        clients * (RequestBytes(settings) - KeptHeaderBytes(settings) - NotedBytes(settings))},
       {"control shard's arena", kControlArenaBytes},
   };
+  if (HasProxyProtocol(settings)) {
+    budget.memory.push_back({absl::StrCat("PROXY headers: ", clients, " x ", kIntroductionBytes, " B"),
+                             clients * kIntroductionBytes});
+  }
   if (settings.has_access_log()) {
     budget.memory.push_back(
         {absl::StrCat("access log: ", shards, " x ", kLogBytes / 1024, " KiB"), shards * kLogBytes});

@@ -22,6 +22,7 @@ inline constexpr size_t kConnectionBytes = 384;          // a client connection 
 inline constexpr size_t kUpstreamConnectionBytes = 384;  // an upstream connection in its slab
 inline constexpr size_t kIdleFrameBytes = 192;           // the coroutine frame of an idle connection
 inline constexpr size_t kRequestBytes = 3072;            // an exchange (or relay) with its frames
+inline constexpr size_t kIntroductionBytes = 1152;       // what a PROXY header said of a client connection
 inline constexpr size_t kGatherBytes = 512;              // a gathered send in flight
 inline constexpr size_t kMirrorBytes = 768;              // a copy of a request (lb/l7/mirror.h)
 inline constexpr size_t kBufferSlotBytes =
@@ -99,6 +100,8 @@ uint32_t CheckConnections(const Settings& settings);
 
 // Some route has a mirror.
 bool HasMirrors(const Settings& settings);
+// Some listener reads PROXY headers.
+bool HasProxyProtocol(const Settings& settings);
 // Some route has basic_auth: so many threads check passwords, else 0.
 uint32_t PasswordThreads(const Settings& settings);
 // Descriptors for everything but client, upstream and mirror connections, as lines.

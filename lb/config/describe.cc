@@ -233,6 +233,17 @@ class FileForm {
             &out_, "    trusted_proxies: ", YamlList(listener.trusted.allow, key + "trusted_proxies"), "\n");
       }
       Tcp(listener.tcp, TcpValuesOf(listener), key + "tcp.");
+      if (listener.proxy_protocol.on()) {
+        // Alone the mode was said under the key itself.
+        const std::string of = key + "proxy_protocol";
+        out_ += "    proxy_protocol:\n";
+        for (const KeyValue& value : ValuesOf(listener.proxy_protocol)) {
+          const bool alone = value.key == "mode" && !said_.contains(of + ".mode");
+          Line(6, value.key, value.value, alone ? of : of + "." + value.key);
+        }
+        const std::vector<std::string>& from = listener.proxy_protocol.from.allow;
+        if (!from.empty()) absl::StrAppend(&out_, "      from: ", YamlList(from, of + ".from"), "\n");
+      }
       if (listener.protocol == Protocol::kHttp) {
         for (const KeyValue& value : ValuesOf(listener)) Line(4, value.key, value.value, key + value.key);
       }
@@ -503,6 +514,8 @@ class FileForm {
     list("method", match.methods);
     if (!match.headers.empty()) part("headers", Conditions(match.headers, of + "headers"));
     if (!match.query.empty()) part("query", Conditions(match.query, of + "query"));
+    if (!match.proxy_protocol.empty())
+      part("proxy_protocol", Conditions(match.proxy_protocol, of + "proxy_protocol"));
     if (!match.clients.empty()) {
       std::vector<std::string> clients;
       for (const Network& network : match.clients) clients.push_back(network.ToString());

@@ -58,6 +58,16 @@ std::vector<SectionDoc> DescribeSections() {
       {"listener_tcp", "`tcp:` of a listener",
        "Of clients' connections, http too. A reload changes it for those that come then.",
        DocsOf(ListenerTcpKeys())},
+      {"proxy_protocol", "`proxy_protocol:` of a listener, where it is more than required",
+       "The header may come in pieces and have up to 4096 bytes of addresses and TLVs; a checksum in it must "
+       "be "
+       "right. Its source is the client from then on: for access lists, routes, hashing, what upstreams are "
+       "told, and the log, which has who connected as `peer`. LOCAL and UNKNOWN, and what came by no TCP, "
+       "leave "
+       "the connection's own. Bad headers end their connection before anything is sent to an upstream, and "
+       "are "
+       "counted by what was wrong.",
+       DocsOf(ProxyProtocolKeys())},
       {"upstream", "`upstreams: NAME:`", "A group of endpoints that serve the same.", DocsOf(UpstreamKeys())},
       {"endpoint", "`endpoints:`, each of the list", "HOST:PORT or unix:/PATH alone, or with keys.",
        DocsOf(EndpointKeys())},

@@ -26,6 +26,8 @@ std::string ElementText(const Settings& settings, const std::string& key, const 
       return condition(match.headers);
     case RoutePart::kQuery:
       return condition(match.query);
+    case RoutePart::kProxyProtocol:
+      return condition(match.proxy_protocol);
     case RoutePart::kPathRegex:
       if (element >= match.path_regexes.size()) return "";
       return AsWritten(settings, absl::StrCat(key, ".path_regex[", element, "]"),

@@ -191,7 +191,7 @@ class Reader {
   struct RouteDraft {
     RouteSettings settings;
     RouteMatch match;
-    std::vector<Place> places[10];  // by RoutePart
+    std::vector<Place> places[kRouteParts];  // by RoutePart
     uint32_t actions = 0;
     const ConfigNode* timeouts = nullptr;
     const ConfigNode* retries = nullptr;
@@ -238,6 +238,7 @@ class Reader {
   void ReadNetworks(const ConfigNode& node, NetworkDraft& draft);
   void ReadNetworkFile(const std::string& path, const Place& place, NetworkDraft& draft);
   std::shared_ptr<const BasicAuth> ReadBasicAuth(const ConfigNode& node);
+  void ReadProxyProtocol(const ConfigNode& node, ProxyProtocolSettings& settings);
   void ReadErrorPages(const ConfigNode& node, ErrorPages& pages);
   void ReadUser(std::string_view name, std::string_view hash, const Place& place, BasicAuth& auth);
   void ReadUsersFile(const ConfigNode& node, BasicAuth& auth);
@@ -529,6 +530,10 @@ struct ListenerDraft {
   const ConfigNode* routes = nullptr;
   SubsetDraft subset;
 };
+struct ProxyProtocolDraft {
+  ProxyProtocolSettings settings;
+  Reader::NetworkDraft from;
+};
 using RouteDraft = Reader::RouteDraft;
 struct BasicAuthDraft {
   BasicAuth auth;
@@ -543,6 +548,7 @@ std::span<const Key<Settings>> PathKeys();
 std::span<const Key<ListenerDraft>> ListenerKeys();
 std::span<const Key<ListenerDraft>> ListenerTcpKeys();
 std::span<const Key<FileUpstream>> UpstreamTcpKeys();
+std::span<const Key<ProxyProtocolDraft>> ProxyProtocolKeys();
 std::span<const Key<FileUpstream>> UpstreamKeys();
 std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys();
 std::span<const Key<HashSettings>> HashCookieKeys();

@@ -118,7 +118,16 @@ std::span<const Key<ListenerDraft>> ListenerKeys() {
       {"tcp", "keys", "the system's", "How the kernel treats clients' connections.",
        Reference("listener_tcp"),
        [](Reader& reader, const ConfigNode& value, T& out) { reader.Map(value, ListenerTcpKeys(), out); }},
-      Later<T>("proxy_protocol", "The PROXY protocol's header comes first."),
+      {"proxy_protocol", "required \\| keys", "none",
+       "Connections begin with a header of the PROXY protocol, version 1 or 2, of which the client's address "
+       "is "
+       "taken. required alone: everybody's is believed, so that nobody but the proxies in front may be able "
+       "to "
+       "connect.",
+       absl::StrCat(R"({"anyOf": [{"const": "required"}, )", Reference("proxy_protocol"), "]}"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.ReadProxyProtocol(value, out.settings.proxy_protocol);
+       }},
   };
   return kKeys;
 }

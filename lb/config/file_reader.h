@@ -98,6 +98,7 @@ struct KeyValue {
   std::string value;
 };
 std::vector<KeyValue> ValuesOf(const ListenerSettings& listener);
+std::vector<KeyValue> ValuesOf(const ProxyProtocolSettings& settings);  // without `from`
 std::vector<KeyValue> ValuesOf(const UpstreamSettings& upstream);
 // Without `status`; empty: there is nothing to say.
 std::vector<KeyValue> ValuesOf(const HealthCheckSettings& check);

@@ -19,8 +19,10 @@ void ReadTexts(Reader& reader, const ConfigNode& value, RouteDraft& out) {
 }
 
 std::string_view KeyOf(RoutePart part) {
-  static constexpr std::string_view kNames[] = {"",       "host",    "path",  "path_prefix", "path_regex",
-                                                "method", "headers", "query", "client",      "scheme"};
+  static constexpr std::string_view kNames[] = {"",           "host",   "path",          "path_prefix",
+                                                "path_regex", "method", "headers",       "query",
+                                                "client",     "scheme", "proxy_protocol"};
+  static_assert(std::size(kNames) == kRouteParts);
   return kNames[static_cast<size_t>(part)];
 }
 
@@ -181,6 +183,16 @@ std::span<const Key<RouteDraft>> MatchKeys() {
       {"query", "keys", "none", "Query parameters, likewise.", kConditions,
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.ReadConditions(value, out.match.query, out.places[static_cast<size_t>(RoutePart::kQuery)]);
+       }},
+      {"proxy_protocol", "keys", "none",
+       "What a listener's proxy_protocol read of the connection: names of TLVs (alpn, authority, unique_id, "
+       "netns, ssl_version, ssl_cn, ssl_cipher, ssl_sig_alg, ssl_key_alg, or a number such as 0xe0) with "
+       "their "
+       "values, likewise; the first of each counts, bytes as they came.",
+       kConditions,
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.ReadConditions(value, out.match.proxy_protocol,
+                               out.places[static_cast<size_t>(RoutePart::kProxyProtocol)]);
        }},
       {"client", "text or list", "any", "Networks or addresses, one of which has the client's.", kTexts,
        [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadClients(value, out); }},

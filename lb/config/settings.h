@@ -287,6 +287,17 @@ struct AccessSettings {
   bool Allows(const SocketAddress& client) const { return list == nullptr || list->Allows(client); }
 };
 
+// Whether connections begin with a PROXY header, and who is believed (lb/l4/proxy_header.cc).
+struct ProxyProtocolSettings {
+  enum class Mode : uint8_t { kOff, kOptional, kRequired };
+
+  Mode mode = Mode::kOff;
+  AccessSettings from;          // whose is believed; null: everybody's
+  uint32_t timeout_ms = 5'000;  // from accept until all of it is there
+
+  bool on() const { return mode != Mode::kOff; }
+};
+
 struct SplitSettings;
 struct AuthRequestSettings;
 
@@ -394,6 +405,7 @@ struct ListenerSettings {
   AccessSettings access = {};
   AccessSettings trusted = {};  // proxies whose X-Forwarded-* or Forwarded is believed; null: nobody's
   TcpOptions tcp = {};          // of clients' connections
+  ProxyProtocolSettings proxy_protocol = {};
   ForwardedForm forwarded = ForwardedForm::kXForwarded;  // what endpoints are told of who asked
   std::string where = {};  // who said the address: "weir.yaml:2:14: listeners[0].address"; empty: --listen
 };

@@ -115,7 +115,11 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
   if (AccessLog* log = proxy.log()) {
     AccessRecord record;
     record.tcp = true;
-    record.client = client->peer;
+    record.client = record.peer = client->peer;
+    if (client->introduction != nullptr) {
+      record.peer = client->introduction->peer;
+      record.tlvs = client->introduction->tlvs();
+    }
     record.bytes_received = result.client_bytes;
     record.bytes_sent = record.body_bytes_sent = result.upstream_bytes;
     record.total_us = static_cast<uint64_t>((shard.now_ns() - begin_ns) / kNsPerUs);

@@ -62,6 +62,11 @@ void Exchange::Log() {
   record.minor = request_.minor;
   record.has_version = !no_version_;
   record.client = address_;
+  record.peer = client_.peer;
+  if (client_.introduction != nullptr) {
+    record.peer = client_.introduction->peer;
+    record.tlvs = client_.introduction->tlvs();
+  }
   if (authenticated_ && user_ != nullptr) record.user = user_->name;
   // What was asked stands in the head we serialised: "METHOD target HTTP/1.1\r\nHost: host\r\n…".
   const bool aside = deciding_;  // head_ is the subrequest

@@ -35,7 +35,8 @@ bool Exchange::Route(http::RequestContext& context) {
   const RouteList& list = settings.routes[listener_.routes];
   const RoutedHead routed =
       RouteHead(*list.table, settings.paths, proxy_.request_head(), proxy_.HostOf(client_), address_,
-                context.proto, proxy_.route_scratch());
+                context.proto, proxy_.route_scratch(), nullptr,
+                client_.introduction == nullptr ? std::string_view() : client_.introduction->tlvs());
   if (!routed.target.ok()) {
     proxy_.counters().bad_requests.Add();
     Respond(400, routed.target.error, "bad_request");

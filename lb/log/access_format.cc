@@ -7,6 +7,7 @@
 #include "lb/http/field.h"
 #include "lb/log/line_writer.h"
 #include "lb/log/log_field.h"
+#include "lb/proxy_protocol/tlv.h"
 
 namespace weir::lb {
 namespace {
@@ -204,6 +205,20 @@ void AccessFormat::WriteField(const Piece& piece, const AccessRecord& record, in
       return text(record.request_id);
     case LogField::kEnd:
       return text(record.end);
+    case LogField::kPeer:
+      quote();
+      line.Address(record.peer);
+      return quote();
+    case LogField::kProxyAlpn:
+    case LogField::kProxyAuthority:
+    case LogField::kProxyUniqueId:
+    case LogField::kProxySslVersion:
+    case LogField::kProxySslCommonName:
+    case LogField::kProxyTlv: {
+      const std::optional<std::string_view> value = FindTlv(record.tlvs, static_cast<uint8_t>(piece.index));
+      if (!value) return line.Raw(json_ ? "null" : "-");
+      return text(*value);
+    }
     case LogField::kRequestHeader:
     case LogField::kResponseHeader:
       return WriteHeader(piece, record, line);

@@ -100,7 +100,7 @@ class AccessFormat {
     std::string before;  // literally
     LogField field;
     std::string name;           // of a header
-    uint32_t index = 0;         // of a response header, in response_headers_
+    uint32_t index = 0;         // of a response header, in response_headers_; of a TLV, its type
     bool redact = false;        // the whole value
     bool redact_query = false;  // in the value
   };

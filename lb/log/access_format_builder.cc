@@ -5,6 +5,7 @@
 #include "lb/http/field.h"
 #include "lb/log/access_format.h"
 #include "lb/log/log_field.h"
+#include "lb/proxy_protocol/tlv.h"
 
 namespace weir::lb {
 namespace {
@@ -159,7 +160,8 @@ class AccessFormat::Builder {
           return !problem_.sentence.empty()
                      ? false
                      : No("template", Quoted(text.substr(0, end + 1)) + ": expected one of " + FieldNames() +
-                                          " request_header:NAME response_header:NAME between ${ and }");
+                                          " request_header:NAME response_header:NAME "
+                                          "proxy_protocol_tlv:NUMBER between ${ and }");
         }
         literal.clear();
         text.remove_prefix(end + 1);
@@ -175,11 +177,20 @@ class AccessFormat::Builder {
   bool Variable(std::string_view name, std::string before) {
     constexpr std::string_view kRequest = "request_header:";
     constexpr std::string_view kResponse = "response_header:";
+    constexpr std::string_view kTlv = "proxy_protocol_tlv:";
     if (name.starts_with(kRequest)) {
       return Header(name.substr(kRequest.size()), LogField::kRequestHeader, "template", std::move(before));
     }
     if (name.starts_with(kResponse)) {
       return Header(name.substr(kResponse.size()), LogField::kResponseHeader, "template", std::move(before));
+    }
+    if (name.starts_with(kTlv)) {
+      const std::optional<uint8_t> type = TlvType(name.substr(kTlv.size()));
+      if (!type) return No("template", Quoted(name) + ": expected one of " + kTlvNames);
+      Piece piece = MakePiece(std::move(before), LogField::kProxyTlv);
+      piece.index = *type;
+      format_->http_.push_back(std::move(piece));
+      return true;
     }
     const LogField field = Find(name);
     if (field == LogField::kNothing) return false;
@@ -227,6 +238,10 @@ class AccessFormat::Builder {
     Piece piece;
     piece.before = std::move(before);
     piece.field = field;
+    constexpr std::string_view kTlvField = "proxy_protocol_";
+    if (field != LogField::kNothing && InfoOf(field).name.starts_with(kTlvField)) {
+      piece.index = TlvType(InfoOf(field).name.substr(kTlvField.size())).value_or(0);
+    }
     return piece;
   }
   static LogField Find(std::string_view name) {

@@ -17,6 +17,7 @@ inline constexpr size_t kMaxLoggedMethod = 32;
 inline constexpr size_t kMaxLoggedUser = 256;
 inline constexpr size_t kMaxLoggedUpstream = 64;
 inline constexpr size_t kMaxLoggedRequestId = 128;
+inline constexpr size_t kMaxLoggedTlv = 512;
 inline constexpr size_t kMaxLoggedEnd = 64;
 inline constexpr size_t kMaxAccessLineBytes = 4096;
 

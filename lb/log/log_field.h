@@ -38,9 +38,16 @@ enum class LogField : uint8_t {
   kForwardedPath,
   kUpstream,
   kScheme,
+  kPeer,
+  kProxyAlpn,
+  kProxyAuthority,
+  kProxyUniqueId,
+  kProxySslVersion,
+  kProxySslCommonName,
   kNamedEnd,
   kRequestHeader = kNamedEnd,
   kResponseHeader,
+  kProxyTlv,
   kHeaderTime,  // without quotes, in a datagram's header
   kNothing,     // only what is before it
 };
@@ -80,8 +87,15 @@ inline constexpr FieldInfo kFields[] = {
     {"forwarded_path", kMaxLoggedTarget, true},
     {"upstream", kMaxLoggedUpstream},
     {"scheme", kNumberBytes, true},
+    {"peer", kAddressBytes},
+    {"proxy_protocol_alpn", kMaxLoggedTlv},
+    {"proxy_protocol_authority", kMaxLoggedTlv},
+    {"proxy_protocol_unique_id", kMaxLoggedTlv},
+    {"proxy_protocol_ssl_version", kMaxLoggedTlv},
+    {"proxy_protocol_ssl_cn", kMaxLoggedTlv},
     {"request_header:NAME", AccessFormat::kMostHeaderBytes, true},
     {"response_header:NAME", AccessFormat::kMostHeaderBytes, true},
+    {"proxy_protocol_tlv:NUMBER", kMaxLoggedTlv},
     {"", kTimeBytes},
 };
 inline constexpr size_t kFieldCount = static_cast<size_t>(LogField::kNothing);

@@ -13,6 +13,8 @@ struct AccessRecord {
   uint8_t minor = 1;        // HTTP only: of the client's HTTP/1.x
   bool has_version = true;  // HTTP only: else it was refused before that was read
   SocketAddress client;
+  SocketAddress peer;       // who connected: the client, or who sent its PROXY header
+  std::string_view tlvs;    // of that header
   std::string_view user;    // HTTP only: who has shown the right password; empty: nobody was asked, or has
   std::string_view method;  // HTTP only
   std::string_view target;  // HTTP only: as the client sent it

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lb/http/chars.h"
+#include "lb/proxy_protocol/tlv.h"
 #include "lb/route/query.h"
 
 namespace weir::lb {
@@ -63,6 +64,11 @@ bool AnyParameter(const ValueCondition& condition, const re2::RE2* regex, std::s
   return false;
 }
 
+bool HasTlv(const ValueCondition& condition, const re2::RE2* regex, uint8_t type, std::string_view tlvs) {
+  const std::optional<std::string_view> value = FindTlv(tlvs, type);
+  return value && Holds(condition, regex, *value);
+}
+
 bool WantsOne(const ValueCondition& condition) { return condition.test != ValueCondition::Test::kAbsent; }
 
 }  // namespace
@@ -88,8 +94,13 @@ std::vector<RouteConditions::Value> RouteConditions::CompileValues(const std::ve
     };
     if (part == RoutePart::kHeader ? !http::IsToken(from[i].name) : from[i].name.empty())
       refuse(part == RoutePart::kHeader ? "expected the name of a header" : "expected a name");
-    Value value{from[i], nullptr};
+    Value value{from[i], 0, nullptr};
     std::string error;
+    if (part == RoutePart::kProxyProtocol) {
+      const std::optional<uint8_t> type = TlvType(from[i].name);
+      if (!type) refuse(std::string("expected one of ") + kTlvNames);
+      value.tlv = type.value_or(0);
+    }
     if (value.test == ValueCondition::Test::kRegex) {
       value.regex = CompileRegex(value.value, &error);
       if (value.regex == nullptr) refuse("bad regular expression: " + error);
@@ -112,6 +123,7 @@ RouteConditions RouteConditions::Compile(const RouteMatch& rule, uint32_t index,
   }
   conditions.headers_ = CompileValues(rule.headers, RoutePart::kHeader, index, problems);
   conditions.query_ = CompileValues(rule.query, RoutePart::kQuery, index, problems);
+  conditions.proxy_protocol_ = CompileValues(rule.proxy_protocol, RoutePart::kProxyProtocol, index, problems);
   std::vector<NetworkSet::Entry> networks;
   for (uint32_t i = 0; i < rule.clients.size(); ++i) {
     std::string error;
@@ -147,6 +159,11 @@ RouteConditions::Failure RouteConditions::Check(const Input& input) const {
   for (uint32_t i = 0; i < query_.size(); ++i) {
     if (AnyParameter(query_[i], query_[i].regex.get(), input.query) != WantsOne(query_[i]))
       return {.part = RoutePart::kQuery, .element = i};
+  }
+  for (uint32_t i = 0; i < proxy_protocol_.size(); ++i) {
+    const Value& value = proxy_protocol_[i];
+    if (HasTlv(value, value.regex.get(), value.tlv, input.tlvs) != WantsOne(value))
+      return {.part = RoutePart::kProxyProtocol, .element = i};
   }
   return {};
 }

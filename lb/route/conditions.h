@@ -27,6 +27,7 @@ class RouteConditions {
     const http::FieldList* fields = nullptr;
     const SocketAddress* client = nullptr;
     std::string_view scheme = {};
+    std::string_view tlvs = {};
   };
   // Which one does not hold; kNone: all do.
   struct Failure {
@@ -36,7 +37,8 @@ class RouteConditions {
 
   static bool HasAny(const RouteMatch& rule) { return !rule.scheme.empty() || HasAnyButScheme(rule); }
   static bool HasAnyButScheme(const RouteMatch& rule) {
-    return !rule.methods.empty() || !rule.headers.empty() || !rule.query.empty() || !rule.clients.empty();
+    return !rule.methods.empty() || !rule.headers.empty() || !rule.query.empty() || !rule.clients.empty() ||
+           !rule.proxy_protocol.empty();
   }
   // Appends what is wrong to `problems`; usable if there was no error.
   static RouteConditions Compile(const RouteMatch& rule, uint32_t index, std::vector<RouteProblem>& problems);
@@ -45,6 +47,7 @@ class RouteConditions {
 
  private:
   struct Value : ValueCondition {
+    uint8_t tlv = 0;                  // of kProxyProtocol only
     std::unique_ptr<re2::RE2> regex;  // of kRegex only
   };
 
@@ -54,6 +57,7 @@ class RouteConditions {
   std::vector<std::string> methods_;
   std::vector<Value> headers_;
   std::vector<Value> query_;
+  std::vector<Value> proxy_protocol_;
   NetworkSet clients_;
   bool has_clients_ = false;
   std::string scheme_;

@@ -25,7 +25,7 @@ std::string_view WithPortOf(std::string_view authority, std::string_view host, R
 
 RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::RequestHead& head,
                      std::string_view default_authority, const SocketAddress& client, std::string_view scheme,
-                     RouteScratch& scratch, std::vector<RouteStep>* steps) {
+                     RouteScratch& scratch, std::vector<RouteStep>* steps, std::string_view tlvs) {
   RoutedHead routed;
   routed.target = NormaliseTarget(head.target, options, scratch.target.get());
   if (!routed.target.ok()) return routed;
@@ -53,6 +53,7 @@ RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::
   asked.fields = &head;
   asked.client = client;
   asked.scheme = scheme;
+  asked.tlvs = tlvs;
   routed.hit = steps == nullptr ? table.Match(asked) : table.Explain(asked, *steps);
   return routed;
 }

@@ -46,10 +46,12 @@ struct RoutedHead {
 
 // `head` is given the new spelling, which lives as long as the scratch and `head`'s own bytes.
 // `default_authority`: for an HTTP/1.0 request that names none. `client`, `scheme`: as decided, by the
-// connection or a trusted proxy. `steps`: if not null, gets what was considered.
+// connection or a trusted proxy. `steps`: if not null, gets what was considered. `tlvs`: of the
+// connection's PROXY header.
 RoutedHead RouteHead(const RouteTable& table, const PathOptions& options, http::RequestHead& head,
                      std::string_view default_authority, const SocketAddress& client, std::string_view scheme,
-                     RouteScratch& scratch, std::vector<RouteStep>* steps = nullptr);
+                     RouteScratch& scratch, std::vector<RouteStep>* steps = nullptr,
+                     std::string_view tlvs = {});
 
 // What is known of a request where there are no routes: its target is as it came.
 RouteRequest UnroutedHead(const http::RequestHead& head, const SocketAddress& client);

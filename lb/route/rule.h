@@ -41,6 +41,8 @@ struct RouteMatch {
   std::vector<std::string> methods = {};       // case-sensitive; GET does not stand for HEAD
   std::vector<FieldCondition> headers = {};
   std::vector<QueryCondition> query = {};
+  // Names are TlvType's (lb/proxy_protocol/tlv.h); of a PROXY header's TLV of that type the first counts.
+  std::vector<ValueCondition> proxy_protocol = {};
   std::vector<Network> clients = {};
   std::string scheme = {};  // http or https; empty: either
 };
@@ -57,7 +59,9 @@ enum class RoutePart : uint8_t {
   kQuery,
   kClient,
   kScheme,
+  kProxyProtocol,
 };
+inline constexpr size_t kRouteParts = static_cast<size_t>(RoutePart::kProxyProtocol) + 1;
 const char* Name(RoutePart part);  // "host", "path prefix"
 
 struct RouteProblem {

@@ -142,7 +142,8 @@ class RouteTable::Walk {
                                                                  .query = request_.query,
                                                                  .fields = request_.fields,
                                                                  .client = &request_.client,
-                                                                 .scheme = request_.scheme});
+                                                                 .scheme = request_.scheme,
+                                                                 .tlvs = request_.tlvs});
       if (failure.part != RoutePart::kNone) {
         Fail(candidate, failure);
         return false;

@@ -44,6 +44,7 @@ struct RouteRequest {
   std::string_view method = {};  // as text
   const http::FieldList* fields = nullptr;
   SocketAddress client = {};
+  std::string_view tlvs = {};        // of the PROXY header that its connection began with
   std::string_view scheme = "http";  // or "https": what was decided, not what anybody may have said
 };
 

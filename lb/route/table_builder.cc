@@ -311,6 +311,8 @@ const char* Name(RoutePart part) {
       return "client";
     case RoutePart::kScheme:
       return "scheme";
+    case RoutePart::kProxyProtocol:
+      return "PROXY header";
   }
   return "";
 }

@@ -17,6 +17,7 @@ namespace {
 TEST(Bounds, TypesCostNoMoreThanTheirLine) {
   EXPECT_LE(sizeof(ClientConnection), kConnectionBytes);
   EXPECT_LE(sizeof(UpstreamConnection), kUpstreamConnectionBytes);
+  EXPECT_LE(Arena::RoundUp(sizeof(Introduction) + Introduction::kMostTlvBytes), kIntroductionBytes);
   EXPECT_LE(sizeof(Exchange), kRequestBytes);
   EXPECT_LE(sizeof(PasswordDesk) + sizeof(PasswordPool::Job) * PasswordPool::kJobsPerShard +
                 sizeof(SpscRing) + (PasswordDesk::kRightEntries + PasswordDesk::kWrongEntries) * size_t{24},

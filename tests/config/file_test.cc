@@ -1435,6 +1435,80 @@ upstreams:
                     "accepted: type port")));
 }
 
+TEST_F(File, ProxyProtocol) {
+  const std::string text = R"(
+listeners:
+  - {address: 0.0.0.0:1, upstream: a, proxy_protocol: required}
+  - {address: 0.0.0.0:2, upstream: a, proxy_protocol: {mode: optional, from: [10.0.0.0/8, "2001:db8::/32"], timeout: 2s}}
+  - {address: 0.0.0.0:3, upstream: a, protocol: tcp, proxy_protocol: {mode: required, from: 10.0.0.1}}
+  - {address: 0.0.0.0:4, routes: r}
+upstreams:
+  a: {endpoints: [10.0.0.1:80]}
+routes:
+  r:
+    - {match: {proxy_protocol: {authority: a.test, "0xe0": {prefix: x}, ssl_cn: {present: false}}}, upstream: a}
+)";
+  const Settings settings = Good(text);
+  using Mode = ProxyProtocolSettings::Mode;
+  const auto of = [&](size_t i) -> const ProxyProtocolSettings& {
+    return settings.listeners[i].proxy_protocol;
+  };
+  EXPECT_EQ(of(0).mode, Mode::kRequired);
+  EXPECT_TRUE(of(0).from.Allows(*SocketAddress::Parse("192.0.2.1:1")));
+  EXPECT_EQ(of(0).timeout_ms, 5'000u);
+  EXPECT_EQ(of(1).mode, Mode::kOptional);
+  EXPECT_TRUE(of(1).from.Allows(*SocketAddress::Parse("10.1.2.3:1")));
+  EXPECT_FALSE(of(1).from.Allows(*SocketAddress::Parse("192.0.2.1:1")));
+  EXPECT_EQ(of(1).timeout_ms, 2'000u);
+  EXPECT_FALSE(of(2).from.Allows(*SocketAddress::Parse("10.0.0.2:1")));
+  EXPECT_FALSE(of(3).on());
+  const std::string once = Check(text, {"check"}).out;
+  EXPECT_THAT(once, HasSubstr(R"(    proxy_protocol:
+      mode: required                                        # f.yaml:3:55
+      timeout: 5s                                           # default
+)"));
+  EXPECT_THAT(once, HasSubstr(R"(    proxy_protocol:
+      mode: optional                                        # f.yaml:4:62
+      timeout: 2s                                           # f.yaml:4:118
+      from: [10.0.0.0/8, 2001:db8::/32]
+)"));
+  EXPECT_THAT(once, HasSubstr("proxy_protocol: {"));
+  const Settings again = Good(once);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(again.listeners[i].proxy_protocol.mode, of(i).mode) << i;
+    EXPECT_EQ(again.listeners[i].proxy_protocol.from.allow, of(i).from.allow) << i;
+    EXPECT_EQ(again.listeners[i].proxy_protocol.timeout_ms, of(i).timeout_ms) << i;
+  }
+  ASSERT_EQ(again.routes[0].matches[0].proxy_protocol.size(), 3u);
+}
+
+TEST_F(File, WrongProxyProtocol) {
+  EXPECT_THAT(
+      Bad(R"(
+listeners:
+  - {address: 0.0.0.0:1, upstream: a, proxy_protocol: optional}
+  - {address: 0.0.0.0:2, upstream: a, proxy_protocol: requird}
+  - {address: 0.0.0.0:3, upstream: a, proxy_protocol: {from: 10.0.0.1}}
+  - {address: 0.0.0.0:4, upstream: a, proxy_protocol: {mode: required, from: 10.0.0.1/8}}
+  - {address: 0.0.0.0:5, upstream: a, proxy_protocol: {mode: required, timeout: 5, networks: 10.0.0.1}}
+  - {address: 0.0.0.0:6, routes: r}
+upstreams:
+  a: {endpoints: [10.0.0.1:80]}
+routes:
+  r:
+    - {match: {proxy_protocol: {host: a.test}}, upstream: a}
+)"),
+      ElementsAre(
+          HasSubstr("f.yaml:3:55: listeners[0].proxy_protocol: with optional everybody could say"),
+          HasSubstr("f.yaml:4:55: listeners[1].proxy_protocol: \"requird\": expected required or optional; "
+                    "did you mean required?"),
+          HasSubstr("f.yaml:5:55: listeners[2].proxy_protocol: the key mode is missing"),
+          HasSubstr("f.yaml:6:78: listeners[3].proxy_protocol.from: \"10.0.0.1/8\""),
+          HasSubstr("f.yaml:7:81: listeners[4].proxy_protocol.timeout: \"5\": expected a unit"),
+          HasSubstr("f.yaml:7:84: listeners[4].proxy_protocol.networks: unknown key"),
+          HasSubstr("f.yaml:13:33: routes.r[0].match.proxy_protocol: expected one of alpn authority")));
+}
+
 TEST_F(File, SlowStarts) {
   const std::string text = R"(
 listeners: [{address: 0.0.0.0:1, upstream: a}, {address: 0.0.0.0:2, upstream: b}, {address: 0.0.0.0:3, upstream: c}]

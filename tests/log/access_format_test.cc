@@ -113,6 +113,28 @@ TEST(AccessFormat, ChosenMembersInTheirOrder) {
   EXPECT_EQ(Write(*Build(settings), Connection()), "{}");
 }
 
+TEST(AccessFormat, WhatAProxyHeaderSaid) {
+  AccessRecord record = Connection();
+  record.peer = *SocketAddress::Parse("10.0.0.5:999");
+  record.tlvs = std::string_view(
+      "\x02\0\x06"
+      "a.test\x05\0\x03i\"\xff\xe0\0\0",
+      18);
+  EXPECT_EQ(ByTemplate("${client} ${peer} ${proxy_protocol_authority} ${proxy_protocol_unique_id} "
+                       "${proxy_protocol_tlv:2} [${proxy_protocol_tlv:0xE0}] ${proxy_protocol_alpn} "
+                       "${proxy_protocol_tlv:ssl_cipher}",
+                       record),
+            R"([2001:db8::1]:443 10.0.0.5:999 a.test i\x22\xFF a.test [-] - -)");
+  AccessLogSettings settings;
+  settings.fields = {"peer", "proxy_protocol_authority", "proxy_protocol_alpn"};
+  EXPECT_EQ(Write(*Build(settings), record),
+            R"({"peer":"10.0.0.5:999","proxy_protocol_authority":"a.test","proxy_protocol_alpn":null})");
+  for (const char* name : {"", "crc32c", "256", "0x", "host"}) {
+    EXPECT_NE(RefusedTemplate("${proxy_protocol_tlv:" + std::string(name) + "}").find("expected one of alpn"),
+              std::string::npos);
+  }
+}
+
 TEST(AccessFormat, Headers) {
   AccessLogSettings settings;
   settings.fields = {"status"};
@@ -470,7 +492,8 @@ TEST(AccessFormat, WhatIsRefused) {
   EXPECT_EQ(Refused(settings), "request_headers: the combined format has none but Referer and User-Agent");
 
   const std::string expected =
-      ": expected one of " + names + " request_header:NAME response_header:NAME between ${ and }";
+      ": expected one of " + names +
+      " request_header:NAME response_header:NAME proxy_protocol_tlv:NUMBER between ${ and }";
   EXPECT_EQ(RefusedTemplate("a ${nothing}"), "template: \"${nothing}\"" + expected);
   EXPECT_EQ(RefusedTemplate("a ${end"), "template: \"${end\"" + expected);
   EXPECT_EQ(RefusedTemplate("${}"), "template: \"${}\"" + expected);

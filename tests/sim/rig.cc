@@ -303,7 +303,15 @@ void Rig::CheckCounters() {
   const std::string& text = world_->FileContents(log_fd_);
   const uint64_t lines = static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
   EXPECT_EQ(lines + Sum(&ProxyCounters::log_lines_dropped), Sum(&ProxyCounters::log_lines));
-  EXPECT_EQ(Sum(&ProxyCounters::log_lines), RequestsCounted() + Sum(&ProxyCounters::tcp_connections));
+  uint64_t refused = 0;  // for their PROXY header
+  for (Counter ProxyCounters::* counter :
+       {&ProxyCounters::proxy_protocol_missing, &ProxyCounters::proxy_protocol_untrusted,
+        &ProxyCounters::proxy_protocol_malformed, &ProxyCounters::proxy_protocol_too_long,
+        &ProxyCounters::proxy_protocol_truncated, &ProxyCounters::proxy_protocol_timeouts}) {
+    refused += Sum(counter);
+  }
+  EXPECT_EQ(Sum(&ProxyCounters::log_lines),
+            RequestsCounted() + Sum(&ProxyCounters::tcp_connections) + refused);
 }
 
 }  // namespace weir::lb::trial
