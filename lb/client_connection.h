@@ -14,6 +14,8 @@
 
 namespace weir::lb {
 
+struct UpstreamConnection;
+
 // What a PROXY header said of a connection beyond its address. From the shard's arena, for as long as the
 // connection; the TLVs lie behind it.
 struct Introduction {
@@ -40,6 +42,7 @@ struct ClientConnection : Waiter {
   SocketAddress peer;                    // the client; not who connected, if a PROXY header was believed
   uint32_t requests = 0;                 // begun
   Introduction* introduction = nullptr;  // null: there was no PROXY header, or one that said nothing
+  UpstreamConnection* own = nullptr;     // idle, for the next request of this client alone
   int64_t held_since_ns = 0;  // its bytes have lain in buffers since and did not move on; 0: none lie there
   uint16_t listener = kNoListener;  // its place in the proxy; a tunnel has none
   bool over_limit = false;          // gets a 503 only

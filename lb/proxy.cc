@@ -274,6 +274,7 @@ void EndUpstream(Proxy& proxy, UpstreamConnection* upstream, bool with_reset) {
 void Proxy::CloseClient(ClientConnection* client, bool with_reset) {
   LeaveListener(client);
   shard_.ClearTimer(client->timer);
+  if (client->own != nullptr) upstreams_.CloseOwn(client->own);
   if (!client->over_limit) counters_.open_connections.Sub();
   // The session is gone: from now on the waiter runs the closing.
   client->run = [](Runnable* self) {

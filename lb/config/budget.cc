@@ -106,7 +106,8 @@ ShardBudget DataShard(const Settings& settings) {
   budget.upstreams = settings.max_connections + kSpareUpstreams;
   budget.buffers = BuffersPerShard(settings.buffer_memory_bytes, settings.shards);
   // Half as much again: sizes of different classes do not share spans.
-  const uint64_t requests = uint64_t{budget.clients} * (kIdleFrameBytes + kIntroductionBytes + kMostRequestBytes);
+  const uint64_t requests =
+      uint64_t{budget.clients} * (kIdleFrameBytes + kIntroductionBytes + kMostRequestBytes);
   budget.arena_bytes = (requests + Settings::kMostMirrors * kMostMirrorBytes) * 3 / 2 + 16 * kMiB;
   // Clients and upstreams of twice the even share.
   const uint64_t even = (settings.max_connections + settings.shards - 1) / settings.shards;

@@ -283,6 +283,15 @@ class FileForm {
       HashOn(upstream.hash, key);
       out_ += "    endpoints:\n";
       Endpoints(upstream, key + "endpoints");
+      if (upstream.proxy_hello.on()) {
+        const std::string of = key + "proxy_protocol";
+        out_ += "    proxy_protocol:\n";
+        for (const KeyValue& value : ValuesOf(upstream.proxy_hello)) {
+          Line(6, value.key, value.value, said_.contains(of + ".version") ? of + "." + value.key : of);
+        }
+        const std::vector<std::string> tlvs = TlvsOf(upstream.proxy_hello);
+        if (!tlvs.empty()) absl::StrAppend(&out_, "      tlvs: ", YamlList(tlvs, of + ".tlvs"), "\n");
+      }
       HealthCheck(upstream.health_check, key + "health_check.");
       SlowStart(upstream.slow_start, key + "slow_start");
       Outliers(upstream.outliers, key + "outlier_ejection");

@@ -69,6 +69,10 @@ std::vector<SectionDoc> DescribeSections() {
        "counted by what was wrong.",
        DocsOf(ProxyProtocolKeys())},
       {"upstream", "`upstreams: NAME:`", "A group of endpoints that serve the same.", DocsOf(UpstreamKeys())},
+      {"proxy_hello", "`proxy_protocol:` of an upstream, where it is more than v1 or v2",
+       "The header tells of the client as far as Weir knows by its connection: of a client that came with a "
+       "PROXY header what that said, not what X-Forwarded-For has. IPv4 and IPv6 mixed become IPv6.",
+       DocsOf(ProxyHelloKeys())},
       {"endpoint", "`endpoints:`, each of the list", "HOST:PORT or unix:/PATH alone, or with keys.",
        DocsOf(EndpointKeys())},
       {"hash_cookie", "`hash_cookie:`", "", DocsOf(HashCookieKeys())},

@@ -238,6 +238,7 @@ class Reader {
   void ReadNetworks(const ConfigNode& node, NetworkDraft& draft);
   void ReadNetworkFile(const std::string& path, const Place& place, NetworkDraft& draft);
   std::shared_ptr<const BasicAuth> ReadBasicAuth(const ConfigNode& node);
+  void ReadProxyHello(const ConfigNode& node, ProxyHelloSettings& settings);
   void ReadProxyProtocol(const ConfigNode& node, ProxyProtocolSettings& settings);
   void ReadErrorPages(const ConfigNode& node, ErrorPages& pages);
   void ReadUser(std::string_view name, std::string_view hash, const Place& place, BasicAuth& auth);
@@ -549,6 +550,7 @@ std::span<const Key<ListenerDraft>> ListenerKeys();
 std::span<const Key<ListenerDraft>> ListenerTcpKeys();
 std::span<const Key<FileUpstream>> UpstreamTcpKeys();
 std::span<const Key<ProxyProtocolDraft>> ProxyProtocolKeys();
+std::span<const Key<ProxyHelloSettings>> ProxyHelloKeys();
 std::span<const Key<FileUpstream>> UpstreamKeys();
 std::span<const Key<UpstreamSettings>> UpstreamTimeoutKeys();
 std::span<const Key<HashSettings>> HashCookieKeys();

@@ -1,4 +1,4 @@
-// The PROXY protocol: headers that a listener reads.
+// The PROXY protocol: headers that a listener reads, and those that connections to endpoints begin with.
 #include "lb/config/file_keys.h"
 
 namespace weir::lb::file {
@@ -16,6 +16,24 @@ bool AbslParseFlag(absl::string_view text, ModeName* flag, std::string* error) {
   *error = "expected required or optional";
   return false;
 }
+
+struct VersionName {
+  static constexpr const char* kPlaceholder = "v1 \\| v2";
+  ProxyVersion value = ProxyVersion::kV1;
+};
+bool AbslParseFlag(absl::string_view text, VersionName* flag, std::string* error) {
+  flag->value = text == "v2" ? ProxyVersion::kV2 : ProxyVersion::kV1;
+  if (text == "v1" || text == "v2") return true;
+  *error = "expected v1 or v2";
+  return false;
+}
+
+constexpr struct {
+  const char* name;
+  bool ProxyHelloSettings::* member;
+} kHelloTlvs[] = {{"authority", &ProxyHelloSettings::authority},
+                  {"unique_id", &ProxyHelloSettings::unique_id},
+                  {"crc32c", &ProxyHelloSettings::crc32c}};
 
 }  // namespace
 
@@ -64,6 +82,49 @@ void Reader::ReadProxyProtocol(const ConfigNode& node, ProxyProtocolSettings& se
   settings.from = Access(std::move(draft.from), {});
 }
 
+std::span<const Key<ProxyHelloSettings>> ProxyHelloKeys() {
+  using T = ProxyHelloSettings;
+  static const Key<T> kKeys[] = {
+      {"version", VersionName::kPlaceholder, "required", "Of the header.", SchemaOf<VersionName>(),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.Scalar<VersionName>(value, out.version);
+       },
+       [](const T& from) { return std::string(from.version == ProxyVersion::kV2 ? "v2" : "v1"); }, true},
+      {"tlvs", "authority \\| unique_id \\| crc32c, or a list of them", "none",
+       "With v2: what it says besides. authority: that of the client's own PROXY header, else of the request "
+       "that the connection is made for its host. unique_id: likewise, else one is made for the client's "
+       "connection, which the log has as `proxy_protocol_unique_id`. crc32c: a checksum.",
+       ListOrOne(R"({"enum": ["authority", "unique_id", "crc32c"]})"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         std::vector<std::string> texts;
+         std::vector<Place> places;
+         reader.Texts(value, texts, places);
+         for (size_t i = 0; i < texts.size(); ++i) {
+           bool known = false;
+           for (const auto& tlv : kHelloTlvs) {
+             if (texts[i] != tlv.name) continue;
+             known = true;
+             if (out.*tlv.member) reader.Error(places[i], absl::StrCat("\"", texts[i], "\" is given twice"));
+             out.*tlv.member = true;
+           }
+           if (!known) {
+             reader.Error(places[i],
+                          absl::StrCat("\"", texts[i], "\": expected authority, unique_id or crc32c"));
+           }
+         }
+       }},
+  };
+  return kKeys;
+}
+
+void Reader::ReadProxyHello(const ConfigNode& node, ProxyHelloSettings& settings) {
+  if (!node.is_map()) return Scalar<VersionName>(node, settings.version);
+  if (!Map(node, ProxyHelloKeys(), settings)) return;
+  const ConfigNode* const tlvs = node.Find("tlvs");
+  if (tlvs == nullptr || settings.version != ProxyVersion::kV1) return;
+  Within("tlvs", [&] { Error(tlvs->place, "only with version: v2"); });
+}
+
 }  // namespace weir::lb::file
 
 namespace weir::lb {
@@ -78,6 +139,22 @@ std::vector<KeyValue> ValuesOf(const ProxyProtocolSettings& settings) {
     if (key.write != nullptr) values.push_back({std::string(key.name), key.write(draft)});
   }
   return values;
+}
+
+std::vector<KeyValue> ValuesOf(const ProxyHelloSettings& settings) {
+  std::vector<KeyValue> values;
+  for (const Key<ProxyHelloSettings>& key : ProxyHelloKeys()) {
+    if (key.write != nullptr) values.push_back({std::string(key.name), key.write(settings)});
+  }
+  return values;
+}
+
+std::vector<std::string> TlvsOf(const ProxyHelloSettings& settings) {
+  std::vector<std::string> names;
+  for (const auto& tlv : kHelloTlvs) {
+    if (settings.*tlv.member) names.emplace_back(tlv.name);
+  }
+  return names;
 }
 
 }  // namespace weir::lb

@@ -99,6 +99,8 @@ struct KeyValue {
 };
 std::vector<KeyValue> ValuesOf(const ListenerSettings& listener);
 std::vector<KeyValue> ValuesOf(const ProxyProtocolSettings& settings);  // without `from`
+std::vector<KeyValue> ValuesOf(const ProxyHelloSettings& settings);     // without `tlvs`
+std::vector<std::string> TlvsOf(const ProxyHelloSettings& settings);
 std::vector<KeyValue> ValuesOf(const UpstreamSettings& upstream);
 // Without `status`; empty: there is nothing to say.
 std::vector<KeyValue> ValuesOf(const HealthCheckSettings& check);

@@ -408,6 +408,15 @@ std::span<const Key<FileUpstream>> UpstreamKeys() {
       WEIR_PLAIN(T, set_aside, OptionalPatience, settings.set_aside_ms,
                  "An endpoint that refuses connections gets none for so long, and up to 16 times that if it "
                  "goes on."),
+      {"proxy_protocol", "v1 \\| v2 \\| keys", "none",
+       "Connections to the endpoints begin with a PROXY header of this version, which says who the client "
+       "is. "
+       "Each serves the requests of one client connection alone. Health checks, but for those with a port of "
+       "their own, and copies for a mirror say that they are Weir's own (LOCAL; v1: UNKNOWN).",
+       absl::StrCat(R"({"anyOf": [{"enum": ["v1", "v2"]}, )", Reference("proxy_hello"), "]}"),
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         reader.ReadProxyHello(value, out.settings.proxy_hello);
+       }},
       {"health_check", "keys", "none", "Active checks of the endpoints: who fails them gets no requests.",
        Reference("health_check"),
        [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadHealthCheck(value, out); }},

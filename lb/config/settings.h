@@ -17,6 +17,7 @@
 #include "lb/auth/basic_auth.h"
 #include "lb/http/limits.h"
 #include "lb/log/access_format.h"
+#include "lb/proxy_protocol/header.h"
 #include "lb/route/access_list.h"
 #include "lb/route/changes.h"
 #include "lb/route/forwarded.h"
@@ -223,6 +224,18 @@ struct PoolSettings {
   bool operator==(const PoolSettings&) const = default;
 };
 
+// What connections to endpoints begin with (lb/proxy_protocol/write.h). Each is for one client then.
+struct ProxyHelloSettings {
+  ProxyVersion version = ProxyVersion::kNone;
+  // Version 2 only.
+  bool authority = false;
+  bool unique_id = false;
+  bool crc32c = false;
+
+  bool on() const { return version != ProxyVersion::kNone; }
+  bool operator==(const ProxyHelloSettings&) const = default;
+};
+
 struct UpstreamSettings {
   std::string name;
   Timeouts timeouts;     // Settings::timeouts, but for what it says itself
@@ -241,6 +254,7 @@ struct UpstreamSettings {
   std::vector<SocketAddress> sources;  // where these come from, in turn; none: the system's choice
   uint32_t set_aside_ms =
       1'000;  // an endpoint that refuses is not tried for so long (doubling up to 16 times)
+  ProxyHelloSettings proxy_hello;
   HealthCheckSettings health_check;
   SlowStartSettings slow_start;
   OutlierSettings outliers;

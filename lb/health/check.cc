@@ -7,6 +7,7 @@
 
 #include "lb/health/checker.h"
 #include "lb/http/method.h"
+#include "lb/proxy_protocol/write.h"
 
 namespace weir::lb {
 namespace {
@@ -47,6 +48,7 @@ Check::~Check() {
 
 void Check::SetPlan(std::shared_ptr<UpstreamPlan> plan, uint32_t endpoint) {
   const bool same = plan->settings.health_check == settings() &&
+                    plan->settings.proxy_hello == plan_->settings.proxy_hello &&
                     plan->settings.endpoints[endpoint].text == plan_->settings.endpoints[endpoint_].text;
   plan_ = std::move(plan);
   endpoint_ = endpoint;
@@ -153,8 +155,27 @@ void Check::StepConnect() {
   const int error = stream_->connect_error();
   if (error != 0 && IsOurs(error)) return Postpone();
   if (error != 0) return Finish(std::strerror(error), false);
-  if (!http()) return Finish("", false);
-  SendRequest();
+  if (http()) return SendRequest();
+  // An origin that expects a header gets one.
+  if (stream_->sending()) {
+    if (timer_.fired) Finish("no connection within " + Duration(settings().timeout_ms), false);
+    return;
+  }
+  if (stream_->sent_bytes() == 0) request_ = Hello();
+  if (stream_->sent_bytes() == 0 && !request_.empty()) {
+    const Stream::Piece pieces[] = {std::string_view(request_)};
+    return stream_->SendPieces(shard_, pieces, Slice(), Slice());
+  }
+  Finish("", false);
+}
+
+std::string Check::Hello() const {
+  const ProxyHelloSettings& hello = plan_->settings.proxy_hello;
+  if (!hello.on() || settings().port != 0) return "";
+  ProxyFacts facts;
+  facts.local = true;
+  char out[kMostWrittenProxyBytes];
+  return {out, WriteProxyHeader(hello.version, facts, out)};
 }
 
 std::string Check::Host() const {
@@ -177,7 +198,7 @@ void Check::SendRequest() {
   facts_.method = settings().method == "HEAD"      ? http::Method::kHead
                   : settings().method == "OPTIONS" ? http::Method::kOptions
                                                    : http::Method::kGet;
-  request_ = RequestText();
+  request_ = (reused_ ? "" : Hello()) + RequestText();
   const Stream::Piece pieces[] = {std::string_view(request_)};
   stream_->SendPieces(shard_, pieces, Slice(), Slice());
   stream_->ArmReceive(shard_, Op::kPollFirst);

@@ -83,6 +83,8 @@ class Check : private Runnable {
   void FinishClose();
   std::string RequestText() const;
   std::string Host() const;
+  // The PROXY header that its connections begin with; empty: none.
+  std::string Hello() const;
 
   Checker& checker_;
   Shard& shard_;

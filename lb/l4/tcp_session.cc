@@ -2,6 +2,7 @@
 #include <cerrno>
 
 #include "lb/attempts.h"
+#include "lb/l4/proxy_hello.h"
 #include "lb/l4/relay.h"
 #include "lb/proxy.h"
 
@@ -101,10 +102,19 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
   proxy.LeaveListener(client);
   const int64_t connected_ns = shard.now_ns();
   RelayResult result;
+  bool no_memory = false;
+  if (upstream != nullptr && upstream->hello.on()) {
+    Slice hello = MakeProxyHello(proxy, *client, upstream->hello, {});
+    no_memory = hello.empty();
+    if (!no_memory) upstream->stream.Send(shard, std::move(hello));
+  }
   if (upstream == nullptr) {
     const bool client_left = client->cut || ClientReset(client->stream);
     if (!client_left && !denied) proxy.counters().tcp_failures.Add();
     result.end = denied ? "denied" : client_left ? "client_reset" : "upstream_unreachable";
+    result.reset = true;
+  } else if (no_memory) {
+    result.end = "out_of_memory";
     result.reset = true;
   } else {
     result = co_await Relay(proxy, *client, *upstream, idle_ms, true);

@@ -110,6 +110,7 @@ class Exchange {
   void TryUpstream(bool allow_tried = false);
   void StartConnect();
   void StepConnect();
+  bool SayHello();
   void SendHead();
   void DropUpstream(bool with_reset);
   void SettleUpstream();

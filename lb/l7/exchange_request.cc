@@ -6,6 +6,7 @@
 #include "lb/http/local_response.h"
 #include "lb/http/serialize_request.h"
 #include "lb/http/trailers.h"
+#include "lb/l4/proxy_hello.h"
 #include "lb/l7/body_encoder.h"
 #include "lb/l7/exchange.h"
 #include "lb/l7/mirror.h"
@@ -303,7 +304,8 @@ void Exchange::TryUpstream(bool allow_tried) {
   endpoint_ = endpoint;
   reused_ = false;
   if (!fresh_only_) {
-    upstream_ = pool_->TakeIdle(endpoint);
+    const bool own_only = pool_->settings().proxy_hello.on();
+    upstream_ = own_only ? pool_->TakeOwn(endpoint, client_.own) : pool_->TakeIdle(endpoint);
     if (upstream_ != nullptr) {
       reused_ = true;
       SendHead();
@@ -339,18 +341,21 @@ void Exchange::StepConnect() {
     return;
   }
   Stream& up = upstream_->stream;
-  if (!up.connecting() && up.connect_error() == 0) {
+  if (!up.connecting() && up.connect_error() == 0 && !SayHello()) {
+    if (upstream_ == nullptr) return;  // no memory
+  } else if (!up.connecting() && up.connect_error() == 0) {
     pool_->ConnectWorked(endpoint_);
     SendHead();
     return;
   }
-  if (up.connecting() && !client_.timer.fired) return;
-  if (up.connecting() && OutOfTime()) {  // says nothing about the endpoint
+  const bool waits = up.connecting() || up.sending();
+  if (waits && !client_.timer.fired) return;
+  if (waits && OutOfTime()) {  // says nothing about the endpoint
     proxy_.counters().upstream_timeouts.Add();
     Respond(504, "the origin took too long", "request_timeout");
     return;
   }
-  connect_timed_out_ = up.connecting();
+  connect_timed_out_ = waits;
   shard_.ClearTimer(client_.timer);
   const int error = connect_timed_out_ ? ETIMEDOUT : up.connect_error();
   if (error == EADDRNOTAVAIL && ++sources_tried_ < pool_->SourcesFor(endpoint_)) {
@@ -363,6 +368,26 @@ void Exchange::StepConnect() {
   DropUpstream(false);
   if (!route_->retry.connect_failure) return CannotBeReached();
   TryAgain(false);
+}
+
+// The PROXY header of a new connection, if it is to begin with one. True: it is with the kernel.
+bool Exchange::SayHello() {
+  Stream& up = upstream_->stream;
+  if (!upstream_->hello.on() || up.sent_bytes() > 0) return !up.sending();
+  if (up.sending()) return false;
+  std::string_view host;
+  constexpr std::string_view kHost = "\r\nHost: ";
+  if (const size_t at = head_.view().find(kHost); at != std::string_view::npos) {
+    host = head_.view().substr(at + kHost.size());
+    host = host.substr(0, host.find('\r'));
+  }
+  Slice hello = MakeProxyHello(proxy_, client_, upstream_->hello, host);
+  if (hello.empty()) {
+    Respond(503, "out of memory", "out_of_memory");
+  } else {
+    up.Send(shard_, std::move(hello));
+  }
+  return false;
 }
 
 void Exchange::SendHead() {
@@ -514,7 +539,7 @@ void Exchange::SettleUpstream() {
   }
   UpstreamConnection* upstream = std::exchange(upstream_, nullptr);
   proxy_.counters().upstream_bytes_sent.Add(upstream->stream.sent_bytes() - upstream_sent_before_);
-  proxy_.upstreams().Release(upstream);
+  proxy_.upstreams().Release(upstream, &client_.own);
   pool_->Done(endpoint_);
 }
 

@@ -7,6 +7,7 @@
 
 #include "lb/config/budget.h"
 #include "lb/http/response.h"
+#include "lb/l4/proxy_hello.h"
 #include "lb/proxy.h"
 
 namespace weir::lb {
@@ -122,13 +123,24 @@ void Mirror::Step() {
 
 bool Mirror::StepConnect() {
   const Stream& stream = upstream_->stream;
-  if (!stream.connecting() && stream.connect_error() == 0) {
+  if (!stream.connecting() && stream.connect_error() == 0 && upstream_->hello.on() &&
+      stream.sent_bytes() == 0 && !stream.sending()) {
+    Slice hello = MakeOwnProxyHello(shard_.buffers(), upstream_->hello);
+    if (hello.empty()) {
+      End(false);
+    } else {
+      upstream_->stream.Send(shard_, std::move(hello));
+    }
+    return false;
+  }
+  if (!stream.connecting() && stream.connect_error() == 0 && !stream.sending()) {
     pool_.ConnectWorked(endpoint_);
     SendRequest();
     return true;
   }
-  if (stream.connecting() && !timer_.fired) return false;
-  pool_.ConnectFailed(endpoint_, stream.connecting() ? ETIMEDOUT : stream.connect_error());
+  const bool waits = stream.connecting() || stream.sending();
+  if (waits && !timer_.fired) return false;
+  pool_.ConnectFailed(endpoint_, waits ? ETIMEDOUT : stream.connect_error());
   End(false);
   return false;
 }

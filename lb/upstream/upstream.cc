@@ -245,20 +245,33 @@ uint32_t UpstreamPool::RetryAfterSeconds(SubsetUse subset) const {
 }
 
 UpstreamConnection* UpstreamPool::TakeIdle(uint32_t index) {
-  Shard& shard = upstreams_.shard();
+  if (settings().proxy_hello.on()) return nullptr;
   while (UpstreamConnection* connection = endpoints_[index]->newest) {
-    upstreams_.UnlinkIdle(connection);
-    shard.ClearTimer(connection->timer);
-    connection->pool = this;
-    connection->index = index;
-    connection->stream.Poll(shard);
-    if (!connection->stream.end_seen() && !connection->stream.has_bytes()) {
-      upstreams_.counters_.upstream_reused.Add();
-      return connection;
-    }
-    upstreams_.Close(connection, false);  // it died in this very turn
+    if (UpstreamConnection* taken = Take(connection, index)) return taken;
   }
   return nullptr;
+}
+
+UpstreamConnection* UpstreamPool::TakeOwn(uint32_t index, UpstreamConnection* own) {
+  if (own == nullptr || own->endpoint != endpoints_[index]) return nullptr;
+  return Take(own, index);
+}
+
+UpstreamConnection* UpstreamPool::Take(UpstreamConnection* connection, uint32_t index) {
+  Shard& shard = upstreams_.shard();
+  upstreams_.UnlinkIdle(connection);
+  shard.ClearTimer(connection->timer);
+  connection->pool = this;
+  connection->index = index;
+  connection->stream.Poll(shard);
+  // It died in this very turn, or a reload has made another beginning of it.
+  if (connection->stream.end_seen() || connection->stream.has_bytes() ||
+      connection->hello != settings().proxy_hello) {
+    upstreams_.Close(connection, false);
+    return nullptr;
+  }
+  upstreams_.counters_.upstream_reused.Add();
+  return connection;
 }
 
 UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter, int* error, bool important) {
@@ -290,6 +303,7 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
   }
   ++endpoint->holders;
   connection->begun_ns = shard.now_ns();
+  connection->hello = settings().proxy_hello;
   if (settings().pool.on()) connection->luck = static_cast<uint32_t>(shard.random().Next() >> 32);
   connection->stream.Open(fd, family);
   connection->stream.SetWaiter(waiter);
@@ -528,13 +542,20 @@ void Upstreams::EndViews() {
   });
 }
 
-void Upstreams::Release(UpstreamConnection* connection) {
+void Upstreams::CloseOwn(UpstreamConnection* connection) {
+  UnlinkIdle(connection);
+  Close(connection, false);
+}
+
+void Upstreams::Release(UpstreamConnection* connection, UpstreamConnection** keeper) {
   Endpoint& endpoint = *connection->endpoint;
   Stream& stream = connection->stream;
   stream.SetWaiter(&connection->watch);
   stream.Poll(shard_);
   if (endpoint.owner == nullptr || !endpoint.usable() || stream.sending() || stream.end_seen() ||
-      stream.has_bytes() || endpoint.owner->settings().idle_connections == 0) {
+      stream.has_bytes() || endpoint.owner->settings().idle_connections == 0 ||
+      connection->hello != endpoint.owner->settings().proxy_hello ||
+      (connection->hello.on() && keeper == nullptr)) {
     Close(connection, false);
     return;
   }
@@ -543,9 +564,14 @@ void Upstreams::Release(UpstreamConnection* connection) {
   if (settings.pool.on() && connection->IsSpent(settings.pool, shard_.now_ns(), &left_ms)) {
     return Close(connection, false);
   }
+  if (connection->hello.on() && *keeper != nullptr) CloseOwn(*keeper);
   if (endpoint.idle >= settings.idle_connections) CloseOldest(endpoint);
   if (endpoint.idle == 0) LinkWarm(endpoint);
   connection->idle = true;
+  if (connection->hello.on()) {
+    connection->keeper = keeper;
+    *keeper = connection;
+  }
   connection->newer = nullptr;
   connection->older = endpoint.newest;
   (endpoint.newest == nullptr ? endpoint.oldest : endpoint.newest->newer) = connection;
@@ -560,6 +586,7 @@ void Upstreams::Release(UpstreamConnection* connection) {
 void Upstreams::UnlinkIdle(UpstreamConnection* connection) {
   Endpoint& endpoint = *connection->endpoint;
   WEIR_CHECK(connection->idle);
+  if (connection->keeper != nullptr) *std::exchange(connection->keeper, nullptr) = nullptr;
   (connection->newer == nullptr ? endpoint.newest : connection->newer->older) = connection->older;
   (connection->older == nullptr ? endpoint.oldest : connection->older->newer) = connection->newer;
   connection->newer = connection->older = nullptr;

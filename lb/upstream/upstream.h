@@ -68,6 +68,9 @@ struct UpstreamConnection {
   int64_t begun_ns = 0;                 // its connect
   UpstreamConnection* newer = nullptr;  // the endpoint's idle list
   UpstreamConnection* older = nullptr;
+  // With a PROXY header it is for one client connection, which keeps it in `*keeper` while it is idle.
+  UpstreamConnection** keeper = nullptr;
+  ProxyHelloSettings hello;  // what it began with
   bool idle = false;
 };
 
@@ -143,6 +146,8 @@ class UpstreamPool {
 
   // An idle connection of `endpoint`, or null. Its waiter is still the pool's watch: the caller sets its own.
   UpstreamConnection* TakeIdle(uint32_t endpoint);
+  // Likewise, where connections are for one client (UpstreamSettings::proxy_hello): that one's.
+  UpstreamConnection* TakeOwn(uint32_t endpoint, UpstreamConnection* own);
   // A fresh socket that begins to connect, or null with `error` (errno). The caller waits for it.
   // `important`: where descriptors or memory ran out, an idle connection gives way.
   UpstreamConnection* StartConnect(uint32_t endpoint, Runnable* waiter, int* error, bool important = true);
@@ -181,6 +186,8 @@ class UpstreamPool {
   uint32_t Choose(std::span<const uint32_t> tried, uint64_t hash, SubsetUse subset);
   uint32_t ChooseAmong(uint32_t subset, std::span<const uint32_t> tried, uint64_t hash);
   uint32_t ChooseRetired(uint32_t subset, const PickContext& context);
+  // Null: it had ended.
+  UpstreamConnection* Take(UpstreamConnection* connection, uint32_t endpoint);
   static void NoteChange(const Endpoint& endpoint);
   int SetUp(int fd, uint16_t family);
   // One more there.
@@ -238,8 +245,11 @@ class Upstreams {
   void ReadView(Endpoint& endpoint);
   void EndViews();
 
-  // Gives back a connection that can take another request.
-  void Release(UpstreamConnection* connection);
+  // Gives back a connection that can take another request. `keeper`: of the client whose it was; one that is
+  // for a client alone ends without.
+  void Release(UpstreamConnection* connection, UpstreamConnection** keeper = nullptr);
+  // The client of an idle one left.
+  void CloseOwn(UpstreamConnection* connection);
   void Close(UpstreamConnection* connection, bool with_reset);
 
   Shard& shard() { return shard_; }

@@ -1482,6 +1482,49 @@ routes:
   ASSERT_EQ(again.routes[0].matches[0].proxy_protocol.size(), 3u);
 }
 
+TEST_F(File, ProxyProtocolOut) {
+  const std::string text = R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}, {address: 0.0.0.0:2, upstream: b}, {address: 0.0.0.0:3, upstream: c}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], proxy_protocol: v1}
+  b: {endpoints: [10.0.0.1:80], proxy_protocol: {version: v2, tlvs: [crc32c, authority]}}
+  c: {endpoints: [10.0.0.1:80], proxy_protocol: {version: v2, tlvs: unique_id}}
+)";
+  const Settings settings = Good(text);
+  using Hello = ProxyHelloSettings;
+  EXPECT_EQ(settings.upstreams[0].proxy_hello, (Hello{.version = ProxyVersion::kV1}));
+  EXPECT_EQ(settings.upstreams[1].proxy_hello,
+            (Hello{.version = ProxyVersion::kV2, .authority = true, .crc32c = true}));
+  EXPECT_EQ(settings.upstreams[2].proxy_hello, (Hello{.version = ProxyVersion::kV2, .unique_id = true}));
+  const std::string once = Check(text, {"check"}).out;
+  EXPECT_THAT(once, HasSubstr(R"(    proxy_protocol:
+      version: v1                                           # f.yaml:4:49
+)"));
+  EXPECT_THAT(once, HasSubstr(R"(    proxy_protocol:
+      version: v2                                           # f.yaml:5:59
+      tlvs: [authority, crc32c]
+)"));
+  const Settings again = Good(once);
+  for (size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(again.upstreams[i].proxy_hello, settings.upstreams[i].proxy_hello) << i;
+  EXPECT_THAT(
+      Bad(R"(
+listeners: [{address: 0.0.0.0:1, upstream: a}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], proxy_protocol: v3}
+  b: {endpoints: [10.0.0.1:80], proxy_protocol: {tlvs: authority}}
+  c: {endpoints: [10.0.0.1:80], proxy_protocol: {version: v1, tlvs: [authority]}}
+  d: {endpoints: [10.0.0.1:80], proxy_protocol: {version: v2, tlvs: [authority, alpn, authority]}}
+)"),
+      ElementsAre(
+          HasSubstr("f.yaml:4:49: upstreams.a.proxy_protocol: \"v3\": expected v1 or v2"),
+          HasSubstr("f.yaml:5:49: upstreams.b.proxy_protocol: the key version is missing"),
+          HasSubstr("f.yaml:6:69: upstreams.c.proxy_protocol.tlvs: only with version: v2"),
+          HasSubstr(
+              "f.yaml:7:81: upstreams.d.proxy_protocol.tlvs: \"alpn\": expected authority, unique_id or"),
+          HasSubstr("f.yaml:7:87: upstreams.d.proxy_protocol.tlvs: \"authority\" is given twice")));
+}
+
 TEST_F(File, WrongProxyProtocol) {
   EXPECT_THAT(
       Bad(R"(

@@ -281,5 +281,178 @@ listen three
             return False
 
 
+OUT = """
+access_log:
+  file: {log}
+  format: template
+  template: "${{protocol}} ${{client}} ${{proxy_protocol_unique_id}} ${{end}}"
+listeners:
+  - {{address: LISTEN0, upstream: web{listener}}}
+  - {{address: LISTEN1, upstream: web, protocol: tcp{listener}}}
+upstreams:
+  web: {{endpoints: ["{origin}"], proxy_protocol: {hello}{more}}}
+"""
+
+
+class HeaderOrigin:
+    """Answers requests behind a PROXY header; remembers headers, each as the bytes and what they say."""
+
+    def __init__(self, test):
+        self.headers = []
+        self.requests = []
+        self.origin = test.origin(self.serve)
+
+    def serve(self, connection, _origin):
+        while len(connection.buffer) < 16:
+            connection.more()
+        header = bytes(connection.take(16))
+        if header.startswith(SIGNATURE):
+            header += connection.exactly(struct.unpack(">H", header[14:])[0])
+        else:
+            while not header.endswith(b"\r\n"):
+                header += connection.exactly(1)
+        self.headers.append(header)
+        while (request := connection.request()) is not None:
+            self.requests.append((header, request))
+            connection.send(ok(b"raw"))
+
+    @staticmethod
+    def said(header):
+        """(source, destination, {type: value}) of a v2 header for TCP over IPv4."""
+        assert header[12:14] == b"\x21\x11", header
+        rest = header[28:]
+        tlvs = {}
+        while rest:
+            length = struct.unpack(">H", rest[1:3])[0]
+            tlvs[rest[0]] = rest[3 : 3 + length]
+            rest = rest[3 + length :]
+        source, destination = header[16:20], header[20:24]
+        ports = struct.unpack(">HH", header[24:28])
+        return (socket.inet_ntoa(source), ports[0]), (socket.inet_ntoa(destination), ports[1]), tlvs
+
+
+class Out(Base):
+    def begin(self, hello, listener="", more="", origin=None):
+        self.behind = None if origin else HeaderOrigin(self)
+        self.log = os.path.join(scratch("log"), "access.log")
+        config = OUT.format(log=self.log, hello=hello, listener=listener, more=more,
+                            origin=origin or self.behind.origin)
+        self.front = self.weir(None, config=config, listen=("http", "tcp"))
+
+    def test_v1(self):
+        self.begin("v1")
+        for listener in (0, 1):
+            client = self.client(self.front, listener)
+            client.send(GET)
+            self.assertEqual(client.response().status, 200)
+            source, here = client.sock.getsockname(), self.front.addresses[listener]
+            self.assertEqual(self.behind.headers[-1].decode(),
+                             f"PROXY TCP4 {source[0]} {here[0]} {source[1]} {here[1]}\r\n")
+        self.assertEqual(len(self.behind.headers), 2)
+
+    def test_v2_with_tlvs(self):
+        self.begin("{version: v2, tlvs: [authority, unique_id, crc32c]}")
+        client = self.client(self.front)
+        client.send(GET.replace(b"test", b"shop.test:8080"))
+        self.assertEqual(client.response().status, 200)
+        header = self.behind.headers[-1]
+        source, destination, tlvs = HeaderOrigin.said(header)
+        self.assertEqual(source, client.sock.getsockname())
+        self.assertEqual(destination, self.front.address)
+        self.assertEqual(tlvs[2], b"shop.test")
+        self.assertRegex(tlvs[5], b"^[0-9a-f]{32}$")
+        self.assertEqual(tlvs[3], struct.pack(">I", crc32c(header[:-4] + b"\0\0\0\0")))
+        self.assertIn(f" {tlvs[5].decode()} ok", self.lines(1)[0], "the log has the id too")
+
+    def test_what_came_is_handed_on(self):
+        self.begin("{version: v2, tlvs: [authority, unique_id]}", listener=", proxy_protocol: required")
+        for listener in (0, 1):
+            client = self.client(self.front, listener)
+            client.send(v2_with_sum(tlv(2, b"a.test") + tlv(5, b"id 7")) + GET)
+            self.assertEqual(client.response().status, 200)
+            said = HeaderOrigin.said(self.behind.headers[-1])
+            self.assertEqual(said, (("203.0.113.7", 1234), ("198.51.100.9", 443), {2: b"a.test", 5: b"id 7"}))
+
+    def test_mixed_families(self):
+        self.begin("v2", listener=", proxy_protocol: required")
+        client = self.client(self.front)
+        client.send(b"PROXY TCP6 2001:db8::7 2001:db8::9 1 2\r\n" + GET)
+        self.assertEqual(client.response().status, 200)
+        header = self.behind.headers[-1]
+        self.assertEqual(header[13], 0x21)
+        self.assertEqual(header[16:32], socket.inet_pton(socket.AF_INET6, "2001:db8::7"))
+
+    def test_no_connection_is_shared(self):
+        """Clients in turns, each with several requests on its connection: what the origin was told is always theirs."""
+        self.begin("v2")
+        clients = [self.client(self.front) for _ in range(5)]
+        keep = GET.replace(b"Connection: close\r\n", b"")
+        for _ in range(4):
+            for client in clients:
+                client.send(keep)
+                self.assertEqual(client.response().status, 200)
+                header, _request = self.behind.requests[-1]
+                self.assertEqual(HeaderOrigin.said(header)[0], client.sock.getsockname())
+        self.assertEqual(len(self.behind.headers), 5, "each keeps its own")
+        self.assertEqual(self.front.metric("weir_upstream_idle_connections"), 5)
+        for client in clients:
+            client.close()
+        wait_for(lambda: self.front.metric("weir_upstream_open_connections") == 0, "they end with their clients")
+        self.get(self.front)
+        self.assertEqual(len(self.behind.headers), 6, "nobody else's is used")
+
+    def test_checks_say_local(self):
+        self.begin("v2", more=", health_check: {path: /up, interval: 200ms}")
+        wait_for(lambda: self.behind.requests, "a check")
+        self.assertEqual(self.behind.headers[0], v2(0x20, 0, b""))
+        self.assertEqual(self.get(self.front).status, 200)
+
+    def test_tcp_checks_say_unknown(self):
+        self.begin("v1", more=", health_check: {type: tcp, interval: 200ms}")
+        wait_for(lambda: b"PROXY UNKNOWN\r\n" in self.behind.origin.received(), "a check")
+
+    def test_nginx_behind(self):
+        port = free_port()
+        said = 'return 200 "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_port $remote_addr";'
+        self.nginx("one", extra=f"listen 127.0.0.1:{port} proxy_protocol;\n location = /who {{ {said} }}")
+        for hello in ("v1", "v2", "{version: v2, tlvs: [authority, unique_id, crc32c]}"):
+            self.begin(hello, origin=f"127.0.0.1:{port}")
+            for listener in (0, 1):
+                client = self.client(self.front, listener)
+                for _ in range(3):
+                    client.send(b"GET /who HTTP/1.1\r\nHost: test\r\n\r\n")
+                    source = client.sock.getsockname()
+                    here = self.front.addresses[listener]
+                    self.assertEqual(client.response().body.decode(), f"{source[0]} {source[1]} {here[1]} 127.0.0.1")
+
+    def test_haproxy_behind(self):
+        program = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
+        if program is None:
+            self.skipTest("haproxy is not installed (tools/setup installs it)")
+        port = free_port()
+        config = os.path.join(scratch("haproxy"), "haproxy.cfg")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(f"""
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+frontend f
+  bind 127.0.0.1:{port} accept-proxy
+  http-request return status 200 content-type text/plain lf-string "%[src]:%[src_port] %[fc_pp_authority] %[fc_pp_unique_id]"
+""")
+        haproxy = Process([program, "-f", config, "-db"], "haproxy")
+        self.addCleanup(haproxy.kill)
+        wait_for(lambda: In.opens(port), f"haproxy: {haproxy.err()}")
+        for hello, more in (("v1", ""), ("{version: v2, tlvs: [authority, unique_id, crc32c]}", "a.test id7")):
+            self.begin(hello, origin=f"127.0.0.1:{port}", listener=", proxy_protocol: required")
+            client = self.client(self.front)
+            client.send(v2(tlvs=tlv(2, b"a.test") + tlv(5, b"id7")) + GET)
+            body = client.response().body.decode().strip()
+            self.assertEqual(body.split(" ")[0], "203.0.113.7:1234")
+            self.assertIn(more, body)
+
+
 if __name__ == "__main__":
     unittest.main()

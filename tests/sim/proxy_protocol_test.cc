@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/random.h"
 #include "lb/route/network_set.h"
 #include "tests/proxy_protocol/headers.h"
 #include "tests/sim/seeds.h"
@@ -238,6 +239,129 @@ TEST(ProxyProtocol, AccessListsSeeTheClient) {
   ASSERT_TRUE(scene.stage().Until([&] { return tcp.over(); }, 1'000));
   EXPECT_EQ(scene.counters().denied.Get(), 2u);
   EXPECT_TRUE(scene.stage().origins().empty());
+}
+
+// Out
+
+class OutScene {
+ public:
+  explicit OutScene(uint64_t seed, const sim::Faults& faults = {}, uint32_t endpoints = 1,
+                    ProxyVersion version = ProxyVersion::kV1) {
+    Stage::Options options;
+    options.faults = faults;
+    options.settings = Rig::Defaults(endpoints);
+    options.settings.upstreams[0].proxy_hello.version = version;
+    stage_ = std::make_unique<Stage>(seed, std::move(options));
+    for (uint32_t i = 0; i < endpoints; ++i) stage_->Origin(i, SayOk);
+  }
+  Stage& stage() { return *stage_; }
+
+ private:
+  std::unique_ptr<Stage> stage_;
+};
+
+std::string HelloOf(const Speaker& origin) { return origin.heard.substr(0, origin.heard.find('\n') + 1); }
+
+TEST(ProxyHello, ComesFirstAndOnce) {
+  ForEachSeed([](uint64_t seed) {
+    sim::Faults faults;
+    faults.short_send = faults.late_completion = faults.late_segment = 0.1;
+    OutScene scene(seed, faults);
+    Speaker& client = scene.stage().Client(Get("/1"));
+    ASSERT_TRUE(scene.stage().Until([&] { return client.Count("ok") == 1; }, 10'000));
+    client.Say(Get("/2") + Get("/3"));
+    ASSERT_TRUE(scene.stage().Until([&] { return client.Count("ok") == 3; }, 10'000));
+    ASSERT_EQ(scene.stage().origins().size(), 1u) << "its own connection is kept";
+    const Speaker& origin = scene.stage().origin(0);
+    EXPECT_EQ(origin.Count("PROXY TCP4 127.0.0.1 10.0.0.1 "), 1u) << origin.heard;
+    EXPECT_TRUE(origin.heard.starts_with("PROXY TCP4 "));
+    EXPECT_EQ(origin.heard.find("GET /1 HTTP/1.1\r\n"), HelloOf(origin).size());
+  });
+}
+
+TEST(ProxyHello, NobodyElseGetsTheConnection) {
+  OutScene scene(1);
+  Speaker& one = scene.stage().Client(Get("/"));
+  ASSERT_TRUE(scene.stage().Until([&] { return one.Heard("ok"); }, 1'000));
+  Speaker& two = scene.stage().Client(Get("/"));
+  ASSERT_TRUE(scene.stage().Until([&] { return two.Heard("ok"); }, 1'000));
+  ASSERT_EQ(scene.stage().origins().size(), 2u);
+  EXPECT_NE(HelloOf(scene.stage().origin(0)), HelloOf(scene.stage().origin(1))) << "another port";
+  one.peer.Close();
+  ASSERT_TRUE(scene.stage().Until([&] { return scene.stage().origin(0).over(); }, 1'000))
+      << "it ends with its client";
+  EXPECT_FALSE(scene.stage().origin(1).over());
+}
+
+// The one that is kept may end at any time, be at another endpoint than is next, or be closed for want of
+// room.
+TEST(ProxyHello, WhatIsKeptComesAndGoes) {
+  ForEachSeed([](uint64_t seed) {
+    OutScene scene(seed, {}, 3);
+    std::vector<Speaker*> clients;
+    Random random(seed);
+    for (int round = 0; round < 200; ++round) {
+      if (clients.size() < 5) clients.push_back(&scene.stage().Client());
+      Speaker* const client = clients[random.Below(static_cast<uint32_t>(clients.size()))];
+      client->heard.clear();
+      client->Say(Get("/"));
+      if (random.Below(3) == 0) {
+        for (auto& origin : scene.stage().origins()) {
+          if (!origin->over() && random.Below(2) == 0 && origin->heard.ends_with("\r\n\r\n")) {
+            scene.stage().Run(5);
+            origin->peer.Close();
+          }
+        }
+      }
+      ASSERT_TRUE(scene.stage().Until([&] { return client->Heard("ok") || client->over(); }, 10'000));
+      if (random.Below(5) == 0) {
+        client->peer.Close();
+        std::erase(clients, client);
+        scene.stage().Run(1);
+      }
+    }
+    for (auto& origin : scene.stage().origins()) {
+      EXPECT_TRUE(origin->heard.empty() || origin->heard.starts_with("PROXY TCP4 127.0.0.1 "))
+          << origin->heard;
+      EXPECT_LE(origin->Count("PROXY "), 1u);
+    }
+  });
+}
+
+TEST(ProxyHello, TcpAlsoWhenTheServerSpeaksFirst) {
+  ForEachSeed([](uint64_t seed) {
+    OutScene scene(seed);
+    Speaker& client = scene.stage().Client("", kTcpAddress);
+    ASSERT_TRUE(scene.stage().Until(
+        [&] { return scene.stage().origins().size() == 1 && scene.stage().origin(0).Heard("\r\n"); }, 1'000));
+    client.Say("hello");
+    ASSERT_TRUE(scene.stage().Until([&] { return scene.stage().origin(0).Heard("\r\nhello"); }, 1'000));
+    EXPECT_TRUE(scene.stage().origin(0).heard.starts_with("PROXY TCP4 127.0.0.1 10.0.0.1 "));
+  });
+}
+
+// Kept connections are as they were begun: after a reload only those serve that begin as it says.
+TEST(ProxyHello, AReloadLooksAtHowKeptConnectionsBegan) {
+  OutScene scene(1, {}, 1, ProxyVersion::kNone);
+  Speaker& client = scene.stage().Client(Get("/"));
+  ASSERT_TRUE(scene.stage().Until([&] { return client.Count("ok") == 1; }, 1'000));
+  size_t asked = 1;
+  for (const ProxyVersion version :
+       {ProxyVersion::kV1, ProxyVersion::kNone, ProxyVersion::kV1, ProxyVersion::kV2}) {
+    scene.stage().rig().Reload(
+        [&](Settings& settings) { settings.upstreams[0].proxy_hello.version = version; });
+    scene.stage().Run(10);
+    client.Say(Get("/"));
+    ASSERT_TRUE(scene.stage().Until([&] { return client.Count("ok") == asked + 1; }, 1'000));
+    ++asked;
+  }
+  ASSERT_EQ(scene.stage().origins().size(), 3u);
+  EXPECT_EQ(scene.stage().origin(0).Count("GET / "), 2u);
+  EXPECT_TRUE(scene.stage().origin(0).heard.starts_with("GET "));
+  EXPECT_EQ(scene.stage().origin(1).Count("GET / "), 2u);
+  EXPECT_TRUE(scene.stage().origin(1).heard.starts_with("PROXY TCP4 "));
+  EXPECT_EQ(scene.stage().origin(2).Count("GET / "), 1u);
+  EXPECT_TRUE(scene.stage().origin(2).heard.starts_with("\r\n\r\n"));
 }
 
 }  // namespace
