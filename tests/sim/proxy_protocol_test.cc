@@ -355,13 +355,14 @@ TEST(ProxyHello, AReloadLooksAtHowKeptConnectionsBegan) {
     ASSERT_TRUE(scene.stage().Until([&] { return client.Count("ok") == asked + 1; }, 1'000));
     ++asked;
   }
-  ASSERT_EQ(scene.stage().origins().size(), 3u);
-  EXPECT_EQ(scene.stage().origin(0).Count("GET / "), 2u);
-  EXPECT_TRUE(scene.stage().origin(0).heard.starts_with("GET "));
-  EXPECT_EQ(scene.stage().origin(1).Count("GET / "), 2u);
-  EXPECT_TRUE(scene.stage().origin(1).heard.starts_with("PROXY TCP4 "));
-  EXPECT_EQ(scene.stage().origin(2).Count("GET / "), 1u);
-  EXPECT_TRUE(scene.stage().origin(2).heard.starts_with("\r\n\r\n"));
+  // None, v1, none, v1, v2: of these only the one without a header was there already when it was wanted
+  // again.
+  ASSERT_EQ(scene.stage().origins().size(), 4u);
+  const std::string_view begins[] = {"GET ", "PROXY TCP4 ", "PROXY TCP4 ", "\r\n\r\n"};
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_TRUE(scene.stage().origin(i).heard.starts_with(begins[i])) << i;
+    EXPECT_EQ(scene.stage().origin(i).Count("GET / "), i == 0 ? 2u : 1u) << i;
+  }
 }
 
 }  // namespace
