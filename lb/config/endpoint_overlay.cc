@@ -30,9 +30,16 @@ std::vector<EndpointSettings> Applied(const EndpointOverlay::Upstream& upstream)
     endpoints.push_back(endpoint);
     if (entry != nullptr) endpoints.back().weight = entry->weight;
   }
+  // Nobody said where one that was added is: there, if all are in Weir's zone; else it may be far.
+  const bool all_here = std::all_of(upstream.file.begin(), upstream.file.end(),
+                                    [](const EndpointSettings& endpoint) { return endpoint.in_own_zone; });
   for (const Entry& entry : upstream.entries) {
     if (entry.kind != Kind::kAdded) continue;
-    endpoints.push_back({.address = entry.address, .weight = entry.weight, .text = entry.address.ToString()});
+    EndpointSettings& added = endpoints.emplace_back();
+    added.address = entry.address;
+    added.weight = entry.weight;
+    added.text = entry.address.ToString();
+    added.in_own_zone = all_here;
   }
   return endpoints;
 }

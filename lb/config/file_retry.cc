@@ -41,9 +41,8 @@ std::span<const Key<RetrySettings>> RetryKeys() {
       {"on", "connect_failure \\| reset \\| endpoint_down \\| gateway_error \\| STATUS, or a list of them",
        "connect_failure, reset and endpoint_down",
        "connect_failure: no connection was made. reset: it ended before a byte of the answer. endpoint_down: "
-       "nothing of the answer is there, and the endpoint is down or ejected because it gave none to its "
-       "checks "
-       "or to other requests. A status from 400 to 599: that answer is dropped, unless it is that of the "
+       "nothing of the answer is there, and the endpoint is down or ejected because its checks, or "
+       "other requests, had none in time. A status from 400 to 599: that answer is dropped, unless it is that of the "
        "last attempt; gateway_error "
        "is 502, 503 and 504.",
        ListOrOne(R"({"anyOf": [{"enum": ["connect_failure", "reset", "endpoint_down", "gateway_error"]}, )"

@@ -128,7 +128,8 @@ std::span<const Key<EndpointDraft>> EndpointKeys() {
        "are preferred in their priority: they get all requests while 5 of 7 of them, by weight, are well, "
        "below that 1.4 times the share that is well, and none while nobody is; the others of that priority "
        "get the rest. With maglev and ring_hash the key decides which requests leave. A retry goes to those "
-       "of the zone that are left first. In a panic all that may serve count as well.",
+       "of the zone that are left first. In a panic all that may serve count as well. "
+       "One that an operator adds is taken to be there if all others are, else to be elsewhere.",
        kTextSchema,
        [](Reader& reader, const ConfigNode& value, EndpointDraft& out) {
          reader.Scalar<ZoneName>(value, out.zone);

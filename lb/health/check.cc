@@ -85,7 +85,7 @@ void Check::Step() {
     case State::kQueued:
       return;
     case State::kReconnecting:
-      if (timer_.fired) return Finish("no answer within " + Duration(settings().timeout_ms), false);
+      if (timer_.fired) return Unheard("no answer within ");
       if (!stream_) Connect();
       return;
     case State::kConnecting:
@@ -131,7 +131,6 @@ void Check::Connect() {
   SetUp(fd);
   checker_.Opened();
   state_ = State::kConnecting;
-  bytes_ = 0;
   stream_.emplace();
   stream_->Open(fd, address_.family);
   stream_->SetWaiter(this);
@@ -141,18 +140,24 @@ void Check::Connect() {
 // As the requests' connections are. What cannot be had is theirs to tell.
 void Check::SetUp(int fd) {
   const UpstreamSettings& upstream = plan_->settings;
-  shard_.backend().SetTcp(fd, upstream.tcp, TcpOptions());
-  for (const SocketAddress& source : upstream.sources) {
+  TcpOptions options = upstream.tcp;
+  options.fast_open = 0;  // a connect would say nothing
+  shard_.backend().SetTcp(fd, options, TcpOptions());
+  const auto count = static_cast<uint32_t>(upstream.sources.size());
+  const uint32_t first = count == 0 ? 0 : shard_.random().Below(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    const SocketAddress& source = upstream.sources[(first + i) % count];
     if (source.family == address_.family && shard_.backend().BindSource(fd, source) == 0) return;
   }
 }
 
 void Check::StepConnect() {
   if (stream_->connecting()) {
-    if (timer_.fired) Finish("no connection within " + Duration(settings().timeout_ms), false);
+    if (timer_.fired) Unheard("no connection within ");
     return;
   }
   const int error = stream_->connect_error();
+  silent_ = error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH;
   if (error != 0 && IsOurs(error)) return Postpone();
   if (error != 0) return Finish(std::strerror(error), false);
   if (http()) return SendRequest();
@@ -161,6 +166,8 @@ void Check::StepConnect() {
     if (timer_.fired) Finish("no connection within " + Duration(settings().timeout_ms), false);
     return;
   }
+  if (const int send_error = stream_->send_error(); send_error != 0)
+    return Finish(std::strerror(send_error), false);
   if (stream_->sent_bytes() == 0) request_ = Hello();
   if (stream_->sent_bytes() == 0 && !request_.empty()) {
     const Stream::Piece pieces[] = {std::string_view(request_)};
@@ -232,6 +239,7 @@ void Check::StepAnswer() {
       return whole ? Judge(false) : Broken(stream_->receive_error());
     }
     if (stream_->send_error() != 0) return Broken(stream_->send_error());
+    if (timer_.fired && bytes_ == 0) return Unheard("no answer within ");
     if (timer_.fired) {
       return Finish(
           (head_done_ ? "no whole answer within " : "no answer within ") + Duration(settings().timeout_ms),
@@ -301,6 +309,12 @@ void Check::Judge(bool keep) {
   Finish(error, keep);
 }
 
+// Not a sign of life: who refuses or closes is there, and may well finish what it has.
+void Check::Unheard(const char* what) {
+  silent_ = true;
+  Finish(what + Duration(settings().timeout_ms), false);
+}
+
 void Check::Finish(const std::string& error, bool keep) {
   if (keep && checker_.MayKeep()) {
     stream_->ArmReceive(shard_, Op::kPollFirst);
@@ -314,7 +328,7 @@ void Check::Finish(const std::string& error, bool keep) {
     ++checks.failed;
     checks.last_error = error;
   }
-  const bool heard = bytes_ > 0 || error.empty();
+  const bool heard = !std::exchange(silent_, false);
   if (verdict_.Add(error.empty(), settings().rise, settings().fall)) {
     checker_.Changed(*plan_, endpoint_, verdict_.up(), error, heard);
   } else if (!verdict_.up()) {

@@ -73,6 +73,7 @@ class Check : private Runnable {
   // The connection ended, or would not take the request.
   void Broken(int error);
   // `error` is empty: it passed. `keep`: the connection is as good as new.
+  void Unheard(const char* what);
   void Finish(const std::string& error, bool keep);
   // The whole answer, or as much of it as is looked at, is there.
   void Judge(bool keep);
@@ -93,6 +94,7 @@ class Check : private Runnable {
   SocketAddress address_;  // that is checked
   Verdict verdict_;
   State state_ = State::kPausing;
+  bool silent_ = false;  // this one ended without a sign of life
   bool reused_ = false;  // the connection is an earlier check's, and nothing has come on it yet
   bool spread_ = false;  // the pause after the first check has been
   bool head_done_ = false;

@@ -56,6 +56,10 @@ Sums TakeNew(OutlierWatch& watch) {
   return sums;
 }
 
+bool IsUsable(const EndpointBook& book) {
+  return book.takes_requests() && book.trouble.load(std::memory_order_relaxed) == 0;
+}
+
 void BeginRound(OutlierGroup& group) {
   group.next = 0;
   group.rates.clear();
@@ -171,7 +175,18 @@ void Outliers::Take(const OutlierWatch::Report& report) {
   if (stopped_ || state.group == nullptr) return;
   OutlierGroup& group = *state.group;
   Eject(group, group.plan->books[state.index], report.sign,
-        Why(group.plan->settings.outliers, report.sign, report.row));
+        Why(group.plan->settings.outliers, report.sign, report.row), report.timeouts_alone);
+}
+
+// Of each subset of the endpoint's: routes that ask for it would have nobody.
+bool Outliers::SubsetsHaveOthers(const UpstreamPlan& plan, const EndpointBook& book) {
+  uint64_t left = plan.subsets.of(book.watch->state.index);
+  for (uint32_t i = 0; i < plan.books.size() && left != 0; ++i) {
+    const EndpointBook& other = *plan.books[i];
+    if (&other == &book || !IsUsable(other)) continue;
+    left &= ~plan.subsets.of(i);
+  }
+  return left == 0;
 }
 
 bool Outliers::OthersAreUsable(OutlierGroup& group, const EndpointBook& book) const {
@@ -180,10 +195,9 @@ bool Outliers::OthersAreUsable(OutlierGroup& group, const EndpointBook& book) co
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t at = (group.usable_seen + i) % count;
     const EndpointBook& other = *books[at];
-    if (&other == &book || !other.takes_requests() || other.trouble.load(std::memory_order_relaxed) != 0)
-      continue;
+    if (&other == &book || !IsUsable(other)) continue;
     group.usable_seen = at;
-    return true;
+    return SubsetsHaveOthers(*group.plan, book);
   }
   return false;
 }
@@ -201,7 +215,7 @@ bool Outliers::MayEject(OutlierGroup& group, const std::shared_ptr<EndpointBook>
 }
 
 void Outliers::Eject(OutlierGroup& group, const std::shared_ptr<EndpointBook>& book, Sign sign,
-                     const std::string& why) {
+                     const std::string& why, bool timeouts_alone) {
   if (!MayEject(group, book)) return;
   OutlierWatch::Case& state = book->watch->state;
   const OutlierSettings& settings = group.plan->settings.outliers;
@@ -216,7 +230,7 @@ void Outliers::Eject(OutlierGroup& group, const std::shared_ptr<EndpointBook>& b
   ++state.ejections[static_cast<size_t>(sign)];
   ++group.ejected;
   due_.emplace(std::pair(state.until_ns, state.ticket), book);
-  publisher_.Set(book, EndpointBook::kEjected | (sign == Sign::kTimeouts ? EndpointBook::kTimesOut : 0));
+  publisher_.Set(book, EndpointBook::kEjected | (timeouts_alone ? EndpointBook::kTimesOut : 0));
   if (news_ != nullptr)
     news_->Tell(*group.plan, *book, "is ejected for " + TimeText(term_ms * kNsPerMs) + ": " + why);
   SetTimer();
@@ -232,7 +246,8 @@ void Outliers::LookAt(OutlierGroup& group, const std::shared_ptr<EndpointBook>& 
   for (size_t i = 0; i < kRowSigns; ++i) {
     const uint32_t limit = LimitOf(settings, i);
     if (limit == 0 || sums.signs[i] < limit || sums.signs[i] < sums.all) continue;
-    Eject(group, book, static_cast<Sign>(i), Why(settings, static_cast<Sign>(i), sums.signs[i]));
+    Eject(group, book, static_cast<Sign>(i), Why(settings, static_cast<Sign>(i), sums.signs[i]),
+          sums.signs[static_cast<size_t>(Sign::kTimeouts)] >= sums.all);
     return;
   }
   if (!settings.by_success_rate || sums.all < settings.success_requests || !book->takes_requests()) return;
@@ -253,7 +268,7 @@ void Outliers::Compare(OutlierGroup& group) {
     char why[96];
     std::snprintf(why, sizeof(why), "%.1f %% of its requests succeeded, the endpoints' mean is %.1f %%",
                   group.rates[i] * 100, all.mean * 100);
-    Eject(group, group.plan->books[group.rated[i]], Sign::kSuccessRate, why);
+    Eject(group, group.plan->books[group.rated[i]], Sign::kSuccessRate, why, false);
   }
 }
 

@@ -79,8 +79,9 @@ class Outliers final : public OutlierSink {
 
   void FollowGroup(OutlierGroup& group, const std::shared_ptr<UpstreamPlan>& plan, uint64_t generation);
   void Eject(OutlierGroup& group, const std::shared_ptr<EndpointBook>& book, Sign sign,
-             const std::string& why);
+             const std::string& why, bool timeouts_alone);
   bool MayEject(OutlierGroup& group, const std::shared_ptr<EndpointBook>& book);
+  static bool SubsetsHaveOthers(const UpstreamPlan& plan, const EndpointBook& book);
   bool OthersAreUsable(OutlierGroup& group, const EndpointBook& book) const;
   void End(const std::shared_ptr<EndpointBook>& book);
   void Forget(const std::shared_ptr<EndpointBook>& book);

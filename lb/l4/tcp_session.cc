@@ -36,7 +36,7 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const 
     attempts.Add(endpoint);
     int error = 0;
     const int64_t begin_ns = shard.now_ns();
-    UpstreamConnection* upstream = pool.StartConnect(endpoint, &client, &error);
+    UpstreamConnection* upstream = pool.StartConnect(endpoint, &client, &error, true, false);
     if (upstream == nullptr) {
       pool.Done(endpoint);
       break;
@@ -49,7 +49,7 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const 
       client_left = client.cut || ClientReset(client.stream);
       if (!upstream->stream.connecting() && upstream->stream.connect_error() == EADDRNOTAVAIL &&
           sources_tried < pool.SourcesFor(endpoint)) {
-        UpstreamConnection* next = pool.StartConnect(endpoint, &client, &error);
+        UpstreamConnection* next = pool.StartConnect(endpoint, &client, &error, true, false);
         if (next != nullptr) {
           ++sources_tried;
           proxy.upstreams().Close(std::exchange(upstream, next), false);

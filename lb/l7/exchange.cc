@@ -429,7 +429,8 @@ void Exchange::ArmTimer() {
     } else if (Uploading() && !WaitsForContinue()) {
       within(timeouts().client_body_ms);
     } else if (side_ == Side::kHead) {
-      within(route_->retry.per_try_ms == 0 ? timeouts().response_ms : HeadMs());
+      if (!leaving_) SetHeadDue();
+      within(leaving_ ? AskAgainMs() : HeadLeftMs());
     }
     if (side_ == Side::kBody && !down_sending) within(timeouts().upstream_body_ms);
   }

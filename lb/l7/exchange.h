@@ -133,7 +133,9 @@ class Exchange {
   void AwaitBudget();
   bool LeaveEndpoint();
   bool AsksAgain();
+  void SetHeadDue();
   uint32_t HeadLeftMs() const;
+  uint32_t AskAgainMs() const;
   void ClosedWithoutAnswer();
   bool RetryStatus(Slice& rest);
   void SettleUnread(Slice rest);
@@ -198,6 +200,7 @@ class Exchange {
   uint64_t hash_ = 0;           // by which pool_ chooses an endpoint, if it hashes
   uint64_t mirror_hash_ = 0;    // likewise, of the copy's
   uint64_t hash_id_ = 0;        // new_hash_cookie_: what it says
+  int64_t head_due_ns_ = 0;     // of this attempt, once the timer is armed for it
   int64_t budget_wait_ns_ = 0;  // awaits_budget_: since when
   int64_t acknowledged_ = 0;    // by the peer behind acknowledged_fd_, when it was last asked
   Slice head_;        // the serialised request head, with a small body behind it: sent, replayed, logged

@@ -373,7 +373,8 @@ void Exchange::StepConnect() {
 // The PROXY header of a new connection, if it is to begin with one. True: it is with the kernel.
 bool Exchange::SayHello() {
   Stream& up = upstream_->stream;
-  if (!upstream_->hello.on() || up.sent_bytes() > 0) return !up.sending();
+  // Of a connection that ended in that very moment the request will be told.
+  if (!upstream_->hello.on() || up.sent_bytes() > 0 || up.send_error() != 0) return !up.sending();
   if (up.sending()) return false;
   std::string_view host;
   constexpr std::string_view kHost = "\r\nHost: ";

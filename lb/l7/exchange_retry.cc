@@ -23,7 +23,7 @@ bool Exchange::MayRetry() const {
 
 // Whether the upstream bears one more attempt of this request, which is in flight there.
 bool Exchange::TakeRetry() {
-  EndRetry();
+  if (in_budget_) return true;  // the place of the attempt that is over
   in_budget_ = pool_->retry_budget().Take(shard_.now_ns());
   return in_budget_;
 }
@@ -177,7 +177,7 @@ void Exchange::SettleUnread(Slice rest) {
 uint32_t Exchange::HeadMs() const {
   const uint32_t response_ms = timeouts().response_ms;
   const uint32_t try_ms = route_->retry.per_try_ms;
-  if (!MayRetry()) return response_ms;
+  if (try_ms == 0 || !MayRetry()) return response_ms;
   if (response_ms == 0) return patient_ ? 0 : try_ms;
   return patient_ ? std::max(response_ms, try_ms + 1) - try_ms : std::min(response_ms, try_ms);
 }
@@ -188,8 +188,8 @@ bool Exchange::LeaveEndpoint() {
   const bool waits = side_ == Side::kHead && from_upstream_.empty() && interims_ == 0 && !Uploading();
   if (leaving_ || !waits || !route_->retry.endpoint_down || !MayRetry()) return false;
   if (!TakeRetry()) {
-    leaving_ = true;
-    shard_.SetTimer(client_.timer, std::min(1 + shard_.random().Below(kAskAgainMs), HeadLeftMs()));
+    if (progress_) SetHeadDue();  // the timer was about to be armed
+    leaving_ = progress_ = true;
     return false;
   }
   ObserveFailure(Outcome::kUnknown);
@@ -203,16 +203,23 @@ bool Exchange::AsksAgain() {
   leaving_ = false;
   if (HeadLeftMs() <= 1) return false;
   if (pool_->IsLost(endpoint_, route_->subset) && LeaveEndpoint()) return true;
-  if (!leaving_) shard_.SetTimer(client_.timer, HeadLeftMs());
+  if (!leaving_) shard_.SetTimer(client_.timer, WithinRequest(HeadLeftMs()));
   return true;
 }
 
-// Until the head of the answer must be there.
-uint32_t Exchange::HeadLeftMs() const {
+// When the head of the answer must be there.
+void Exchange::SetHeadDue() {
   const uint32_t head_ms = HeadMs();
-  if (head_ms == 0) return WithinRequest(TimerWheel::kMaxDelayMs);
-  const int64_t left_ms = head_ms - (shard_.now_ns() - upstream_ns_) / kNsPerMs;
-  return WithinRequest(static_cast<uint32_t>(std::max<int64_t>(left_ms, 1)));
+  head_due_ns_ = head_ms == 0 ? kNever : shard_.now_ns() + int64_t{head_ms} * kNsPerMs;
+}
+
+uint32_t Exchange::HeadLeftMs() const {
+  const int64_t left_ms = (head_due_ns_ - shard_.now_ns()) / kNsPerMs;
+  return static_cast<uint32_t>(std::clamp<int64_t>(left_ms, 1, TimerWheel::kMaxDelayMs));
+}
+
+uint32_t Exchange::AskAgainMs() const {
+  return std::min(1 + shard_.random().Below(kAskAgainMs), HeadLeftMs());
 }
 
 // No head came in time. True: it was the time of the attempt alone, and another one begins, or this one goes

@@ -124,7 +124,7 @@ void Mirror::Step() {
 bool Mirror::StepConnect() {
   const Stream& stream = upstream_->stream;
   if (!stream.connecting() && stream.connect_error() == 0 && upstream_->hello.on() &&
-      stream.sent_bytes() == 0 && !stream.sending()) {
+      stream.sent_bytes() == 0 && stream.send_error() == 0 && !stream.sending()) {
     Slice hello = MakeOwnProxyHello(shard_.buffers(), upstream_->hello);
     if (hello.empty()) {
       End(false);

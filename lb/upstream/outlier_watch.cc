@@ -40,6 +40,7 @@ void OutlierSink::Post(Shard& from, OutlierWatch& watch, Sign sign) {
   report.watch = &watch;
   report.sign = sign;
   report.row = page.rows[static_cast<size_t>(sign)];
+  report.timeouts_alone = page.rows[static_cast<size_t>(Sign::kTimeouts)] >= report.row;
   report.deliver = [](Message* message, Shard&) {
     auto& arrived = *static_cast<OutlierWatch::Report*>(message);
     arrived.sink->Take(arrived);

@@ -71,6 +71,7 @@ class OutlierWatch {
     OutlierWatch* watch = nullptr;
     Sign sign = Sign::kTimeouts;
     uint32_t row = 0;
+    bool timeouts_alone = false;  // the row has nothing else
   };
 
   struct alignas(64) Page {

@@ -274,7 +274,8 @@ UpstreamConnection* UpstreamPool::Take(UpstreamConnection* connection, uint32_t 
   return connection;
 }
 
-UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter, int* error, bool important) {
+UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter, int* error, bool important,
+                                               bool begins) {
   Shard& shard = upstreams_.shard();
   Slab<UpstreamConnection>& connections = upstreams_.connections_;
   if (important && connections.size() == connections.capacity()) upstreams_.CloseOneIdle();
@@ -289,7 +290,7 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
     *error = -fd;
     return nullptr;
   }
-  if (const int refused = SetUp(fd, family); refused != 0) {
+  if (const int refused = SetUp(fd, family, begins); refused != 0) {
     shard.backend().Close(fd);
     *error = -refused;
     return nullptr;
@@ -315,10 +316,14 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
 
 // What the upstream says of its connections. Options were tried at start: one that is refused now is no
 // reason to serve nobody.
-int UpstreamPool::SetUp(int fd, uint16_t family) {
+int UpstreamPool::SetUp(int fd, uint16_t family, bool begins) {
   const UpstreamSettings& settings = plan_->settings;
   Backend& backend = upstreams_.shard().backend();
-  if (settings.tcp != TcpOptions()) backend.SetTcp(fd, settings.tcp, TcpOptions());
+  if (settings.tcp != TcpOptions()) {
+    TcpOptions options = settings.tcp;
+    if (!begins) options.fast_open = 0;
+    backend.SetTcp(fd, options, TcpOptions());
+  }
   int error = 0;
   const size_t count = settings.sources.size();
   for (size_t i = 0; i < count; ++i) {
@@ -362,6 +367,12 @@ bool UpstreamPool::CanBeLeft(const Endpoint& endpoint, SubsetUse subset) const {
     if (endpoints_[i]->usable() && (subset.else_any || plan_->subsets.Has(subset.number, i))) return true;
   }
   return false;
+}
+
+bool UpstreamPool::HasSilent() const {
+  return std::any_of(endpoints_.begin(), endpoints_.end(), [](const Endpoint* endpoint) {
+    return (endpoint->view & EndpointBook::kSilent) != 0;
+  });
 }
 
 bool UpstreamPool::IsLastResort(uint32_t index) const {
@@ -511,6 +522,13 @@ void Upstreams::ComeBack(Endpoint& endpoint) {
   endpoint.aside = false;
   endpoint.counters.set_aside.Set(0);
   TellBalancer(endpoint);
+  NoteUsable(endpoint);
+  EndViews();
+}
+
+// Who waits at one that is silent, as there was no other, may go there.
+void Upstreams::NoteUsable(const Endpoint& endpoint) {
+  if (endpoint.owner != nullptr && endpoint.usable()) some_silent_ |= endpoint.owner->HasSilent();
 }
 
 void Upstreams::TellBalancer(Endpoint& endpoint) {
@@ -528,6 +546,7 @@ void Upstreams::ReadView(Endpoint& endpoint) {
   // What failed before an ejection, or in the course of it, does not count twice.
   if ((changed & EndpointBook::kEjected) != 0 && endpoint.watch != nullptr) endpoint.watch->ForgetRows();
   TellBalancer(endpoint);
+  NoteUsable(endpoint);
   RelinkWarm(endpoint);
 }
 

@@ -150,7 +150,9 @@ class UpstreamPool {
   UpstreamConnection* TakeOwn(uint32_t endpoint, UpstreamConnection* own);
   // A fresh socket that begins to connect, or null with `error` (errno). The caller waits for it.
   // `important`: where descriptors or memory ran out, an idle connection gives way.
-  UpstreamConnection* StartConnect(uint32_t endpoint, Runnable* waiter, int* error, bool important = true);
+  // `begins`: we speak first, as fast open wants.
+  UpstreamConnection* StartConnect(uint32_t endpoint, Runnable* waiter, int* error, bool important = true,
+                                   bool begins = true);
   // How many addresses connections to `endpoint` may come from: as often a connect that ends with
   // EADDRNOTAVAIL (the port numbers of one are in use) is worth another. At least 1.
   uint32_t SourcesFor(uint32_t endpoint) const;
@@ -178,6 +180,7 @@ class UpstreamPool {
   // Of the endpoint's pool in force: one in `subset` (0: any) that takes requests.
   static bool OthersAreLeft(const Endpoint& endpoint, uint32_t subset);
   // The same in every subset that has the endpoint.
+  bool HasSilent() const;
   static bool OthersAreLeftInSubsets(const Endpoint& endpoint);
   bool CanBeLeft(const Endpoint& endpoint, SubsetUse subset) const;
   void Count(uint32_t endpoint, Outcome outcome, int64_t took_ns);
@@ -189,7 +192,7 @@ class UpstreamPool {
   // Null: it had ended.
   UpstreamConnection* Take(UpstreamConnection* connection, uint32_t endpoint);
   static void NoteChange(const Endpoint& endpoint);
-  int SetUp(int fd, uint16_t family);
+  int SetUp(int fd, uint16_t family, bool begins);
   // One more there.
   void CountInPart(uint32_t endpoint);
   // Of this shard, what a bound on load counts for `endpoint`: in its part of a level, and that of its
@@ -280,6 +283,7 @@ class Upstreams {
   void CloseOldest(Endpoint& endpoint);
   void ComeBack(Endpoint& endpoint);
   void TellBalancer(Endpoint& endpoint);
+  void NoteUsable(const Endpoint& endpoint);
   // Those that are leaving come first.
   void LinkWarm(Endpoint& endpoint);
   void RelinkWarm(Endpoint& endpoint);

@@ -207,6 +207,101 @@ TEST(Checks, WhatWaitsForOneThatGoesDownIsAnsweredByOthers) {
   }
 }
 
+// The budget has no room, ever: the time for the answer is what it was.
+TEST(Checks, WhoFindsNoRoomToLeaveHasItsTimeAllTheSame) {
+  constexpr uint32_t kResponseMs = 8'000;
+  for (const uint32_t per_try_ms : {0u, 1'000u}) {
+    SCOPED_TRACE(per_try_ms);
+    Play(
+        [&](Stage& stage) {
+          bool frozen = false;
+          for (uint32_t i = 0; i < 2; ++i) {
+            stage.Origin(i, [&, i](Speaker& origin) {
+              if (i == 1 || !frozen) SayOk(origin);
+            });
+          }
+          stage.Run(3'000);
+          frozen = true;
+          const int64_t begin_ms = stage.now_ms();
+          Speaker* const clients[] = {&stage.Client(Get("/")), &stage.Client(Get("/"))};
+          ASSERT_TRUE(stage.Until([&] { return Down(stage, 0); }, kDetectMs + 100));
+          ASSERT_TRUE(stage.Until(
+              [&] { return clients[0]->Heard(" 504 ") || clients[1]->Heard(" 504 "); }, 20'000));
+          EXPECT_GE(stage.now_ms() - begin_ms, kResponseMs);
+          EXPECT_LE(stage.now_ms() - begin_ms, kResponseMs + 500);
+          EXPECT_TRUE(clients[0]->Heard(" 200 ") || clients[1]->Heard(" 200 "));
+        },
+        [&](Settings& settings) {
+          UpstreamSettings& upstream = settings.upstreams[0];
+          upstream.retry_budget.share.value = 0;
+          upstream.retry_budget.min = 0;
+          upstream.retry.per_try_ms = per_try_ms;
+          settings.timeouts.response_ms = upstream.timeouts.response_ms = kResponseMs;
+        });
+  }
+}
+
+// With a time for each attempt, and room for few: who has had its time and found no room leaves when it is known
+// that nobody answers there.
+TEST(Checks, WhoHadNoRoomAfterItsTryLeavesLater) {
+  Play(
+      [&](Stage& stage) {
+        constexpr size_t kGets = 20;
+        bool frozen = false;
+        bool slow = false;
+        stage.Origin(0, [&](Speaker& origin) {
+          if (!frozen) SayOk(origin);
+        });
+        stage.Origin(1, [&](Speaker& origin) {
+          const int64_t delay_ms = slow && !IsCheck(origin) ? 2'500 : 0;
+          stage.rig().world().After(delay_ms * kNsPerMs, [&origin] { origin.Say(kOk); });
+        });
+        stage.Run(3'000);
+        frozen = slow = true;  // the first to be tried again hold the places when the others ask
+        std::vector<Speaker*> clients;
+        for (size_t i = 0; i < kGets; ++i) clients.push_back(&stage.Client(Get("/")));
+        ASSERT_TRUE(stage.Until([&] { return Down(stage, 0); }, kDetectMs + 100));
+        slow = false;
+        EXPECT_TRUE(stage.Until(
+            [&] {
+              return std::all_of(clients.begin(), clients.end(),
+                                 [](Speaker* client) { return client->Heard(" 200 OK"); });
+            },
+            10'000));
+      },
+      [&](Settings& settings) {
+        UpstreamSettings& upstream = settings.upstreams[0];
+        upstream.retry_budget.min = 1;
+        upstream.retry.per_try_ms = 500;
+        settings.timeouts.response_ms = upstream.timeouts.response_ms = 60'000;
+      });
+}
+
+// There was no other when it fell silent: with the first that comes back what waits goes there.
+TEST(Checks, WhatWaitsLeavesWhenThereIsAnotherAgain) {
+  Play([&](Stage& stage) {
+    bool frozen = false;
+    bool sick = false;
+    stage.Origin(0, [&](Speaker& origin) {
+      if (!frozen) SayOk(origin);
+    });
+    stage.Origin(1, [&](Speaker& origin) {
+      origin.Say(sick && IsCheck(origin) ? "HTTP/1.1 500 No\r\nContent-Length: 3\r\n\r\nno\n" : kOk);
+    });
+    stage.Run(3'000);
+    sick = true;
+    ASSERT_TRUE(stage.Until([&] { return Down(stage, 1); }, kDetectMs + 100));
+    frozen = true;
+    Speaker& client = stage.Client(Get("/"));
+    ASSERT_TRUE(stage.Until([&] { return Down(stage, 0); }, kDetectMs + 100));
+    stage.Run(2'000);
+    EXPECT_TRUE(client.heard.empty());
+    sick = false;
+    ASSERT_TRUE(stage.Until([&] { return !Down(stage, 1); }, kBackMs + 100));
+    EXPECT_TRUE(stage.Until([&] { return client.Heard(" 200 OK"); }, 200)) << client.heard;
+  });
+}
+
 // The backup takes over with the check that finds the last primary down, and gives back; a reload that moves
 // an endpoint to another level while requests run keeps its counts.
 TEST(Checks, ABackupTakesOverAndGivesBack) {
