@@ -42,8 +42,9 @@ std::span<const Key<RetrySettings>> RetryKeys() {
        "connect_failure, reset and endpoint_down",
        "connect_failure: no connection was made. reset: it ended before a byte of the answer. endpoint_down: "
        "nothing of the answer is there, and the endpoint is down or ejected because its checks, or "
-       "other requests, had none in time. A status from 400 to 599: that answer is dropped, unless it is that of the "
-       "last attempt; gateway_error "
+       "other requests, had none in time. A status from 400 to 599: that answer is dropped, unless it is "
+       "that of the "
+       "last attempt or `retry_budget` has no room; gateway_error "
        "is 502, 503 and 504.",
        ListOrOne(R"({"anyOf": [{"enum": ["connect_failure", "reset", "endpoint_down", "gateway_error"]}, )"
                  R"({"type": "integer", "minimum": 400, "maximum": 599}]})"),

@@ -99,7 +99,8 @@ std::span<const Key<FileUpstream>> UpstreamTcpKeys() {
         {"fast_open", Switch::kPlaceholder, "",
          "The first bytes go with the SYN to endpoints that allow it (TCP Fast Open). Whether an endpoint is "
          "there is known later then, with the request on its way: what may not be sent twice is not tried "
-         "again, and nobody is set aside for refusing, so that checks are worth having. Not for tcp listeners "
+         "again, and nobody is set aside for refusing, so that checks are worth having. Not for tcp "
+         "listeners "
          "(a server may be the first to speak), nor for checks.",
          SchemaOf<Switch>(),
          [](Reader& reader, const ConfigNode& value, T& out) {

@@ -50,6 +50,7 @@ class Resolver {
   void AddAddress(UpstreamSettings& upstream, const BackendList::Item& item, const Said& said,
                   EndpointSettings draft);
   void CheckTcp(const TcpOptions& options, const Said& said);
+  void WarnOfZones(const UpstreamSettings& upstream, const Place& place);
   void CheckCount(const UpstreamSettings& upstream, const Said& said);
   void Admin();
   void Shards();
@@ -244,6 +245,7 @@ void Resolver::FromFile(std::span<const ConfigNode> documents, SaidKeys& said) {
       AddEndpoint(upstream, endpoint.item, {key, endpoint.place}, std::move(draft));
     }
     CheckCount(upstream, {key, from.place});
+    WarnOfZones(upstream, from.place);
     if (from.congestion_control.line > 0)
       CheckTcp(upstream.tcp, {key + ".tcp.congestion_control", from.congestion_control});
     for (size_t i = 0; i < from.source_places.size(); ++i) {
@@ -288,6 +290,18 @@ void Resolver::AddAddress(UpstreamSettings& upstream, const BackendList::Item& i
                  settings_.config.empty() ? ": " + item.text + "=2" : "");
   }
   upstream.endpoints.push_back(std::move(draft));
+}
+
+// A name that is spelled in two ways prefers nobody.
+void Resolver::WarnOfZones(const UpstreamSettings& upstream, const Place& place) {
+  const auto& endpoints = upstream.endpoints;
+  const bool named = std::any_of(endpoints.begin(), endpoints.end(),
+                                 [](const EndpointSettings& endpoint) { return !endpoint.zone.empty(); });
+  const bool here = std::any_of(endpoints.begin(), endpoints.end(),
+                                [](const EndpointSettings& endpoint) { return endpoint.in_own_zone; });
+  if (!named || here || settings_.zone.empty()) return;
+  problems_.Warning(place, "upstreams." + upstream.name,
+                    absl::StrCat("no endpoint is in Weir's zone, ", settings_.zone, ": none is preferred"));
 }
 
 // What this kernel takes nobody else knows.

@@ -186,13 +186,16 @@ uint32_t Exchange::HeadMs() const {
 // another attempt begins. Without room for one this goes on as it is, and asks again until its time is over.
 bool Exchange::LeaveEndpoint() {
   const bool waits = side_ == Side::kHead && from_upstream_.empty() && interims_ == 0 && !Uploading();
-  if (leaving_ || !waits || !route_->retry.endpoint_down || !MayRetry()) return false;
+  const bool wants = patient_ || route_->retry.endpoint_down;
+  if (leaving_ || !waits || !wants || !MayRetry()) return false;
   if (!TakeRetry()) {
     if (progress_) SetHeadDue();  // the timer was about to be armed
     leaving_ = progress_ = true;
     return false;
   }
-  ObserveFailure(Outcome::kUnknown);
+  // One whose own time is over has failed; of another nobody knows.
+  if (patient_) proxy_.counters().upstream_timeouts.Add();
+  ObserveFailure(patient_ ? Outcome::kTimeout : Outcome::kUnknown);
   DropUpstream(true);
   TryAgain(true);
   return true;
@@ -202,7 +205,7 @@ bool Exchange::AsksAgain() {
   if (!leaving_) return false;
   leaving_ = false;
   if (HeadLeftMs() <= 1) return false;
-  if (pool_->IsLost(endpoint_, route_->subset) && LeaveEndpoint()) return true;
+  if ((patient_ || pool_->IsLost(endpoint_, route_->subset)) && LeaveEndpoint()) return true;
   if (!leaving_) shard_.SetTimer(client_.timer, WithinRequest(HeadLeftMs()));
   return true;
 }
@@ -229,7 +232,9 @@ bool Exchange::TryIsOver() {
   if (try_ms == 0 || patient_ || !MayRetry()) return false;
   if (!TakeRetry()) {
     proxy_.counters().retries_over_budget.Add();
-    patient_ = progress_ = true;
+    patient_ = true;
+    SetHeadDue();
+    leaving_ = progress_ = true;
     return timeouts().response_ms == 0 || try_ms < timeouts().response_ms;
   }
   proxy_.counters().upstream_timeouts.Add();

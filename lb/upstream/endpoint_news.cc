@@ -126,7 +126,7 @@ void EndpointNews::EndWindow() {
   timer_.fired = false;
   lines_ = 0;
   if (untold_ == 0) return;
-  if (write_("endpoints: and " + std::to_string(untold_) + " more changes (/stats has what is so)")) {
+  if (write_("endpoints: and " + std::to_string(untold_) + " more changes (/upstreams has what is so)")) {
     untold_ = 0;
     lines_ = 1;
   }

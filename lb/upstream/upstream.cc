@@ -370,9 +370,8 @@ bool UpstreamPool::CanBeLeft(const Endpoint& endpoint, SubsetUse subset) const {
 }
 
 bool UpstreamPool::HasSilent() const {
-  return std::any_of(endpoints_.begin(), endpoints_.end(), [](const Endpoint* endpoint) {
-    return (endpoint->view & EndpointBook::kSilent) != 0;
-  });
+  return std::any_of(endpoints_.begin(), endpoints_.end(),
+                     [](const Endpoint* endpoint) { return (endpoint->view & EndpointBook::kSilent) != 0; });
 }
 
 bool UpstreamPool::IsLastResort(uint32_t index) const {

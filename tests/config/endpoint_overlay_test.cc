@@ -72,7 +72,7 @@ class OverlayTest : public testing::Test {
 };
 
 // An operator says of nobody in which zone it is; what the file says of it stays.
-TEST_F(OverlayTest, WhoIsAddedIsInNoZone) {
+TEST_F(OverlayTest, WhoIsAddedIsWhereAllOthersAre) {
   for (EndpointSettings& endpoint : running_.upstreams[1].endpoints) {
     endpoint.zone = "a";
     endpoint.in_own_zone = true;
@@ -89,7 +89,7 @@ TEST_F(OverlayTest, WhoIsAddedIsInNoZone) {
     return text;
   };
   EXPECT_EQ(Web(running_), "10.0.0.1:80=7 10.0.0.2:80=3 10.0.0.9:80");
-  EXPECT_EQ(zones(), "a! a!  ");
+  EXPECT_EQ(zones(), "a! a! ! ");
   Settings elsewhere = file;
   for (EndpointSettings& endpoint : elsewhere.upstreams[1].endpoints) endpoint.in_own_zone = false;
   Reload(elsewhere);

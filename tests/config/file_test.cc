@@ -427,6 +427,8 @@ upstreams:
   EXPECT_THAT(checked.out, testing::ContainsRegex("zone: eu-1a +# f.yaml:3:7\n"));
   EXPECT_EQ(own(Good(checked.out)), " eu-1b eu-1a! EU_1.a ");
   // One file for all zones: the flag wins.
+  EXPECT_THAT(Check(text, {"--zone=nowhere"}).err,
+              HasSubstr("no endpoint is in Weir's zone, nowhere: none is preferred"));
   const CommandLine flag = Check(text, {"--zone=eu-1b"});
   EXPECT_FALSE(flag.exit) << flag.err;
   EXPECT_EQ(flag.settings.zone, "eu-1b");

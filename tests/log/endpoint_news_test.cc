@@ -137,7 +137,7 @@ TEST_F(EndpointNewsTest, AThousandAreAFewLines) {
   lines = Pass(EndpointNews::kWindowMs + 1);
   ASSERT_EQ(lines.size(), 1u);
   EXPECT_EQ(lines[0], "endpoints: and " + std::to_string(1'001 + 50 * 2 * 11 - told) +
-                          " more changes (/stats has what is so)");
+                          " more changes (/upstreams has what is so)");
   Back(one_, plan, 0);
   EXPECT_EQ(Turns().size(), 2u);
 }
@@ -150,7 +150,7 @@ TEST_F(EndpointNewsTest, WhatStandardErrorDoesNotTakeIsCounted) {
   EXPECT_EQ(Pass(EndpointNews::kWindowMs + 1), Lines{});
   g_takes = true;
   EXPECT_EQ(Pass(EndpointNews::kWindowMs + 1),
-            Lines{"endpoints: and 1 more changes (/stats has what is so)"});
+            Lines{"endpoints: and 1 more changes (/upstreams has what is so)"});
   EXPECT_EQ(Pass(EndpointNews::kWindowMs + 1), Lines{});
 }
 
