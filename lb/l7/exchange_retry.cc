@@ -204,7 +204,7 @@ bool Exchange::LeaveEndpoint() {
 bool Exchange::AsksAgain() {
   if (!leaving_) return false;
   leaving_ = false;
-  if (HeadLeftMs() <= 1) return false;
+  if (shard_.now_ns() >= head_due_ns_) return false;
   if ((patient_ || pool_->IsLost(endpoint_, route_->subset)) && LeaveEndpoint()) return true;
   if (!leaving_) shard_.SetTimer(client_.timer, WithinRequest(HeadLeftMs()));
   return true;
@@ -217,7 +217,8 @@ void Exchange::SetHeadDue() {
 }
 
 uint32_t Exchange::HeadLeftMs() const {
-  const int64_t left_ms = (head_due_ns_ - shard_.now_ns()) / kNsPerMs;
+  if (head_due_ns_ == kNever) return TimerWheel::kMaxDelayMs;
+  const int64_t left_ms = (head_due_ns_ - shard_.now_ns() + kNsPerMs - 1) / kNsPerMs;
   return static_cast<uint32_t>(std::clamp<int64_t>(left_ms, 1, TimerWheel::kMaxDelayMs));
 }
 
