@@ -272,6 +272,32 @@ TEST(Checks, WhoFindsNoRoomAfterItsTryAsksAgain) {
       });
 }
 
+// As a process does that ends in good order: it takes no more connections, and finishes what it has.
+TEST(Checks, WhatIsInFlightAtOneThatRefusesGoesOn) {
+  Play([](Stage& stage) {
+    Speaker* asked = nullptr;
+    sim::PeerServer& ending = stage.Origin(0, [&](Speaker& origin) {
+      if (IsCheck(origin)) {
+        origin.Say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+      } else {
+        asked = &origin;
+      }
+    });
+    stage.Origin(1, SayOk);
+    stage.Run(1'500);
+    Speaker* const clients[] = {&stage.Client(Get("/")), &stage.Client(Get("/"))};
+    const auto answered = [&] { return clients[0]->Heard("ok") + clients[1]->Heard("ok"); };
+    ASSERT_TRUE(stage.Until([&] { return asked != nullptr && answered() == 1; }, 200));
+    ending.Stop();
+    ASSERT_TRUE(stage.Until([&] { return Down(stage, 0); }, kDetectMs + 100));
+    stage.Run(1'000);
+    EXPECT_EQ(answered(), 1);
+    asked->Say(kOk);
+    EXPECT_TRUE(stage.Until([&] { return answered() == 2; }, 200));
+    EXPECT_EQ(stage.counters().retries.Get(), 0u);
+  });
+}
+
 // There was no other when it fell silent: with the first that comes back what waits goes there.
 TEST(Checks, WhatWaitsLeavesWhenThereIsAnotherAgain) {
   Play([&](Stage& stage) {

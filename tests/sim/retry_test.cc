@@ -366,6 +366,34 @@ TEST(Retry, AllThatAnEndpointHadInFlightIsServedByTheOthers) {
   }
 }
 
+// One place in all, and nobody waits for it: who has it keeps it for the next attempt, though another has
+// just been refused.
+TEST(Retry, WhoHasAPlaceInTheBudgetKeepsIt) {
+  ForEachSeed([](uint64_t seed) {
+    std::vector<Speaker*> asked;
+    Scene scene(
+        seed, 4,
+        [](Settings&, UpstreamSettings& upstream) {
+          upstream.retry_budget.share.value = 0;
+          upstream.retry_budget.min = 1;
+          upstream.retry_budget.wait_ms = 0;
+        },
+        [&](Speaker& origin, size_t) { asked.push_back(&origin); });
+    Stage& stage = scene.stage();
+    Speaker& first = stage.Client(Get("/first"));
+    ASSERT_TRUE(stage.Until([&] { return asked.size() == 1; }, 1'000));
+    Speaker& second = stage.Client(Get("/second"));
+    ASSERT_TRUE(stage.Until([&] { return asked.size() == 2; }, 1'000));
+    asked[0]->peer.Reset();
+    ASSERT_TRUE(stage.Until([&] { return asked.size() == 3; }, 1'000));
+    asked[1]->peer.Reset();
+    asked[2]->peer.Reset();
+    ASSERT_TRUE(stage.Until([&] { return second.Heard(" 502 ") && asked.size() == 4; }, 1'000));
+    asked[3]->Say(kOk);
+    EXPECT_TRUE(stage.Until([&] { return first.Heard(" 200 OK"); }, 1'000)) << first.heard;
+  });
+}
+
 TEST(Retry, TheTimeForTheRequestEndsAWait) {
   ForEachSeed([](uint64_t seed) {
     Scene scene(

@@ -210,6 +210,7 @@ TEST(Subset, PanicWithinIt) {
         Say(stage, EndpointBook::kDown, {1, 2});
         EXPECT_EQ(Plan(stage).news->panic_levels, 0u) << "half of all are well";
         EXPECT_EQ(Shares(stage, 6), "0222") << "a third of its own are not enough";
+        stage.Run(100);
         EXPECT_GT(Plan(stage).books[1]->page(0).counters.idle.Get(), 0u) << "its connections are kept";
         Use(stage, kAll);
         EXPECT_EQ(Shares(stage, 4), "2002");
@@ -268,6 +269,33 @@ TEST(Subset, OfTcpConnections) {
          Use(stage, kV2OrAny);
          EXPECT_TRUE(ask());
        });
+}
+
+// The others of the upstream are no help to a route that asks for these labels.
+TEST(Subset, TheLastOfOneIsNotEjected) {
+  Play(
+      [](UpstreamSettings& upstream) {
+        upstream.endpoints[3].labels = {{"version", "v1"}};
+        upstream.outliers.enabled = true;
+        upstream.outliers.most_percent = 100;
+        upstream.outliers.jitter_ms = 0;
+      },
+      [](Stage& stage) {
+        for (uint32_t i = 0; i < 4; ++i) {
+          stage.Origin(i, [i](Speaker& origin) {
+            origin.Say(i == 0 || i == 2 ? "HTTP/1.1 500 No\r\nContent-Length: 3\r\n\r\nno\n" : kOk);
+          });
+        }
+        for (int i = 0; i < 40; ++i) Ask(stage);
+        stage.Run(50);
+        const auto ejected = [&](uint32_t i) {
+          return (Plan(stage).books[i]->seen() & EndpointBook::kEjected) != 0;
+        };
+        EXPECT_TRUE(ejected(0));
+        EXPECT_FALSE(ejected(2));
+        Use(stage, kV2OrNone);
+        EXPECT_EQ(Ask(stage), "HTTP/1.1 500");
+      });
 }
 
 }  // namespace
