@@ -332,7 +332,8 @@ std::span<const Key<FileUpstream>> UpstreamKeys() {
        },
        nullptr, true},
       {"balance", BalanceName::kPlaceholder, "",
-       "Which endpoint is next, by weight: round_robin (in turns), random, least_conn (the least in flight), "
+       "Which endpoint is next, by weight: round_robin (in turns), random, least_conn (the least in flight "
+       "for its weight; of idle ones the heaviest), "
        "p2c (the better of two drawn by chance), ewma (likewise, by how fast they answer), maglev and "
        "ring_hash "
        "(consistent hashing: the same key meets the same endpoint), first (in the order of the list).",
