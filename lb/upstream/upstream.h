@@ -80,6 +80,11 @@ struct Endpoint : Runnable {
   // Nothing is known against it, or it serves in a panic.
   bool takes_requests() const { return (view & EndpointBook::kNoRequests) == 0 || InPanic(); }
   bool usable() const { return !aside && takes_requests(); }
+  Standing standing() const {
+    Standing standing = EndpointBook::StandingOf(view);
+    standing.aside = aside;
+    return standing;
+  }
   // Its idle connections are to be closed.
   bool leaving() const { return owner == nullptr || !takes_requests(); }
   bool InPanic() const;
