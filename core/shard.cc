@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/frame.h"
+#include "core/log.h"
 
 namespace weir {
 namespace {
@@ -64,9 +65,26 @@ void Shard::OnTrim() {
   wheel_.Set(trim_timer_, kTrimIntervalMs);
 }
 
+Now Shard::ReadClock(int64_t by_ns) {
+  Now now = backend_->ReadClock();
+  now.mono_ns -= stalled_ns_;
+  const int64_t late_ns = now.mono_ns - by_ns;
+  if (late_ns <= kStallNs) [[likely]]
+    return now;
+  counters_.stalls.Add();
+  counters_.stalled_ms.Add(static_cast<uint64_t>(late_ns / kNsPerMs));
+  if (late_ns >= kToldStallNs) {
+    LogLineNow("shard %u stood still for %lld ms: its deadlines are later by as much", options_.index,
+               static_cast<long long>(late_ns / kNsPerMs));
+  }
+  stalled_ns_ += late_ns;
+  now.mono_ns = by_ns;
+  return now;
+}
+
 void Shard::RunTurn(bool may_wait) {
   Enter enter(*this);
-  now_ = backend_->ReadClock();
+  now_ = ReadClock(due_ns_);
   const int64_t begin_ns = now_.mono_ns;
   Switchboard::Seat& seat = switchboard_.seat(options_.index);
 
@@ -88,9 +106,12 @@ void Shard::RunTurn(bool may_wait) {
     if (seat.mail.load(std::memory_order_relaxed) != 0) wake_ns = 0;
   }
   counters_.turns.Add();
-  const int64_t end_ns = backend_->ReadClock().mono_ns;
-  if (end_ns - begin_ns > kNsPerMs) counters_.slow_turns.Add();
-  backend_->Turn({&pending_, &ready_, end_ns, wake_ns});
+  const int64_t stalled_before_ns = stalled_ns_;
+  const int64_t end_ns = ReadClock(begin_ns).mono_ns;
+  if (end_ns - begin_ns + stalled_ns_ - stalled_before_ns > kNsPerMs) counters_.slow_turns.Add();
+  due_ns_ = std::max(end_ns, wake_ns);
+  if (wake_ns != 0 && wake_ns != kNever) wake_ns += stalled_ns_;
+  backend_->Turn({&pending_, &ready_, end_ns + stalled_ns_, wake_ns});
   seat.asleep.store(0, std::memory_order_relaxed);
 }
 

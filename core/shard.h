@@ -9,6 +9,10 @@
 //   3. ready list   bounded, so that a busy shard still enters the kernel, where deferred completions run
 //   4. the backend  one system call: submit all that is new, wait if nothing is left to do, reap
 // Nothing runs inside a completion: 4 only fills the ready list.
+//
+// The shard's clock stands still while the shard does (kStallNs and more late for its turn: the process or
+// the machine was stopped, the processor was taken away). A deadline is a peer's time to answer: what the
+// peer sent meanwhile is looked at before anything is called late.
 #pragma once
 
 #include <cstdint>
@@ -77,6 +81,8 @@ class Shard {
   void Post(uint32_t to, Message* message);
 
   uint32_t index() const { return options_.index; }
+  // This turn's time: monotonic, less what the shard stood still. Only this shard's: never compared with
+  // another's.
   int64_t now_ns() const { return now_.mono_ns; }
   int64_t wall_ms() const { return now_.wall_ms; }
   Backend& backend() { return *backend_; }
@@ -96,6 +102,8 @@ class Shard {
   static constexpr uint32_t kMaxTimersPerTurn = 1024;
   static constexpr uint32_t kMaxRunsPerTurn = 4096;
   static constexpr uint32_t kTrimIntervalMs = 1000;
+  static constexpr int64_t kStallNs = 200 * kNsPerMs;
+  static constexpr int64_t kToldStallNs = kNsPerSecond;
   static constexpr uint32_t kTrimPieces = 256;  // at ~0.3 us each
 
   struct Outgoing {
@@ -105,6 +113,8 @@ class Shard {
     Op doorbell;
   };
 
+  // What time it is for one who would have asked at `by_ns` at the latest, had it not stood still.
+  Now ReadClock(int64_t by_ns);
   void ReceiveMail();
   void FlushMail();
   void PushTo(uint32_t to, Message* message);
@@ -117,6 +127,8 @@ class Shard {
   BufferPool buffers_;
   std::unique_ptr<Backend> backend_;
   Now now_;
+  int64_t stalled_ns_ = 0;   // how far the shard's clock is behind the backend's
+  int64_t due_ns_ = kNever;  // when the next turn begins at the latest
   TimerWheel wheel_;
   Random random_;
   ReadyList ready_;

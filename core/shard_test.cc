@@ -59,12 +59,13 @@ TEST_F(ShardTest, MailTimersAndReadyWorkShareATurnInThatOrder) {
 }
 
 // A deadline and fresh bytes in one resume: whoever waits for both sees both, and may let the bytes win.
-Root ReceiveOrGiveUp(Scope& /*scope*/, Shard& shard, Stream& stream, std::string& result) {
+Root ReceiveOrGiveUp(Scope& /*scope*/, Shard& shard, Stream& stream, uint32_t deadline_ms,
+                     std::string& result) {
   Waiter waiter;
   Timer deadline;
   stream.SetWaiter(&waiter);
   deadline.waiter = &waiter;
-  shard.SetTimer(deadline, 50);
+  shard.SetTimer(deadline, deadline_ms);
   for (;;) {
     stream.ArmReceive(shard, 0);
     stream.Poll(shard);
@@ -100,11 +101,63 @@ TEST_F(ShardTest, BytesOrDeadline) {
       return !stream.connecting();
     }));
     const int64_t start_ns = world_.now_ns();
-    world_.On(shard_, [&] { ReceiveOrGiveUp(scope, shard_, stream, result); });
+    world_.On(shard_, [&] { ReceiveOrGiveUp(scope, shard_, stream, 50, result); });
     ASSERT_TRUE(world_.RunUntil([&] { return scope.running() == 0; }));
     EXPECT_EQ(result, send ? "answer" : "timeout");
     if (!send) EXPECT_GE(world_.now_ns() - start_ns, 50 * kNsPerMs);
   }
+}
+
+// The process is stopped for 20 s. What came meanwhile is not late, and who still says nothing has the rest
+// of his five seconds.
+TEST_F(ShardTest, WhatTheShardStandsStillIsNobodysTime) {
+  for (const bool send : {true, false}) {
+    sim::PeerServer& server = world_.Serve(send ? "127.0.0.1:81" : "127.0.0.1:82", [&](sim::Peer& peer) {
+      if (send) world_.After(7 * kNsPerSecond, [&peer] { peer.Send("answer"); });
+    });
+    const SocketAddress address = server.address();
+    Scope scope;
+    Stream stream;
+    std::string result;
+    stream.Open(shard_.backend().OpenStream(AF_INET), AF_INET);
+    stream.Connect(shard_, &address);
+    ASSERT_TRUE(world_.RunUntil([&] {
+      stream.Poll(shard_);
+      return !stream.connecting();
+    }));
+    world_.On(shard_, [&] { ReceiveOrGiveUp(scope, shard_, stream, 5000, result); });
+    world_.RunFor(2 * kNsPerSecond);
+    const uint64_t stalls = shard_.counters().stalls.Get();
+    const int64_t now_ns = shard_.now_ns();
+    const int64_t begin_ns = world_.now_ns();
+    world_.Stall(shard_, 20 * kNsPerSecond);
+    ASSERT_TRUE(world_.RunUntil([&] { return scope.running() == 0; }));
+    EXPECT_EQ(result, send ? "answer" : "timeout");
+    EXPECT_EQ(shard_.counters().stalls.Get(), stalls + 1);
+    const int64_t took_ns = world_.now_ns() - begin_ns;
+    const int64_t stalled_ns = static_cast<int64_t>(shard_.counters().stalled_ms.Get()) * kNsPerMs;
+    EXPECT_NEAR(static_cast<double>(took_ns - (shard_.now_ns() - now_ns)), 19.5e9, 0.6e9);
+    if (send) {
+      EXPECT_LT(took_ns, 21 * kNsPerSecond);
+    } else {
+      EXPECT_GT(took_ns, 22 * kNsPerSecond);
+      EXPECT_LT(took_ns, 24 * kNsPerSecond);
+    }
+    EXPECT_GT(stalled_ns, 19 * kNsPerSecond);
+  }
+}
+
+// Late for a turn on a busy machine is not a stall: time is counted.
+TEST_F(ShardTest, AShortPauseIsTime) {
+  world_.RunFor(kNsPerSecond);
+  const int64_t behind_ns = world_.now_ns() - shard_.now_ns();
+  for (int i = 0; i < 100; ++i) {
+    world_.Stall(shard_, 150 * kNsPerMs);
+    world_.Poke(shard_);
+    world_.RunFor(200 * kNsPerMs);
+  }
+  EXPECT_EQ(shard_.counters().stalls.Get(), 0u);
+  EXPECT_NEAR(static_cast<double>(world_.now_ns() - shard_.now_ns()), static_cast<double>(behind_ns), 1e9);
 }
 
 TEST_F(ShardTest, WhoWakesItselfForEverDoesNotStopTheShard) {

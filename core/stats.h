@@ -71,6 +71,8 @@ struct alignas(64) CoreCounters {
   Counter messages;           // taken from mailboxes
   Counter doorbells;          // rung by this shard
   Counter slow_turns;         // turns whose own work took longer than 1 ms
+  Counter stalls;             // times the shard stood still (shard.h)
+  Counter stalled_ms;         // for how long in all
 };
 
 }  // namespace weir

@@ -63,6 +63,12 @@ void World::Forget(Shard& shard) {
 
 void World::Poke(Shard& shard) { static_cast<Backend&>(shard.backend()).Poke(); }
 
+void World::Stall(Shard& shard, int64_t duration_ns) {
+  for (Seat& seat : seats_) {
+    if (seat.shard == &shard) seat.stalled_until_ns = now_ns_ + duration_ns;
+  }
+}
+
 void World::DestroyShards() {
   while (!seats_.empty()) seats_.pop_back();
 }

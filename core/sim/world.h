@@ -91,6 +91,8 @@ class World {
   }
   // Brings the shard out of its sleep.
   void Poke(Shard& shard);
+  // Gives the shard no turn for so long, as if its process had been stopped.
+  void Stall(Shard& shard, int64_t duration_ns);
 
   // Running. One step is one shard's turn, or a jump of the clock to the next event. False: nothing will ever
   // happen again.

@@ -99,6 +99,10 @@ constexpr Row<P> kShardProxyRows[] = {
 constexpr Row<C> kCoreRows[] = {
     {"turns", kCounter, &C::turns, "Turns of the event loop."},
     {"slow_turns", kCounter, &C::slow_turns, "Turns whose own work took longer than a millisecond."},
+    {"stalls", kCounter, &C::stalls,
+     "Times the shard stood still for more than 200 ms, as the process or the machine was stopped."},
+    {"stalled_milliseconds", kCounter, &C::stalled_ms,
+     "How long the shard stood still; its deadlines are later by as much."},
     {"operations_submitted", kCounter, &C::ops_submitted, "Operations given to io_uring."},
     {"completions", kCounter, &C::completions, "Completions taken from io_uring."},
     {"cq_overflows", kCounter, &C::cq_overflows, "Completions the kernel had to keep aside."},

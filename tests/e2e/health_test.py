@@ -8,7 +8,7 @@ import time
 import unittest
 
 import weir_harness
-from weir_harness import WeirTest, Wrk, address_text, run, wait_for
+from weir_harness import WeirTest, Wrk, address_text, run, scratch, wait_for
 
 INTERVAL, DOWN, TIMEOUT, RISE, FALL = 0.4, 0.2, 0.3, 2, 3
 # From what happens to when everybody knows; the second is for a busy machine.
@@ -16,6 +16,7 @@ DETECT = FALL * INTERVAL + TIMEOUT + 1
 BACK = (RISE + 1) * DOWN + TIMEOUT + 1
 
 CONFIG = """
+access_log: {file: ERRORS, sample: 1/1000000, errors: all}
 listeners: [{address: LISTEN0, upstream: web}]
 upstreams:
   web:
@@ -27,12 +28,15 @@ upstreams:
 
 
 class Health(WeirTest):
-    def start(self, count):
+    def start(self, count, response="10s"):
         self.origins = [self.nginx(f"n{i}") for i in range(count)]
         for origin in self.origins:
             origin.write("up", b"all is well\n")
         self.endpoints = [address_text(origin.addresses[0]) for origin in self.origins]
-        return self.weir(None, config=CONFIG.replace("ENDPOINTS", ", ".join(self.endpoints)), shards=2)
+        config = CONFIG.replace("ENDPOINTS", ", ".join(self.endpoints)).replace("10s", response)
+        self.errors = os.path.join(scratch("health"), "errors")
+        config = config.replace("ERRORS", self.errors)
+        return self.weir(None, config=config, shards=2)
 
     def health(self, weir):
         endpoints = weir.stats()["upstreams"][0]["endpoints"]
@@ -50,6 +54,13 @@ class Health(WeirTest):
             file.write(re.sub(r"retries: \d", f"retries: {retries}", text))
         os.replace(weir.config + ".new", weir.config)
         weir.signal(signal.SIGHUP)
+
+    def check_nothing_lost(self, wrk):
+        result = wrk.result()
+        with open(self.errors, encoding="utf-8") as file:
+            why = result.text + file.read(4000)
+        self.assertEqual((result.bad, result.connect, result.read, result.write, result.timeout), (0,) * 5, why)
+        self.assertGreater(result.requests, 1000)
 
     def requests(self, weir, i):
         return weir.stats()["upstreams"][0]["endpoints"][i]["requests"]
@@ -94,9 +105,7 @@ class Health(WeirTest):
         before = self.requests(weir, 3)
         wait_for(lambda: self.requests(weir, 3) > before + 10, "used again")
 
-        result = wrk.result()
-        self.assertEqual((result.bad, result.connect, result.read, result.write, result.timeout), (0,) * 5, result.text)
-        self.assertGreater(result.requests, 1000)
+        self.check_nothing_lost(wrk)
         self.assertEqual(self.health(weir), ["up"] * 5)
         said = weir.err()
         for i, why in ((1, ""), (2, "no answer within 300 ms"), (3, "status 404")):
@@ -128,6 +137,25 @@ class Health(WeirTest):
         finally:
             frozen.signal(signal.SIGCONT)
         self.until(weir, 0, "up", BACK)
+
+    def test_a_pause_of_the_proxy_is_no_timeout(self):
+        weir = self.start(2, response="1s")
+        wait_for(lambda: self.health(weir) == ["up"] * 2, "checks")
+        wrk = Wrk(f"http://{address_text(weir.address)}/", connections=40, seconds=6)
+        for _ in range(2):
+            time.sleep(0.5)
+            weir.signal(signal.SIGSTOP)
+            time.sleep(2)
+            weir.signal(signal.SIGCONT)
+        self.check_nothing_lost(wrk)
+        self.assertEqual(self.health(weir), ["up"] * 2)
+        self.assertIn("stood still for ", weir.err())
+        self.assertNotIn("is down", weir.err())
+        metrics = weir.metrics()
+        for shard in ("0", "1", "control"):
+            self.assertGreaterEqual(weir_harness.pick(metrics, "weir_stalls_total", shard=shard), 2)
+            self.assertGreater(weir_harness.pick(metrics, "weir_stalled_milliseconds_total", shard=shard), 2000)
+        self.assertEqual(weir_harness.pick(metrics, "weir_upstream_timeouts_total"), 0)
 
     def test_all_down_and_back(self):
         weir = self.start(2)

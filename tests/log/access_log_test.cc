@@ -39,7 +39,7 @@ class AccessLogTest : public testing::Test {
     }
   }
   void Pass(int64_t ms) {
-    for (Member* member : {&one_, &two_, &control_}) member->backend->now_ns += ms * kNsPerMs;
+    for (Member* member : {&one_, &two_, &control_}) PassTime(*member->backend, member->shard, ms);
     Turns();
   }
   static AccessRecord Record(std::string_view target) {

@@ -51,7 +51,7 @@ class EndpointNewsTest : public testing::Test {
     return std::exchange(g_lines, {});
   }
   std::vector<std::string> Pass(int64_t ms) {
-    for (Member* member : {&one_, &two_, &control_}) member->backend->now_ns += ms * kNsPerMs;
+    for (Member* member : {&one_, &two_, &control_}) PassTime(*member->backend, member->shard, ms);
     return Turns();
   }
   void Aside(Member& member, UpstreamPlan& plan, size_t endpoint, int error = ECONNREFUSED) {

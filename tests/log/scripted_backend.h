@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "core/shard.h"
 
 namespace weir::lb {
 
@@ -87,5 +88,14 @@ class ScriptedBackend final : public Backend {
     if (op.waiter != nullptr) ready.PushBack(op.waiter);
   }
 };
+
+// Time goes by in small steps: a shard that gets no turn for long takes it that it was stopped, with its
+// clock.
+inline void PassTime(ScriptedBackend& backend, Shard& shard, int64_t ms) {
+  for (; ms > 0; ms -= 100) {
+    backend.now_ns += std::min<int64_t>(ms, 100) * kNsPerMs;
+    shard.RunTurn(false);
+  }
+}
 
 }  // namespace weir::lb

@@ -127,7 +127,7 @@ TEST_F(SyslogTest, NobodyIsThereAndSomebodyComes) {
   const Receiver receiver(settings_.path);
   LogThree();  // not looked for yet
   EXPECT_EQ(Dropped(), 9u);
-  backend_->now_ns += int64_t{LogWriter::kConnectMs} * kNsPerMs;
+  PassTime(*backend_, shard_, LogWriter::kConnectMs);
   LogThree();
   EXPECT_EQ(Targets(), "/1/2/3");
   EXPECT_EQ(Dropped(), 9u);
@@ -141,7 +141,7 @@ TEST_F(SyslogTest, NobodyIsThereAndSomebodyComes) {
 TEST_F(SyslogTest, ARestartedReceiverLosesNothing) {
   const Receiver receiver(settings_.path);
   Start();
-  backend_->now_ns += int64_t{LogWriter::kConnectMs} * kNsPerMs;
+  PassTime(*backend_, shard_, LogWriter::kConnectMs);
   backend_->answers = {1, -ECONNREFUSED};
   LogThree();
   EXPECT_EQ(Targets(), "/1/2/3");
@@ -152,7 +152,7 @@ TEST_F(SyslogTest, ARestartedReceiverLosesNothing) {
 TEST_F(SyslogTest, AReceiverThatIsGoneCostsLines) {
   const Receiver receiver(settings_.path);
   Start();
-  backend_->now_ns += int64_t{LogWriter::kConnectMs} * kNsPerMs;
+  PassTime(*backend_, shard_, LogWriter::kConnectMs);
   backend_->answers = {1, -ECONNREFUSED, -ECONNREFUSED};
   LogThree();
   EXPECT_EQ(Targets(), "/1");
