@@ -16,6 +16,15 @@
 //  - kSend, kGather: bytes taken by the kernel; may be short: the owner sends the rest.
 //  - A connection's error is told once, to the op that meets it first, and a send that got somewhere swallows
 //    it. So an end of stream is one only if everything we had to send was sent.
+//  - kReadable: 1 once a receive would find bytes, an end or an error; perhaps also without cause.
+//  - kPass: the pipe is empty, the other socket has no send. What the socket has now comes into the pipe and,
+//  as
+//    far as the other socket takes it, goes on. The result is what came: 0 is the end of the stream, -EAGAIN
+//    says that nothing is there. What remains in the pipe, and what the other socket said, is in the Pipe:
+//    that error is told there and to nobody else. It never waits for a peer, but may wait its turn.
+//  - kDrain: like a send, of bytes that are in the pipe already. May be short.
+//    The process ignores SIGPIPE: splice(2) cannot be told to leave it out.
+//  - Both want sockets that BeginSplice was told about. One turn moves a bounded number of pipes.
 //  - kConnect on a unix socket waits while the listener's queue is full, as TCP's does, until it is
 //  cancelled.
 //  - Cancel: the op still completes once, with its own result if that came first, else -ECANCELED. One that
@@ -73,6 +82,13 @@ class Backend {
   // Of a fresh socket of OpenStream: it connects from there; with the port 0 from any that is not in use
   // towards where it connects. 0, or -errno.
   virtual int BindSource(int fd, const SocketAddress& source) = 0;
+  // Of a connected socket, before the first kPass from or to it, or kDrain: 0, or -errno. Other ops go on as
+  // before.
+  virtual int BeginSplice(int fd) = 0;
+  // Opens a pipe of `bytes`, or of what the system grants: sets its descriptors and its capacity. 0, or
+  // -errno.
+  virtual int OpenPipe(Pipe& pipe, uint32_t bytes) = 0;
+  virtual void ClosePipe(Pipe& pipe) = 0;
   // Bound and listening, or -errno. The port 0 of `address` is replaced by the one chosen. A unix socket's
   // path: see core/unix_listener.h.
   virtual int Listen(SocketAddress& address, const ListenOptions& options) = 0;

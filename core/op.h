@@ -18,6 +18,7 @@ struct msghdr;
 namespace weir {
 
 class Backend;
+struct Pipe;
 struct SocketAddress;
 
 struct Op {
@@ -27,6 +28,9 @@ struct Op {
     kSend,      // `data`, `length`
     kGather,    // `message` (sendmsg)
     kConnect,   // `address`
+    kReadable,  // tells when a receive would give something
+    kPass,      // what is there, at most `length`, into `pipe` and on to its `to_fd`
+    kDrain,     // `length` bytes out of `pipe`
     kWrite,     // `data`, `length` at the file's own position (log files)
     kAccept,    // Source: one result per connection (its fd)
     kPoll,      // Source: one result per readiness (poll mask = length)
@@ -34,8 +38,9 @@ struct Op {
   };
   enum class State : uint8_t { kIdle, kPending, kInFlight, kDone };
 
-  static constexpr uint8_t kPollFirst = 1;  // receive: expect nothing yet, wait for readiness at once
-  static constexpr uint8_t kBody = 2;       // receive: leaves the last eighth of the buffers to request heads
+  static constexpr uint8_t kPollFirst =
+      1;  // receive: expect nothing yet, wait for readiness at once; drain: expect no room yet
+  static constexpr uint8_t kBody = 2;  // receive: leaves the last eighth of the buffers to request heads
   static constexpr uint8_t kCancelAsked = 4;  // set by Cancel
   static constexpr uint8_t kStarved = 8;      // receive: waits for a free buffer (the backend's list)
   static constexpr uint8_t kMoreHere =
@@ -91,6 +96,7 @@ struct Op {
     const void* data;
     const msghdr* message;
     const SocketAddress* address;
+    Pipe* pipe;
     Backend* peer;
   };
 };

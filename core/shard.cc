@@ -38,6 +38,7 @@ Shard::Shard(const Options& options, Switchboard& switchboard, const MakeBackend
       arena_(options.arena_bytes),
       buffers_(arena_, options.buffers),
       backend_(make_backend(buffers_, counters_)),
+      pipes_(*backend_, counters_, options.pipes),
       now_(backend_->ReadClock()),
       wheel_(now_.mono_ns),
       random_(options.seed),
@@ -54,6 +55,7 @@ Shard::~Shard() {
   ready_.Remove(&trim_runnable_);
   while (!pending_.empty()) pending_.PopFront()->state = Op::State::kIdle;
   for (uint32_t i = 0; i < switchboard_.shards(); ++i) outgoing_[i].doorbell.state = Op::State::kIdle;
+  pipes_.CloseAll();
   // The ring goes first: nothing may still write into buffers that are about to be unmapped.
   backend_.reset();
 }
@@ -61,6 +63,7 @@ Shard::~Shard() {
 void Shard::OnTrim() {
   arena_.Trim(kTrimPieces);
   buffers_.Trim(kTrimPieces);
+  pipes_.Trim();
   backend_->Trim(kTrimPieces);
   wheel_.Set(trim_timer_, kTrimIntervalMs);
 }

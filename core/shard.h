@@ -23,6 +23,7 @@
 #include "core/arena.h"
 #include "core/backend.h"
 #include "core/buffer.h"
+#include "core/pipe.h"
 #include "core/random.h"
 #include "core/stats.h"
 #include "core/switchboard.h"
@@ -38,6 +39,7 @@ class Shard {
     uint64_t seed = 1;
     size_t arena_bytes = size_t{64} << 20;
     uint32_t buffers = 1024;
+    uint32_t pipes = 16;  // at most
   };
   using MakeBackend = std::function<std::unique_ptr<Backend>(BufferPool&, CoreCounters&)>;
 
@@ -88,6 +90,7 @@ class Shard {
   Backend& backend() { return *backend_; }
   Arena& arena() { return arena_; }
   BufferPool& buffers() { return buffers_; }
+  PipePool& pipes() { return pipes_; }
   Random& random() { return random_; }
   CoreCounters& counters() { return counters_; }
   const CoreCounters& counters() const { return counters_; }
@@ -126,6 +129,7 @@ class Shard {
   Arena arena_;
   BufferPool buffers_;
   std::unique_ptr<Backend> backend_;
+  PipePool pipes_;
   Now now_;
   int64_t stalled_ns_ = 0;   // how far the shard's clock is behind the backend's
   int64_t due_ns_ = kNever;  // when the next turn begins at the latest

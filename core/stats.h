@@ -73,6 +73,11 @@ struct alignas(64) CoreCounters {
   Counter slow_turns;         // turns whose own work took longer than 1 ms
   Counter stalls;             // times the shard stood still (shard.h)
   Counter stalled_ms;         // for how long in all
+  Counter passes;             // times bytes went from one socket to another through a pipe
+  Counter passed_bytes;       // that came into one
+  Counter pipes_open;         // now
+  Counter pipes_small;        // pipes that the system granted less than asked
+  Counter pipes_refused;      // times it granted none
 };
 
 }  // namespace weir

@@ -56,7 +56,7 @@ void Stream::DoArmReceive(Shard& shard, uint8_t flags) {
 void Stream::CancelReceive(Shard& shard) { shard.Cancel(receive_); }
 
 Slice Stream::TakeReceived() {
-  if (receive_.buffer == nullptr) return {};
+  if (!has_bytes()) return {};
   Buffer* buffer = receive_.TakeReceived();
   if (buffer->length >= kBulkBytes) {
     bulk_ = 7;
@@ -66,14 +66,109 @@ Slice Stream::TakeReceived() {
   return Slice(buffer, 0, buffer->length);
 }
 
-void Stream::ReceiveDone() {
+void Stream::ReceiveDone(Shard& shard) {
   receive_.state = Op::State::kIdle;
+  if (receive_.kind != Op::Kind::kReceive) [[unlikely]] {
+    PassDone(shard);
+    return;
+  }
   more_here_ = (receive_.flags & Op::kMoreHere) != 0;
   if (receive_.result > 0) return;
   // CancelReceive, closing, or bytes that were not taken: no end of the stream.
   if (receive_.result == -ECANCELED) return;
   receive_ended_ = true;
   receive_error_ = static_cast<int16_t>(-receive_.result);
+}
+
+void Stream::WaitReadable(Shard& shard) {
+  WEIR_CHECK(receive_.state == Op::State::kIdle && !has_bytes() && !receive_ended_ && !closing_);
+  receive_.kind = Op::Kind::kReadable;
+  receive_.flags = 0;
+  shard.Start(receive_);
+}
+
+void Stream::BeginSplice(Shard& shard) {
+  if (spliced_) return;
+  spliced_ = true;
+  // Of a socket that is open this cannot fail.
+  WEIR_CHECK(shard.backend().BeginSplice(fd()) == 0);
+}
+
+void Stream::Pass(Shard& shard, Stream& to, Pipe* pipe, uint32_t most) {
+  WEIR_CHECK(receive_.state == Op::State::kIdle && !has_bytes() && !receive_ended_ && !closing_);
+  WEIR_CHECK(!to.sending() && !to.closing_ && !to.send_shut_ && !to.connecting_);
+  WEIR_CHECK(!pipe->busy && pipe->bytes == 0 && most > 0);
+  BeginSplice(shard);
+  to.BeginSplice(shard);
+  pipe->busy = true;
+  pipe->to_fd = to.fd();
+  pipe->came = pipe->passed = 0;
+  pipe->error = 0;
+  receive_.kind = Op::Kind::kPass;
+  receive_.flags = 0;
+  receive_.length = most;
+  receive_.pipe = pipe;
+  shard.Start(receive_);
+}
+
+void Stream::EndPass(Pipe& pipe, Stream& to) {
+  WEIR_CHECK(!pipe.busy);
+  to.sent_bytes_ += pipe.passed;
+  if (pipe.error != 0) to.send_error_ = static_cast<int16_t>(pipe.error);
+  pipe.came = pipe.passed = 0;
+  pipe.error = 0;
+}
+
+// What a WaitReadable or a Pass came to.
+void Stream::PassDone(Shard& shard) {
+  const int32_t result = receive_.result;
+  if (receive_.kind == Op::Kind::kReadable) {
+    // Whatever it is: who looks will see.
+    if (result != -ECANCELED) readable_ = true;
+  } else {
+    shard.pipes().OpDone(receive_.pipe);
+    readable_ = result > 0 && static_cast<uint32_t>(result) == receive_.length;
+    if (result <= 0 && result != -EAGAIN && result != -ECANCELED) {
+      receive_ended_ = true;
+      receive_error_ = static_cast<int16_t>(-result);
+    }
+  }
+  receive_.kind = Op::Kind::kReceive;
+  receive_.buffer = nullptr;
+  receive_.length = 0;
+  // When receives go on there may be more, or not: it costs little to try.
+  more_here_ = false;
+}
+
+void Stream::Drain(Shard& shard, Pipe* pipe) {
+  WEIR_CHECK(!sending() && !closing_ && !pipe->busy && pipe->bytes > 0);
+  pipe->busy = true;
+  draining_ = true;
+  send_.kind = Op::Kind::kDrain;
+  send_.flags = Op::kPollFirst;  // a Pass has just tried
+  send_.pipe = pipe;
+  send_.length = pipe->bytes;
+  shard.Start(send_);
+}
+
+void Stream::DrainDone(Shard& shard) {
+  Pipe* pipe = send_.pipe;
+  if (send_.result <= 0) {
+    send_error_ = static_cast<int16_t>(send_.result == 0 ? EPIPE : -send_.result);
+    DropHeld(shard);
+    return;
+  }
+  const uint32_t taken = static_cast<uint32_t>(send_.result);
+  WEIR_CHECK(taken <= pipe->bytes);
+  sent_bytes_ += taken;
+  pipe->bytes -= taken;
+  if (pipe->bytes > 0 && !closing_ && !pipe->given_up) {
+    send_.flags = Op::kPollFirst;
+    send_.length = pipe->bytes;
+    shard.Start(send_);
+    return;
+  }
+  DropHeld(shard);
 }
 
 void Stream::Send(Shard& shard, Slice slice) {
@@ -115,6 +210,10 @@ void Stream::SendPieces(Shard& shard, std::span<const Piece> pieces, Slice first
 
 void Stream::TakeSent(Shard& shard) {
   send_.state = Op::State::kIdle;
+  if (draining_) [[unlikely]] {
+    DrainDone(shard);
+    return;
+  }
   if (connecting_) {
     connecting_ = false;
     if (send_.result < 0) send_error_ = static_cast<int16_t>(-send_.result);
@@ -154,6 +253,10 @@ void Stream::TakeSent(Shard& shard) {
 }
 
 void Stream::DropHeld(Shard& shard) {
+  if (draining_) {
+    draining_ = false;
+    shard.pipes().OpDone(send_.pipe);
+  }
   if (held_ != nullptr) BufferPool::Release(std::exchange(held_, nullptr));
   if (gather_ == nullptr) return;
   for (Buffer* buffer : gather_->held) {

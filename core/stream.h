@@ -23,6 +23,7 @@
 namespace weir {
 
 class Shard;
+struct Pipe;
 
 // What to arm a receive with: where messages come one by one, where a body of some length is to come (it
 // leaves the last buffers to heads), and where nobody can tell.
@@ -68,10 +69,12 @@ class Stream {
   void CancelReceive(Shard& shard);
   // Takes over what finished. Cheap when nothing did.
   void Poll(Shard& shard) {
-    if (receive_.done()) ReceiveDone();
+    if (receive_.done()) ReceiveDone(shard);
     if (send_.done()) TakeSent(shard);
   }
-  bool has_bytes() const { return ahead_.holds_buffer() || receive_.buffer != nullptr; }
+  bool has_bytes() const {
+    return ahead_.holds_buffer() || (receive_.buffer != nullptr && receive_.kind == Op::Kind::kReceive);
+  }
   // What came first and was not taken yet.
   Slice TakeBytes() {
     if (ahead_.holds_buffer()) return std::move(ahead_);
@@ -104,6 +107,20 @@ class Stream {
   int send_error() const { return send_error_; }
   // Bytes the kernel has taken since Open.
   uint64_t sent_bytes() const { return sent_bytes_; }
+
+  // Bytes that nobody must see go on through a pipe (pipe.h), as long as none wait to be taken here. First
+  // WaitReadable, which holds nothing, until `readable`; then Pass, once `to` is not sending, until not
+  // `receive_armed`; then EndPass, which tells `to` what it was sent. What remains in the pipe goes with
+  // Drain, which is a send of `to`. What a Pass found out about this stream's end is where a receive leaves
+  // it.
+  void WaitReadable(Shard& shard);
+  bool readable() const { return readable_; }
+  void Pass(Shard& shard, Stream& to, Pipe* pipe, uint32_t most);
+  static void EndPass(Pipe& pipe, Stream& to);
+  void Drain(Shard& shard, Pipe* pipe);
+  // What is being sent lies in a pipe, not in a buffer.
+  bool draining() const { return draining_; }
+
   void ShutdownSend(Shard& shard);
   bool send_shut() const { return send_shut_; }
 
@@ -116,7 +133,10 @@ class Stream {
   struct Gather;
 
   void DoArmReceive(Shard& shard, uint8_t flags);
-  void ReceiveDone();
+  void ReceiveDone(Shard& shard);
+  void PassDone(Shard& shard);
+  void DrainDone(Shard& shard);
+  void BeginSplice(Shard& shard);
   Slice TakeReceived();
   void TakeSent(Shard& shard);
   void DropHeld(Shard& shard);
@@ -137,6 +157,9 @@ class Stream {
   bool with_reset_ : 1 = false;
   bool may_stay_ : 1 = true;    // receives may have Op::kStay
   bool more_here_ : 1 = false;  // the last receive left bytes in the socket
+  bool readable_ : 1 = false;   // WaitReadable found something, and no Pass has found nothing since
+  bool draining_ : 1 = false;   // the send is a kDrain
+  bool spliced_ : 1 = false;    // the backend knows
   uint8_t bulk_ : 3 = 0;        // small results to come before receives stay armed again
 };
 static_assert(sizeof(Stream) <= 136, "every connection has one");

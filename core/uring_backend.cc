@@ -8,9 +8,12 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "core/check.h"
+#include "core/pipe.h"
 #include "core/socket_calls.h"
+#include "core/splice_calls.h"
 #include "core/uring_abi.h"
 
 namespace weir {
@@ -28,6 +31,12 @@ void StoreRelease(T* at, T value) {
 template <class T>
 T* At(void* base, uint32_t offset) {
   return reinterpret_cast<T*>(static_cast<char*>(base) + offset);
+}
+
+// Work of the turn itself, which needs the ring only to wait.
+bool MovesAtOnce(const Op& op) {
+  if ((op.flags & Op::kCancelAsked) != 0) return false;
+  return op.kind == Op::Kind::kPass || (op.kind == Op::Kind::kDrain && (op.flags & Op::kPollFirst) == 0);
 }
 
 }  // namespace
@@ -253,6 +262,11 @@ bool UringBackend::Prepare(Op& op, ReadyList& ready) {
       sqe->addr = reinterpret_cast<uint64_t>(storage);
       break;
     }
+    case Op::Kind::kReadable:
+    case Op::Kind::kDrain:  // which found no room
+      sqe->opcode = IORING_OP_POLL_ADD;
+      sqe->poll32_events = op.kind == Op::Kind::kDrain ? POLLOUT : POLLIN;
+      break;
     case Op::Kind::kWrite:
       sqe->opcode = IORING_OP_WRITE;
       sqe->addr = reinterpret_cast<uint64_t>(op.data);
@@ -275,6 +289,7 @@ bool UringBackend::Prepare(Op& op, ReadyList& ready) {
       sqe->addr = IORING_MSG_DATA;
       sqe->off = 0;  // the user_data the receiver sees: nothing to finish, it only wakes
       break;
+    case Op::Kind::kPass:
     case Op::Kind::kNone:
       WEIR_CHECK(false);
   }
@@ -352,8 +367,16 @@ bool UringBackend::Complete(const io_uring_cqe& cqe, ReadyList& ready) {
     if ((cqe.flags & IORING_CQE_F_MORE) == 0) Finish(op, cqe.res, ready);
     return true;
   }
+  if (op.kind == Op::Kind::kDrain && cqe.res >= 0 && (op.flags & Op::kCancelAsked) == 0) {
+    op.state = Op::State::kPending;  // there is room now
+    op.flags &= static_cast<uint8_t>(~Op::kPollFirst);
+    splices_.PushBack(&op);
+    return true;
+  }
   if (op.kind != Op::Kind::kReceive) {
-    Finish(op, cqe.res, ready);
+    // What a poll found out is in its result; to its owner it is one thing.
+    const bool polled = op.kind == Op::Kind::kReadable || op.kind == Op::Kind::kDrain;
+    Finish(op, !polled || cqe.res < 0 ? cqe.res : op.kind == Op::Kind::kReadable ? 1 : -ECANCELED, ready);
     return true;
   }
   Window& window = windows_[WindowOf(op)];
@@ -415,6 +438,7 @@ void UringBackend::Cancel(Op& op, OpList& pending, ReadyList& /*ready*/) {
   op.flags |= Op::kCancelAsked;
   if (op.state == Op::State::kPending) {  // ends when the turn comes to it
     bulk_cancelled_ |= (op.flags & Op::kBulk) != 0;
+    splices_cancelled_ |= op.kind == Op::Kind::kPass || op.kind == Op::Kind::kDrain;
     busy_cancelled_ |= op.kind == Op::Kind::kConnect;
     return;
   }
@@ -429,14 +453,38 @@ void UringBackend::Cancel(Op& op, OpList& pending, ReadyList& /*ready*/) {
 }
 
 // Once a turn at most, however many were cancelled.
-void UringBackend::SortOutCancelledBulk(OpList& pending) {
-  bulk_cancelled_ = false;
+void UringBackend::SortOutCancelled(OpList& list, OpList& pending) {
   OpList kept;
-  while (!bulk_.empty()) {
-    Op* op = bulk_.PopFront();
+  while (!list.empty()) {
+    Op* op = list.PopFront();
     ((op->flags & Op::kCancelAsked) != 0 ? pending : kept).PushBack(op);
   }
-  bulk_ = kept;
+  list = kept;
+}
+
+// Some of those that wait, in order, so that bulk does not own the turn. False: the submission ring is full.
+bool UringBackend::RunSplices(ReadyList& ready) {
+  for (uint32_t left = kSplicesPerTurn; left > 0 && !splices_.empty(); --left) {
+    Op* op = splices_.PopFront();
+    Pipe& pipe = *op->pipe;
+    int32_t result = 0;
+    if (op->kind == Op::Kind::kPass) {
+      result = PassThrough(op->fd, pipe, op->length);
+      if (result > 0) {
+        counters_.passes.Add();
+        counters_.passed_bytes.Add(static_cast<uint32_t>(result));
+      }
+    } else {
+      result = SpliceOnce(pipe.read_fd, op->fd, op->length);
+      if (result == -EAGAIN) {
+        if (Prepare(*op, ready)) continue;
+        splices_.PushFront(op);
+        return false;
+      }
+    }
+    Finish(*op, result, ready);
+  }
+  return true;
 }
 
 void UringBackend::Turn(const Batch& batch) {
@@ -454,7 +502,8 @@ void UringBackend::Turn(const Batch& batch) {
     sqe->addr = reinterpret_cast<uint64_t>(cancels_.PopFront());
     ++sq_next_;
   }
-  if (bulk_cancelled_) SortOutCancelledBulk(*batch.pending);
+  if (std::exchange(bulk_cancelled_, false)) SortOutCancelled(bulk_, *batch.pending);
+  if (std::exchange(splices_cancelled_, false)) SortOutCancelled(splices_, *batch.pending);
   bool all_submitted = true;
   uint32_t others = 0;
   while (!batch.pending->empty()) {
@@ -466,6 +515,8 @@ void UringBackend::Turn(const Batch& batch) {
       } else {
         bulk_.PushFront(op);
       }
+    } else if (MovesAtOnce(*op)) {
+      splices_.PushBack(op);
     } else if (Prepare(*op, *batch.ready)) {
       ++others;
     } else {
@@ -485,7 +536,8 @@ void UringBackend::Turn(const Batch& batch) {
     bulk_.PushFront(op);
     all_submitted = false;
   }
-  all_submitted = all_submitted && bulk_.empty();
+  const bool splices_submitted = RunSplices(*batch.ready);
+  all_submitted = all_submitted && bulk_.empty() && splices_submitted && splices_.empty();
 
   const uint32_t submit = sq_next_ - LoadAcquire(sq_head_);
   StoreRelease(sq_tail_, sq_next_);
@@ -527,6 +579,12 @@ int UringBackend::SetTcp(int fd, const TcpOptions& options, const TcpOptions& be
   return SetTcpOptions(fd, options, before);
 }
 int UringBackend::BindSource(int fd, const SocketAddress& source) { return BindSourceAddress(fd, source); }
+int UringBackend::BeginSplice(int fd) { return StopBlocking(fd); }
+int UringBackend::OpenPipe(Pipe& pipe, uint32_t bytes) { return OpenKernelPipe(pipe, bytes); }
+void UringBackend::ClosePipe(Pipe& pipe) {
+  close(pipe.read_fd);
+  close(pipe.write_fd);
+}
 int UringBackend::Listen(SocketAddress& address, const ListenOptions& options) {
   return ListenOn(address, options);
 }

@@ -43,6 +43,9 @@ class UringBackend final : public Backend {
   int OpenStream(uint16_t family) override;
   int SetTcp(int fd, const TcpOptions& options, const TcpOptions& before) override;
   int BindSource(int fd, const SocketAddress& source) override;
+  int BeginSplice(int fd) override;
+  int OpenPipe(Pipe& pipe, uint32_t bytes) override;
+  void ClosePipe(Pipe& pipe) override;
   int Listen(SocketAddress& address, const ListenOptions& options) override;
   int AcceptNow(int listener_fd) override;
   int RefuseNewHandshakes(int listener_fd) override;
@@ -63,6 +66,7 @@ class UringBackend final : public Backend {
   static constexpr int64_t kBusyRetryNs = 5 * kNsPerMs;
   static constexpr uint32_t kBusyTries = 32;
   static constexpr uint32_t kBulkPerTurn = 4;
+  static constexpr uint32_t kSplicesPerTurn = 4;
   // After so many pieces (half a megabyte) a connection lets the others go first.
   static constexpr uint32_t kBulkRun = 16;
 
@@ -91,7 +95,8 @@ class UringBackend final : public Backend {
   void Finish(Op& op, int32_t result, ReadyList& ready);
   bool Complete(const io_uring_cqe& cqe, ReadyList& ready);
   void RetryStarved(OpList& pending);
-  void SortOutCancelledBulk(OpList& pending);
+  static void SortOutCancelled(OpList& list, OpList& pending);
+  bool RunSplices(ReadyList& ready);
 
   Options options_;
   BufferPool& pool_;
@@ -124,6 +129,8 @@ class UringBackend final : public Backend {
   OpList starved_[2];  // by window
   OpList bulk_;        // pending receives with kBulk, the next one first
   bool bulk_cancelled_ = false;
+  OpList splices_;  // pending kPass and kDrain, in order
+  bool splices_cancelled_ = false;
   OpList cancels_;
   OpList busy_;  // pending unix connects whose listener's queue is full, the next one first
   bool busy_cancelled_ = false;

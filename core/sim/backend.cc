@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/pipe.h"
 
 namespace weir::sim {
 
@@ -42,7 +43,7 @@ struct Backend::Flight {
 void Descriptor::OnReadable() {
   for (Backend::Flight* flight : flights) {
     if (flight->kind == Op::Kind::kReceive || flight->kind == Op::Kind::kAccept ||
-        flight->kind == Op::Kind::kPoll) {
+        flight->kind == Op::Kind::kPoll || flight->kind == Op::Kind::kReadable) {
       flight->backend->Trigger(*flight);
     }
   }
@@ -51,7 +52,7 @@ void Descriptor::OnReadable() {
 void Descriptor::OnWritable() {
   for (Backend::Flight* flight : flights) {
     if (flight->kind == Op::Kind::kSend || flight->kind == Op::Kind::kGather ||
-        flight->kind == Op::Kind::kPoll) {
+        flight->kind == Op::Kind::kPoll || flight->kind == Op::Kind::kDrain) {
       flight->backend->Trigger(*flight);
     }
   }
@@ -84,8 +85,8 @@ size_t Backend::in_flight() const {
 }
 
 std::string Backend::Dump() const {
-  static constexpr const char* kKinds[] = {"none",  "receive", "send", "gather",  "connect",
-                                           "write", "accept",  "poll", "doorbell"};
+  static constexpr const char* kKinds[] = {"none", "receive", "send",  "gather", "connect", "readable",
+                                           "pass", "drain",   "write", "accept", "poll",    "doorbell"};
   std::string text;
   for (const auto& [number, flight] : flights_) {
     text += std::string(text.empty() ? "; in flight:" : ",") + " " + kKinds[static_cast<int>(flight->kind)] +
@@ -130,8 +131,8 @@ void Backend::Turn(const Batch& batch) {
   OpList later;
   for (uint32_t n = 0; n < world_.options_.submissions && !batch.pending->empty(); ++n) {
     Op* op = batch.pending->PopFront();
-    if ((op->flags & (Op::kBulk | Op::kCancelAsked)) == Op::kBulk &&
-        world_.Chance(world_.faults_.late_completion)) {
+    const bool may_wait = (op->flags & Op::kBulk) != 0 || op->kind == Op::Kind::kPass;
+    if (may_wait && (op->flags & Op::kCancelAsked) == 0 && world_.Chance(world_.faults_.late_completion)) {
       later.PushBack(op);
     } else {
       Submit(*op, *batch.ready);
@@ -184,9 +185,15 @@ void Backend::Submit(Op& op, ReadyList& ready) {
   Descriptor& descriptor = Need(op.fd, "start an op");
   flight.descriptor = &descriptor;
   for (const Flight* other : descriptor.flights) {
-    const auto sends = [](Op::Kind kind) { return kind == Op::Kind::kSend || kind == Op::Kind::kGather; };
+    const auto receives = [](Op::Kind kind) {
+      return kind == Op::Kind::kReceive || kind == Op::Kind::kReadable || kind == Op::Kind::kPass;
+    };
+    const auto sends = [](Op::Kind kind) {
+      return kind == Op::Kind::kSend || kind == Op::Kind::kGather || kind == Op::Kind::kDrain;
+    };
     // Two at a time would mix their bytes.
-    WEIR_CHECK(other->over || !(other->kind == op.kind || (sends(other->kind) && sends(op.kind))));
+    WEIR_CHECK(other->over || !(other->kind == op.kind || (sends(other->kind) && sends(op.kind)) ||
+                                (receives(other->kind) && receives(op.kind))));
   }
   descriptor.flights.push_back(&flight);
   if (op.kind == Op::Kind::kSend || op.kind == Op::Kind::kWrite) {
@@ -218,6 +225,15 @@ void Backend::Attempt(Flight& flight) {
       return;
     case Op::Kind::kConnect:
       if (flight.connect_result <= 0) Complete(flight, flight.connect_result, true);
+      return;
+    case Op::Kind::kReadable:
+      AttemptReadable(flight);
+      return;
+    case Op::Kind::kPass:
+      AttemptPass(flight);
+      return;
+    case Op::Kind::kDrain:
+      AttemptDrain(flight);
       return;
     case Op::Kind::kWrite:
       AttemptWrite(flight);
@@ -294,6 +310,67 @@ void Backend::AttemptSend(Flight& flight) {
     if (cut_short) break;
   }
   Complete(flight, result(0), true);
+}
+
+void Backend::AttemptReadable(Flight& flight) {
+  Endpoint* endpoint = flight.descriptor->endpoint;
+  WEIR_CHECK(endpoint != nullptr);
+  if (endpoint->Readable() || world_.Chance(world_.faults_.source_ends)) Complete(flight, 1, true);
+}
+
+void Backend::AttemptPass(Flight& flight) {
+  Descriptor& to = Need(flight.op->pipe->to_fd, "pass on");
+  Pipe& pipe = *flight.op->pipe;
+  Endpoint* from = flight.descriptor->endpoint;
+  WEIR_CHECK(from != nullptr && to.endpoint != nullptr && flight.descriptor->may_splice && to.may_splice);
+  WEIR_CHECK(Need(pipe.read_fd, "fill").contents.empty());
+  for (const Flight* other : to.flights) {
+    const bool sends =
+        other->kind == Op::Kind::kSend || other->kind == Op::Kind::kGather || other->kind == Op::Kind::kDrain;
+    WEIR_CHECK(other->over || !sends);
+  }
+  pipe.came = pipe.passed = 0;
+  pipe.error = 0;
+  if (!from->Readable() || (from->readable_bytes() > 0 && world_.Chance(world_.faults_.starved))) {
+    Complete(flight, -EAGAIN, true);
+    return;
+  }
+  if (from->readable_bytes() == 0) {
+    Complete(flight, static_cast<int32_t>(from->Read(nullptr, 0)), true);
+    return;
+  }
+  size_t most = std::min<size_t>({flight.length, pipe.capacity, from->readable_bytes()});
+  if (world_.Chance(world_.faults_.short_receive))
+    most = 1 + world_.random_.Below(static_cast<uint32_t>(most));
+  std::string bytes(most, '\0');
+  WEIR_CHECK(from->Read(bytes.data(), most) == static_cast<int64_t>(most));
+  pipe.came = static_cast<uint32_t>(most);
+  size_t offer = most;
+  if (world_.Chance(world_.faults_.short_send)) offer = world_.random_.Below(static_cast<uint32_t>(most) + 1);
+  const int64_t went =
+      offer == 0 ? Endpoint::kWouldBlock : to.endpoint->Write(std::string_view(bytes).substr(0, offer));
+  if (went > 0) pipe.passed = static_cast<uint32_t>(went);
+  if (went < 0 && went != Endpoint::kWouldBlock) pipe.error = static_cast<int32_t>(-went);
+  pipe.bytes = pipe.came - pipe.passed;
+  Need(pipe.read_fd, "fill").contents = bytes.substr(pipe.passed);
+  counters_.passes.Add();
+  counters_.passed_bytes.Add(pipe.came);
+  Complete(flight, static_cast<int32_t>(most), true);
+}
+
+void Backend::AttemptDrain(Flight& flight) {
+  Pipe& pipe = *flight.op->pipe;
+  std::string& contents = Need(pipe.read_fd, "drain").contents;
+  Endpoint* to = flight.descriptor->endpoint;
+  WEIR_CHECK(to != nullptr && flight.descriptor->may_splice);
+  WEIR_CHECK(flight.length > 0 && flight.length <= contents.size());
+  size_t offer = flight.length;
+  if (world_.Chance(world_.faults_.short_send))
+    offer = 1 + world_.random_.Below(static_cast<uint32_t>(offer));
+  const int64_t went = to->Write(std::string_view(contents).substr(0, offer));
+  if (went == Endpoint::kWouldBlock) return;
+  if (went > 0) contents.erase(0, static_cast<size_t>(went));
+  Complete(flight, static_cast<int32_t>(went), true);
 }
 
 void Backend::AttemptWrite(Flight& flight) {

@@ -34,6 +34,9 @@ class Backend final : public weir::Backend {
   int OpenStream(uint16_t family) override;
   int SetTcp(int fd, const TcpOptions& options, const TcpOptions& before) override;
   int BindSource(int fd, const SocketAddress& source) override;
+  int BeginSplice(int fd) override;
+  int OpenPipe(Pipe& pipe, uint32_t bytes) override;
+  void ClosePipe(Pipe& pipe) override;
   int Listen(SocketAddress& address, const ListenOptions& options) override;
   int AcceptNow(int listener_fd) override;
   int RefuseNewHandshakes(int listener_fd) override;
@@ -72,6 +75,9 @@ class Backend final : public weir::Backend {
   void Attempt(Flight& flight);
   void AttemptReceive(Flight& flight);
   void AttemptSend(Flight& flight);
+  void AttemptReadable(Flight& flight);
+  void AttemptPass(Flight& flight);
+  void AttemptDrain(Flight& flight);
   void AttemptWrite(Flight& flight);
   void AttemptAccept(Flight& flight);
   void AttemptPoll(Flight& flight);
@@ -106,7 +112,7 @@ class Backend final : public weir::Backend {
 
 // What a file descriptor stands for.
 struct Descriptor final : Observer {
-  enum class Kind : uint8_t { kStream, kListener, kSignals, kFile };
+  enum class Kind : uint8_t { kStream, kListener, kSignals, kFile, kPipe };
 
   explicit Descriptor(Kind kind) : kind(kind) {}
   void OnReadable() override;
@@ -117,7 +123,8 @@ struct Descriptor final : Observer {
   Endpoint* endpoint = nullptr;
   Listener* listener = nullptr;
   std::vector<int> signals;
-  std::string contents;
+  std::string contents;  // of a file, or of a pipe (its reading end)
+  bool may_splice = false;
   std::vector<Backend::Flight*> flights;  // ops in flight here, of any shard of the host
 };
 

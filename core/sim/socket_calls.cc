@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/pipe.h"
 #include "core/sim/backend.h"
 
 namespace weir::sim {
@@ -47,6 +48,33 @@ int Backend::BindSource(int fd, const SocketAddress& source) {
   WEIR_CHECK(endpoint != nullptr);
   endpoint->BindTo(source);
   return 0;
+}
+
+int Backend::BeginSplice(int fd) {
+  Descriptor& descriptor = Need(fd, "splice");
+  WEIR_CHECK(descriptor.endpoint != nullptr);
+  descriptor.may_splice = true;
+  return 0;
+}
+
+int Backend::OpenPipe(Pipe& pipe, uint32_t bytes) {
+  if (world_.Chance(world_.faults_.no_fd)) return -EMFILE;
+  const int read_fd = world_.NewFd(host_, std::make_unique<Descriptor>(Descriptor::Kind::kPipe));
+  if (read_fd < 0) return read_fd;
+  const int write_fd = world_.NewFd(host_, std::make_unique<Descriptor>(Descriptor::Kind::kPipe));
+  if (write_fd < 0) {
+    Close(read_fd);
+    return write_fd;
+  }
+  pipe.read_fd = read_fd;
+  pipe.write_fd = write_fd;
+  pipe.capacity = world_.Chance(world_.faults_.short_receive) ? 4096 : bytes;
+  return 0;
+}
+
+void Backend::ClosePipe(Pipe& pipe) {
+  Close(pipe.read_fd);
+  Close(pipe.write_fd);
 }
 
 int Backend::Listen(SocketAddress& address, const ListenOptions& options) {

@@ -148,10 +148,15 @@ PeerServer& World::Serve(std::string_view address, std::function<void(Peer&)> on
 
 void World::CheckClean() const {
   bool clean = true;
-  for (const auto& [index, host] : hosts_) clean = clean && host.fds.empty();
+  for (const auto& [index, host] : hosts_) {
+    // A shard's empty pipes are its own.
+    for (const auto& [fd, descriptor] : host.fds)
+      clean = clean && descriptor->kind == Descriptor::Kind::kPipe;
+  }
   for (const Seat& seat : seats_) {
     if (seat.owned == nullptr) continue;
     clean = clean && seat.backend->in_flight() == 0;
+    clean = clean && seat.shard->pipes().free_count() == seat.shard->pipes().open();
     clean = clean && seat.shard->buffers().free_count() == seat.shard->buffers().count();
     clean = clean && seat.shard->arena().used_bytes() == 0;
   }
@@ -213,7 +218,7 @@ uint32_t World::open_fds(uint32_t host) const {
 }
 
 std::string World::Dump() const {
-  static constexpr const char* kKinds[] = {"stream", "listener", "signals", "file"};
+  static constexpr const char* kKinds[] = {"stream", "listener", "signals", "file", "pipe"};
   std::string text = "time " + std::to_string(now_ns_ / kNsPerUs) + " us\n";
   for (const auto& [index, host] : hosts_) {
     for (const auto& [fd, descriptor] : host.fds) {

@@ -638,34 +638,46 @@ class Whole(unittest.TestCase):
 
     def test_ends_of_all_kinds_leave_nothing(self):
         """An impatient user's, and those that nobody can prepare for."""
-        weir = runfiles.path("lb/weir")
         for signals in ((signal.SIGINT,) * 3, (signal.SIGQUIT,), (signal.SIGTERM, signal.SIGHUP), (signal.SIGKILL,)):
-            with self.subTest(signals):
-                scratch = pathlib.Path(tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR")))
-                process = subprocess.Popen(
-                    [COMPARE, f"--weir={weir}", f"--load={runfiles.path('bench/load/weir-load')}", "--seconds=60",
-                     "--scenario=h1-small", "--proxies=weir,haproxy,nginx"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                    env={**os.environ, "TMPDIR": str(scratch)}, start_new_session=True)
+            with self.subTest(signals), tempfile.TemporaryFile() as said:
+                self.end_by(signals, said)
 
-                def carrying():
-                    return [name for name in os.listdir("/proc") if name.isdigit()
-                            and str(scratch).encode() in read(f"/proc/{name}/environ") + read(f"/proc/{name}/cmdline")]
+    def end_by(self, signals, said):
+        scratch = pathlib.Path(tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR")))
+        process = subprocess.Popen(
+            [COMPARE, f"--weir={runfiles.path('lb/weir')}", f"--load={runfiles.path('bench/load/weir-load')}", "--seconds=60",
+             "--scenario=h1-small", "--proxies=weir,haproxy,nginx"], stdout=said, stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(scratch)}, start_new_session=True)
 
-                def wait(condition):
-                    deadline = time.monotonic() + 60
-                    while not condition() and time.monotonic() < deadline:
-                        time.sleep(0.02)
-                    return condition()
+        def carrying():
+            return [name for name in os.listdir("/proc") if name.isdigit()
+                    and str(scratch).encode() in read(f"/proc/{name}/environ") + read(f"/proc/{name}/cmdline")]
 
-                self.assertTrue(wait(lambda: any(b"WEIR_COMPARE=" in read(f"/proc/{name}/environ") and
-                                             b"--target=" in read(f"/proc/{name}/cmdline") for name in carrying())))
-                for number in signals:
-                    process.send_signal(number)
-                    time.sleep(0.05)
-                code = process.wait(60)  # not that of the rounds: the generator is not waited for
-                # (A late one may meet the interpreter when all is done.)
-                self.assertIn(code, [-number for number in signals] + [128 + signals[0]])
-                self.assertTrue(wait(lambda: not carrying() and not list(scratch.iterdir())), (carrying(), list(scratch.iterdir())))
+        def measuring():
+            return any(b"WEIR_COMPARE=" in read(f"/proc/{name}/environ") and b"--target=" in read(f"/proc/{name}/cmdline")
+                       for name in carrying())
+
+        def wait(condition):
+            deadline = time.monotonic() + 200
+            while not condition() and time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.02)
+            return condition()
+
+        def why():
+            said.seek(0)
+            return f"{carrying()} {list(scratch.iterdir())} {process.poll()} {said.read().decode()}"
+
+        self.assertTrue(wait(measuring), why())
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.05)
+        code = process.wait(60)  # not that of the rounds: the generator is not waited for
+        # (A late one may meet the interpreter when all is done.)
+        self.assertIn(code, [-number for number in signals] + [128 + signals[0]])
+        deadline = time.monotonic() + 60
+        while (carrying() or list(scratch.iterdir())) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.assertFalse(carrying() or list(scratch.iterdir()), why())
 
     def test_nothing_is_measured_for_a_reason(self):
         done, _ = self.compare("--scenario=gzip,h1-small", "--proxies=direct", code=1)

@@ -53,6 +53,9 @@ class ScriptedBackend final : public Backend {
   int OpenStream(uint16_t) override { return -ENOSYS; }
   int SetTcp(int, const TcpOptions&, const TcpOptions&) override { return -ENOSYS; }
   int BindSource(int, const SocketAddress&) override { return -ENOSYS; }
+  int BeginSplice(int) override { return -ENOSYS; }
+  int OpenPipe(Pipe&, uint32_t) override { return -ENOSYS; }
+  void ClosePipe(Pipe&) override {}
   int Listen(SocketAddress&, const ListenOptions&) override { return -ENOSYS; }
   int AcceptNow(int) override { return -ENOSYS; }
   int RefuseNewHandshakes(int) override { return -ENOSYS; }

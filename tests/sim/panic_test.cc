@@ -70,8 +70,9 @@ TEST(Panic, UnderTheThresholdAllAreUsed) {
         Say(stage, kEjected, {1, 2});
         EXPECT_EQ(Plan(stage).news->panic_levels, 1u);
         EXPECT_EQ(Shares(stage, 8), "2222");
-        // What it has been given there can be used again.
-        EXPECT_GT(Plan(stage).books[1]->page(0).counters.idle.Get(), 0u);
+        // What it has been given there can be used again, once the shard knows that its requests have left.
+        EXPECT_TRUE(
+            stage.Until([&] { return Plan(stage).books[1]->page(0).counters.idle.Get() > 0; }, 20'000));
         // A reload in between changes nothing; nor is it another panic.
         stage.rig().Reload([](Settings& settings) { settings.upstreams[0].retries = 1; });
         stage.Run(50);

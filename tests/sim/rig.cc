@@ -91,7 +91,7 @@ Rig::Rig(Options options) {
                                                                .buffers = options.buffers});
     counters_.push_back(&tenants_.back()->counters);
   }
-  OpenSockets();
+  WEIR_CHECK(OpenSockets());
   world_->On(*control_, [&] {
     publisher_ = std::make_unique<Publisher>(*control_);
     slow_starter_ = std::make_unique<SlowStarter>(*control_, *publisher_);
@@ -150,14 +150,16 @@ std::string Rig::LogLinesOf(uint64_t id) const {
   return lines;
 }
 
-void Rig::OpenSockets() {
+bool Rig::OpenSockets() {
+  bool open = false;
   world_->On(*control_, [&] {
     Backend& backend = control_->backend();
     int error = 0;
-    WEIR_CHECK(generations_.back()->OpenSockets(
-                   [&backend](SocketAddress& address) { return backend.Listen(address, {}); },
-                   [&backend](int fd) { backend.Close(fd); }, &error) == Generation::kNew);
+    open = generations_.back()->OpenSockets(
+               [&backend](SocketAddress& address) { return backend.Listen(address, {}); },
+               [&backend](int fd) { backend.Close(fd); }, &error) == Generation::kNew;
   });
+  return open;
 }
 
 void Rig::Reload(const std::function<void(Settings&)>& change) {
@@ -165,7 +167,10 @@ void Rig::Reload(const std::function<void(Settings&)>& change) {
   Settings settings = generations_.back()->settings();
   change(settings);
   generations_.push_back(std::make_unique<Generation>(std::move(settings), generations_.back().get(), this));
-  OpenSockets();
+  if (!OpenSockets()) {  // no descriptors: as the loader, it goes on with what it has
+    generations_.pop_back();
+    return;
+  }
   ++reloads_;
   world_->On(*control_, [&] {
     slow_starter_->Follow(*generations_.back());

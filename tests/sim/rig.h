@@ -99,7 +99,7 @@ class Rig : public Generation::Keeper {
   void OnAdopted(Snapshot& snapshot) override;
   void OnGone(Snapshot& snapshot) override;
   void Adopt(Settings settings);
-  void OpenSockets();
+  bool OpenSockets();
   void Post(Shard& from, uint32_t to, Order& order, std::function<void()> act);
   void ReportWhenLogIsHome(Tenant& tenant);
   void CheckCounters();
