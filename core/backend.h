@@ -21,7 +21,8 @@
 //  as
 //    far as the other socket takes it, goes on. The result is what came: 0 is the end of the stream, -EAGAIN
 //    says that nothing is there. What remains in the pipe, and what the other socket said, is in the Pipe:
-//    that error is told there and to nobody else. It never waits for a peer, but may wait its turn.
+//    that error is told there and to nobody else. It never waits for a peer, but may wait its turn; the turn
+//    in which bytes moved tells of it, before anything that they lead to.
 //  - kDrain: like a send, of bytes that are in the pipe already. May be short.
 //    The process ignores SIGPIPE: splice(2) cannot be told to leave it out.
 //  - Both want sockets that BeginSplice was told about. One turn moves a bounded number of pipes.

@@ -27,19 +27,23 @@ Splice::Step Splice::Move(Shard& shard, Stream& from, Stream& to, uint64_t most,
   }
   if (most == 0 || from.receive_ended()) return Step::kEnded;
   if (from.receive_armed()) return Step::kWaits;
-  if (small_ >= kSmallRun) {
-    small_ = 0;
-    return Step::kCopy;
-  }
+  if (small_ >= kSmallRun) return TurnBack();
   if (!from.readable()) {
     from.WaitReadable(shard);
     return Step::kWaits;
   }
   pipe_ = shard.pipes().Take(shard.now_ns());
-  if (pipe_ == nullptr) return Step::kCopy;
+  if (pipe_ == nullptr) return TurnBack();
   from.Pass(shard, to, pipe_, static_cast<uint32_t>(std::min<uint64_t>(most, pipe_->capacity)));
   passing_ = true;
   return Step::kWaits;
+}
+
+Splice::Step Splice::TurnBack() {
+  small_ = 0;
+  full_bytes_ = 0;
+  turned_back_ = true;
+  return Step::kCopy;
 }
 
 void Splice::Drop(Shard& shard, Stream& from) {

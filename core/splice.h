@@ -25,6 +25,9 @@ class Splice {
   static constexpr uint32_t kSmallBytes = 16 * 1024;
   static constexpr uint8_t kSmallRun = 8;
 
+  // Reads of fewer bytes, where it is copied, are not full ones.
+  static constexpr uint32_t kFullBytes = BufferPool::kBufferBytes / 4 * 3;
+
   Splice() = default;
   Splice(const Splice&) = delete;
   Splice& operator=(const Splice&) = delete;
@@ -35,12 +38,21 @@ class Splice {
   Step Move(Shard& shard, Stream& from, Stream& to, uint64_t most, uint64_t& came);
   // Something is on its way: only Move may touch the streams' ops.
   bool moving() const { return pipe_ != nullptr; }
+  // Tells of a piece that the caller copied. `full_bytes`: how many came in full reads in a row, up to now.
+  void Copied(uint32_t bytes) { full_bytes_ = bytes >= kFullBytes ? full_bytes_ + bytes : 0; }
+  uint32_t full_bytes() const { return full_bytes_; }
+  // It said kCopy before.
+  bool turned_back() const { return turned_back_; }
   // Gives up what is on its way: before the streams are closed.
   void Drop(Shard& shard, Stream& from);
 
  private:
+  Step TurnBack();
+
   Pipe* pipe_ = nullptr;
+  uint32_t full_bytes_ = 0;
   bool passing_ = false;  // `from` has a Pass
+  bool turned_back_ = false;
   uint8_t small_ = 0;
 };
 

@@ -216,6 +216,7 @@ absl::Status Server::Start() {
   fleet.shard.seed = RandomSeed();
   fleet.shard.arena_bytes = budget_.shard.arena_bytes;
   fleet.shard.buffers = budget_.shard.buffers;
+  fleet.shard.pipes = kPipesPerShard;
   fleet.uring = {features_, budget_.shard.submissions, budget_.shard.completions};
   fleet_ = std::make_unique<Fleet>(
       fleet, switchboard_, [this](Shard& shard) { return std::make_unique<ShardTenant>(*this, shard); });

@@ -483,7 +483,7 @@ void Backend::Complete(Flight& flight, int32_t result, bool end, Buffer* buffer,
   WEIR_CHECK(!flight.over);
   flight.over = end;
   int64_t visible_ns = world_.now_ns_;
-  if (world_.Chance(world_.faults_.late_completion)) {
+  if (flight.kind != Op::Kind::kPass && world_.Chance(world_.faults_.late_completion)) {
     visible_ns += world_.Between(0, world_.faults_.most_completion_delay_ns);
   }
   flight.visible_ns = std::max(flight.visible_ns, visible_ns);

@@ -109,6 +109,12 @@ constexpr Row<C> kCoreRows[] = {
     {"buffers_exhausted", kCounter, &C::buffers_exhausted, "Receives that had to wait for a buffer."},
     {"buffer_low_water", kCounter, &C::buffer_low_water,
      "Times fewer than an eighth of the buffers were free."},
+    {"splices", kCounter, &C::passes, "Times bytes went from socket to socket through a pipe, uncopied."},
+    {"spliced_bytes", kCounter, &C::passed_bytes, "How many they were."},
+    {"pipes", kGauge, &C::pipes_open, "Pipes open for that."},
+    {"pipes_small", kCounter, &C::pipes_small, "Pipes that the system granted less than 256 KiB."},
+    {"pipes_refused", kCounter, &C::pipes_refused,
+     "Times the system granted no pipe; what would have gone through it was copied."},
     {"messages", kCounter, &C::messages, "Messages received from other shards."},
     {"doorbells", kCounter, &C::doorbells, "Other shards woken."},
 };

@@ -154,6 +154,8 @@ std::vector<BudgetLine> ReservedFiles(const Settings& settings) {
       {"admin connections", kAdminConnections},
       {absl::StrCat("rings and one file in reserve: ", shards + 1, " x 2"), uint64_t{shards + 1} * 2},
       {absl::StrCat("listening sockets: ", shards, " x ", listeners), uint64_t{shards} * listeners},
+      {absl::StrCat("pipes to splice through: ", shards, " x ", kPipesPerShard, " x 2"),
+       uint64_t{shards} * kPipesPerShard * 2},
       {absl::StrCat("connections above the limit, told so: ", shards, " x ", kOverLimitConnections),
        uint64_t{shards} * kOverLimitConnections},
       {"libraries, and connections being closed", 64},

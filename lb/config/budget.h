@@ -48,6 +48,8 @@ static_assert(kBufferSlotBytes >=
 inline constexpr uint32_t kMaxShards = 256;
 // A shard's connections above --max_connections, which are told so (503).
 inline constexpr uint32_t kOverLimitConnections = 64;
+// Of 256 KiB each: bulk on its way at one time; more is copied.
+inline constexpr uint32_t kPipesPerShard = 16;
 // A shard's idle upstream connections beyond one for each client.
 inline constexpr uint32_t kSpareUpstreams = 1024;
 

@@ -58,6 +58,7 @@ using BufferMemory = SizeIn<0, uint64_t{1} << 40, uint64_t>;
 using HeadSize = SizeIn<http::kMinHeaderBytes, 30 * 1024, uint32_t>;
 using BodySize = SizeIn<0, uint64_t{1} << 50, uint64_t>;  // 0: unlimited
 // Beside its head, in a chunk of the arena.
+using SpliceSize = SizeIn<0, uint64_t{1} << 40, uint64_t>;  // 0: never
 using WholeBodySize = SizeIn<0, 24 * 1024, uint32_t>;
 using TargetSize = SizeIn<16, 30 * 1024 - 1, uint32_t>;
 using Patience = DurationIn<false>;

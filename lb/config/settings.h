@@ -456,6 +456,7 @@ struct Settings {
   uint32_t max_connections = 0;  // clients, all shards together; resolved from the fd limit when not given
   uint32_t mirrors_per_shard = kMostMirrors;  // copies at one time; resolved: what descriptors are left for
   uint64_t buffer_memory_bytes = 0;           // all shards together; resolved
+  uint64_t splice_from_bytes = 64 * 1024;     // 0: nothing is spliced
   http::Limits limits;
   uint64_t client_max_body_bytes = 0;  // of a request; 0: unlimited
   Timeouts timeouts;

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/splice.h"
 #include "lb/proxy.h"
 
 namespace weir::lb {
@@ -10,15 +11,41 @@ namespace {
 
 enum class Step { kWaits, kMoved, kDone, kFailed };
 
+struct Way {
+  Stream& from;
+  Stream& to;
+  uint64_t& bytes;
+  Splice splice{};
+  bool passes = false;  // through a pipe, as it is bulk
+};
+
+// It begins with receives and sends, and changes over when `splice_from` bytes came in full reads in a row
+// (0: never). Then nothing more is received ahead, so that nothing is left over when the last send is done.
+bool IsBulk(const Way& way, uint64_t splice_from) {
+  return splice_from > 0 && way.splice.full_bytes() >= splice_from;
+}
+
 // One direction, as far as it goes without waiting.
-Step Pump(Shard& shard, Stream& from, Stream& to, uint64_t& bytes) {
+Step Pump(Shard& shard, Way& way, uint64_t splice_from) {
+  Stream& from = way.from;
+  Stream& to = way.to;
   bool moved = false;
   for (;;) {
+    if (way.passes) {
+      uint64_t came = 0;
+      const Splice::Step step = way.splice.Move(shard, from, to, UINT64_MAX, came);
+      way.bytes += came;
+      moved = moved || came > 0;
+      if (step == Splice::Step::kFailed) return Step::kFailed;
+      if (step == Splice::Step::kWaits) return moved ? Step::kMoved : Step::kWaits;
+      way.passes = false;
+    }
     if (to.send_error() != 0) return Step::kFailed;
     if (!to.sending()) {
       if (from.has_bytes()) {
         Slice slice = from.TakeBytes();
-        bytes += slice.size();
+        way.bytes += slice.size();
+        way.splice.Copied(slice.size());
         to.Send(shard, std::move(slice));
         moved = true;
         continue;
@@ -31,10 +58,19 @@ Step Pump(Shard& shard, Stream& from, Stream& to, uint64_t& bytes) {
         to.ShutdownSend(shard);
         return moved ? Step::kMoved : Step::kDone;
       }
+      if (IsBulk(way, splice_from) && !from.receive_armed()) {
+        way.passes = true;
+        continue;
+      }
     }
-    from.ArmReceive(shard, kRelayReceive);
+    if (!IsBulk(way, splice_from)) from.ArmReceive(shard, kRelayReceive);
     return moved ? Step::kMoved : Step::kWaits;
   }
+}
+
+// What is sent to it lies in a buffer.
+bool HoldsBuffers(const Stream& stream) {
+  return stream.has_bytes() || (stream.sending() && !stream.draining());
 }
 
 // Once for each connection, if at all.
@@ -48,16 +84,19 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
                         uint32_t idle_ms, bool learns) {
   Shard& shard = proxy.shard();
   RelayResult result;
+  Way up{client.stream, upstream.stream, result.client_bytes};
+  Way down{upstream.stream, client.stream, result.upstream_bytes};
   int64_t acknowledged = 0;
   shard.SetTimer(client.timer, idle_ms);
   for (;;) {
     client.stream.Poll(shard);
     upstream.stream.Poll(shard);
     const bool was_sending = client.stream.sending() || upstream.stream.sending();
-    const Step up = Pump(shard, client.stream, upstream.stream, result.client_bytes);
-    const Step down = Pump(shard, upstream.stream, client.stream, result.upstream_bytes);
+    const uint64_t splice_from = proxy.settings().splice_from_bytes;
+    const Step up_step = Pump(shard, up, splice_from);
+    const Step down_step = Pump(shard, down, splice_from);
     if (result.upstream_bytes > 0) Learn(upstream, Outcome::kAnswered, learns);
-    if (up == Step::kFailed || down == Step::kFailed) {
+    if (up_step == Step::kFailed || down_step == Step::kFailed) {
       const bool by_client = client.stream.send_error() != 0 || client.stream.receive_error() != 0;
       result.end = by_client ? "client_reset" : "upstream_reset";
       result.reset = true;
@@ -73,7 +112,7 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
       result.reset = true;
       break;
     }
-    if (up == Step::kMoved || down == Step::kMoved) {
+    if (up_step == Step::kMoved || down_step == Step::kMoved) {
       shard.SetTimer(client.timer, idle_ms);
     } else if (client.timer.fired) {
       // A long send to a slow but live reader completes nothing: ask the kernel whether its bytes arrive.
@@ -87,15 +126,15 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
       acknowledged = now_acknowledged;
       shard.SetTimer(client.timer, idle_ms);
     }
-    const bool holds = client.stream.sending() || upstream.stream.sending() || client.stream.has_bytes() ||
-                       upstream.stream.has_bytes();
-    if (!holds) {
+    if (!HoldsBuffers(client.stream) && !HoldsBuffers(upstream.stream)) {
       client.held_since_ns = 0;
-    } else if (client.held_since_ns == 0 || up == Step::kMoved || down == Step::kMoved) {
+    } else if (client.held_since_ns == 0 || up_step == Step::kMoved || down_step == Step::kMoved) {
       client.held_since_ns = shard.now_ns();
     }
     co_await client.Park();
   }
+  up.splice.Drop(shard, up.from);
+  down.splice.Drop(shard, down.from);
   client.held_since_ns = 0;
   co_return result;
 }

@@ -1,8 +1,8 @@
 // Relay: moves bytes between a client and an upstream in both directions until both are done: TCP connections
 // and, once upgraded, HTTP tunnels. Half-close is forwarded; a reset on one side becomes a reset on the
-// other; each direction holds at most one slice in flight and a few of look-ahead, so a slow reader stops its
-// writer (back-pressure by not reading). Bytes that were received before (leftovers of an upgrade) are put
-// back into the streams beforehand.
+// other; each direction holds at most one slice in flight and a few of look-ahead, or, once it is bulk, what
+// one pipe holds (core/splice.h), so a slow reader stops its writer (back-pressure by not reading). Bytes
+// that were received before (leftovers of an upgrade) are put back into the streams beforehand.
 #pragma once
 
 #include <cstdint>

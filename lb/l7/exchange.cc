@@ -59,10 +59,13 @@ bool Exchange::Step() {
 // wait, nothing happens.
 void Exchange::KeepListening() {
   const bool upload = phase_ != Phase::kHead && !request_body_.done();
-  client_.stream.ArmReceive(shard_, upload ? kBodyReceive : kHeadReceive);
+  // What shall be spliced is not received ahead.
+  const bool passes_up = passes_up_ || (phase_ == Phase::kForward && upload && Uploading() && MayPassUp());
+  if (!passes_up) client_.stream.ArmReceive(shard_, upload ? kBodyReceive : kHeadReceive);
   if (phase_ == Phase::kForward && upstream_ != nullptr) {
     const bool body = side_ != Side::kHead && !response_body_.done();
-    upstream_->stream.ArmReceive(shard_, body ? kBodyReceive : kHeadReceive);
+    if (!passes_down_ && !MayPassDown())
+      upstream_->stream.ArmReceive(shard_, body ? kBodyReceive : kHeadReceive);
   }
 }
 
@@ -113,7 +116,7 @@ void Exchange::StepForward() {
   }
   // The answer is out. The rest of the request still goes up if that keeps the connection; else it is
   // discarded. A request that came whole leaves the client's connection in order, whatever became of it.
-  if (upstream_ != nullptr && UpstreamTakesNoMore()) upload_failed_ = true;
+  if (upstream_ != nullptr && UpstreamTakesNoMore()) StopUpload();
   if (upload_done_ || (upload_failed_ && request_body_.done())) {
     // A client that asked for the end has said all it will say, and nobody need be woken for its FIN. (Behind
     // a body some say CRLF, RFC 9112 2.2: to a closed socket that would be a reset, and cost them the
@@ -405,8 +408,9 @@ void Exchange::ArmTimer() {
   const bool up_sending = upstream_ != nullptr && upstream_->stream.sending();
   const bool down_sending = client_.stream.sending();
   Moved();
-  const bool holds = down_sending || up_sending || client_.stream.has_bytes() || first_body_.holds_buffer() ||
-                     (upstream_ != nullptr && upstream_->stream.has_bytes());
+  const bool holds = (down_sending && !client_.stream.draining()) ||
+                     (up_sending && !upstream_->stream.draining()) || client_.stream.has_bytes() ||
+                     first_body_.holds_buffer() || (upstream_ != nullptr && upstream_->stream.has_bytes());
   // Bytes of the next request wait for the end of this one, however well it goes.
   const bool next_waits = client_.stream.has_bytes() && request_body_.done();
   if (!holds) {

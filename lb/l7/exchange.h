@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/splice.h"
 #include "lb/attempts.h"
 #include "lb/auth/password_desk.h"
 #include "lb/client_connection.h"
@@ -98,6 +99,9 @@ class Exchange {
   void StepForward();
   void StepUpload();
   void TakeUpload(Slice in);
+  bool PassUp();
+  void StopUpload();
+  bool MayPassUp() const;
   void StepUploadTrailers();
   void BadRequestBody(const char* reason);
   bool BodyFits();
@@ -150,6 +154,9 @@ class Exchange {
   void OnFinal(Slice rest);
   std::string_view ResponseFields();
   void TakeDownload(Slice in);
+  bool PassDown();
+  bool MayPassDown() const;
+  bool MayPass(const http::BodyReader& body, const Splice& flow) const;
   void StepDownloadTrailers();
   bool KeepAfterEarlyAnswer() const;
   void BadResponse(const char* end);
@@ -215,6 +222,8 @@ class Exchange {
   http::ResponseFacts response_;
   http::BodyReader request_body_;
   http::BodyReader response_body_;
+  Splice up_;    // what of the request's body nobody must see
+  Splice down_;  // likewise of the response's
   Collector from_client_;
   Collector from_upstream_;
   Attempts attempts_;
@@ -262,6 +271,8 @@ class Exchange {
   bool patient_ : 1 = false;          // this attempt goes on beyond its own time
   bool authenticated_ : 1 = false;    // it is from user_: the password was right
   bool no_version_ : 1 = false;       // refused before the version was read
+  bool passes_up_ : 1 = false;        // up_ has the client's stream
+  bool passes_down_ : 1 = false;      // down_ has the upstream's
   bool noted_cut_ : 1 = false;        // the target was longer than noted_
 };
 

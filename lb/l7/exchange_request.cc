@@ -418,7 +418,7 @@ void Exchange::StepUpload() {
     Stream& up = upstream_->stream;
     if (up.send_error() != 0) {
       // It takes no more; an early answer may still be there to read.
-      upload_failed_ = true;
+      StopUpload();
       return;
     }
     if (up.sending()) return;
@@ -426,6 +426,7 @@ void Exchange::StepUpload() {
       first_body_.Clear();
       replayable_ = false;
     }
+    if ((passes_up_ || MayPassUp()) && PassUp()) return;
     if (deciding_ || request_body_.done()) {
       upload_done_ = true;
       progress_ = true;
@@ -433,7 +434,7 @@ void Exchange::StepUpload() {
       return;
     }
     if (side_ == Side::kHead ? up.receive_ended() : UpstreamTakesNoMore()) {
-      upload_failed_ = true;
+      StopUpload();
       return;
     }
     Stream& down = client_.stream;
@@ -451,7 +452,55 @@ void Exchange::StepUpload() {
   }
 }
 
+bool Exchange::MayPassUp() const {
+  return !deciding_ && !whole_ && request_.body.kind == http::Framing::kLength && !request_body_.done() &&
+         MayPass(request_body_, up_);
+}
+
+// The upstream takes no more of it. What is on its way is lost, and with it the place where the body goes on.
+void Exchange::StopUpload() {
+  up_.Drop(shard_, client_.stream);
+  passes_up_ = false;
+  upload_failed_ = true;
+}
+
+// Like PassDown.
+bool Exchange::PassUp() {
+  Stream& down = client_.stream;
+  Stream& up = upstream_->stream;
+  if (side_ == Side::kHead ? up.receive_ended() : UpstreamTakesNoMore()) {
+    up_.Drop(shard_, down);
+    passes_up_ = false;
+    return false;
+  }
+  if (!passes_up_) {
+    if (down.has_bytes() || down.end_seen()) return false;
+    if (down.receive_armed()) {
+      down.CancelReceive(shard_);
+      return true;
+    }
+    passes_up_ = true;
+  }
+  uint64_t came = 0;
+  const Splice::Step step = up_.Move(shard_, down, up, request_body_.contiguous_bytes(), came);
+  if (came > 0) {
+    request_body_.Skip(came);
+    body_received_ += came;
+    progress_ = in_pieces_ = true;
+    replayable_ = false;
+    if (!BodyFits()) return true;
+  }
+  if (step == Splice::Step::kWaits) return true;
+  passes_up_ = false;
+  if (step == Splice::Step::kFailed) {
+    StopUpload();
+    return true;
+  }
+  return false;
+}
+
 void Exchange::TakeUpload(Slice in) {
+  up_.Copied(in.size());
   const http::BodyPiece piece = request_body_.Read(in.data(), in.size());
   if (piece.state == http::BodyState::kError) {
     BadRequestBody(piece.reason);
@@ -516,6 +565,9 @@ void Exchange::BadRequestBody(const char* reason) {
 }
 
 void Exchange::DropUpstream(bool with_reset) {
+  up_.Drop(shard_, client_.stream);
+  down_.Drop(shard_, upstream_->stream);
+  passes_up_ = passes_down_ = false;
   UpstreamConnection* upstream = std::exchange(upstream_, nullptr);
   proxy_.counters().upstream_bytes_sent.Add(upstream->stream.sent_bytes() - upstream_sent_before_);
   proxy_.upstreams().Close(upstream, with_reset);
@@ -524,7 +576,7 @@ void Exchange::DropUpstream(bool with_reset) {
 
 // The answer went through. If the request did too, the connection takes the next one, if it can.
 void Exchange::SettleUpstream() {
-  if (upstream_ == nullptr || tunnel_) return;
+  if (upstream_ == nullptr || tunnel_ || passes_down_) return;  // the last of it is in the pipe
   if (Uploading()) {
     // It may take no more of the request: its end says so long before a timeout does. (Bytes behind the
     // answer are nobody's, and such a connection is not used again.)

@@ -23,6 +23,7 @@ void Exchange::StepDownload() {
       if (!StepResponseHead()) return;
       continue;
     }
+    if (side_ == Side::kBody && upstream_ != nullptr && PassDown()) return;
     if (response_body_.done()) {
       side_ = Side::kDone;
       progress_ = true;
@@ -283,7 +284,49 @@ void Exchange::OnFinal(Slice rest) {
   if (last) SettleUpstream();
 }
 
+// Of a known length on both sides, with enough to come: what the flow has shown to be bulk, where it turned
+// small.
+bool Exchange::MayPass(const http::BodyReader& body, const Splice& flow) const {
+  const uint64_t from_bytes = snapshot_->settings().splice_from_bytes;
+  if (from_bytes == 0 || body.framing() != http::Framing::kLength) return false;
+  return body.contiguous_bytes() > from_bytes && (!flow.turned_back() || flow.full_bytes() >= from_bytes);
+}
+
+bool Exchange::MayPassDown() const {
+  return side_ == Side::kBody && down_framing_ == http::Framing::kLength && MayPass(response_body_, down_);
+}
+
+// True: the body goes down without being looked at, and there is nothing to do but to wait, or it is all
+// over.
+bool Exchange::PassDown() {
+  Stream& up = upstream_->stream;
+  if (!passes_down_) {
+    if (up.has_bytes() || up.end_seen() || !MayPassDown()) return false;
+    if (up.receive_armed()) {  // for what came with the head
+      up.CancelReceive(shard_);
+      return true;
+    }
+    passes_down_ = true;
+  }
+  uint64_t came = 0;
+  const Splice::Step step = down_.Move(shard_, up, client_.stream, response_body_.contiguous_bytes(), came);
+  if (came > 0) {
+    response_body_.Skip(came);
+    proxy_.counters().upstream_bytes_received.Add(came);
+    progress_ = true;
+  }
+  if (step == Splice::Step::kWaits) return true;
+  passes_down_ = false;
+  if (step == Splice::Step::kFailed) {
+    down_.Drop(shard_, up);
+    ClientGone("client_abort");
+    return true;
+  }
+  return false;
+}
+
 void Exchange::TakeDownload(Slice in) {
+  down_.Copied(in.size());
   const http::BodyPiece piece = response_body_.Read(in.data(), in.size());
   proxy_.counters().upstream_bytes_received.Add(piece.consumed);
   if (piece.state == http::BodyState::kError) {

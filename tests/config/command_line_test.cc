@@ -262,7 +262,7 @@ TEST(CommandLine, ConnectionsMustFitTheFileLimit) {
           std::to_string(most) + " or less"));
   Machine machine = MadeUpMachine();
   machine.fd_limit = 200;
-  EXPECT_THAT(ParseWith({}, machine).err, HasSubstr("the limit of open files is 200, and 406 are needed"));
+  EXPECT_THAT(ParseWith({}, machine).err, HasSubstr("the limit of open files is 200, and 534 are needed"));
 }
 
 TEST(CommandLine, BufferMemory) {

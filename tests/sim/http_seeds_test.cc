@@ -264,6 +264,8 @@ Scenario Draw(uint64_t seed, bool may_break) {
   scenario.faults.no_fd = 0;
   scenario.shards = 1 + random.Below(3);
   DrawBalance(random, scenario.settings.upstreams[0]);
+  constexpr uint64_t kSpliceFrom[] = {0, 1, 5'000, 64 * 1024};
+  scenario.settings.splice_from_bytes = kSpliceFrom[random.Below(4)];
   return scenario;
 }
 

@@ -73,6 +73,8 @@ class Play {
     options.shards = scenario.shards;
     options.buffers = scenario.buffers;
     options.settings = Rig::Defaults(3);
+    constexpr uint64_t kSpliceFrom[] = {0, 1, 30'000};
+    options.settings.splice_from_bytes = kSpliceFrom[random_.Below(3)];
     options.settings.upstreams[0].balance = random_.OneIn(2) ? Balance::kRoundRobin : Balance::kLeastConn;
     rig_ = std::make_unique<Rig>(std::move(options));
     for (uint32_t i = 0; i < 3; ++i) {

@@ -435,7 +435,7 @@ TEST(Uploads, AnEarlyAnswerSurvivesTheOriginsClose) {
       origin.Say("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno");
       stage.world().After(20 * kNsPerMs, [&origin] { origin.peer.Close(); });
     });
-    Speaker& client = stage.Client(Post("/", "Content-Length: 400000\r\n", std::string(400'000, 'a')));
+    Speaker& client = stage.Client(Post("/", "Content-Length: 2000000\r\n", std::string(2'000'000, 'a')));
     stage.Run(3'000);
     EXPECT_TRUE(client.heard.ends_with("\r\n\r\nno")) << client.heard;
     EXPECT_TRUE(client.ended());
