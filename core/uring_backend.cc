@@ -488,6 +488,7 @@ bool UringBackend::RunSplices(ReadyList& ready) {
 }
 
 void UringBackend::Turn(const Batch& batch) {
+  const uint64_t finished_before = counters_.completions.Get();
   RefillBuffers();
   if (!busy_.empty() && (busy_cancelled_ || batch.now_ns >= busy_again_ns_)) {
     RetryBusyConnects(*batch.ready);
@@ -544,7 +545,7 @@ void UringBackend::Turn(const Batch& batch) {
   const bool have_completions = LoadAcquire(cq_tail_) != *cq_head_;
   const int64_t wake_ns = busy_.empty() ? batch.wake_ns : std::min(batch.wake_ns, busy_again_ns_);
   const bool wait = wake_ns > batch.now_ns && batch.ready->empty() && all_submitted && cancels_.empty() &&
-                    !have_completions;
+                    !have_completions && counters_.completions.Get() == finished_before;
   io_uring_getevents_arg argument{};
   __kernel_timespec timeout{};
   if (wait && wake_ns != kNever) {
