@@ -100,6 +100,10 @@ size_t SocketAddress::WriteIp(char out[kMaxIpText + 1]) const {
     *at = '\0';
     return static_cast<size_t>(at - out);
   }
+  if (family == AF_UNIX) {
+    std::strcpy(out, "unix:");
+    return kUnixPrefix.size();
+  }
   if (family != AF_INET6 || inet_ntop(AF_INET6, bytes, out, kMaxIpText + 1) == nullptr) {
     std::strcpy(out, "-");
     return 1;

@@ -118,7 +118,7 @@ TEST(SocketAddressTest, AUnixSocketWithoutAName) {
   EXPECT_EQ(address.ToString(), "unix:");
   EXPECT_EQ(address.ToSockaddr(&storage), offsetof(sockaddr_un, sun_path));
   char text[SocketAddress::kMaxIpText + 1];
-  EXPECT_EQ(std::string(text, address.WriteIp(text)), "-");
+  EXPECT_EQ(std::string(text, address.WriteIp(text)), "unix:");
 }
 
 TEST(SocketAddressTest, WhatIsNoUnixSocketsName) {

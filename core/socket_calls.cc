@@ -197,7 +197,7 @@ int AcceptFrom(int listener_fd) {
 }
 
 int DropSynSegments(int listener_fd) {
-  if (IsUnix(listener_fd)) return 0;
+  if (IsUnix(listener_fd)) return shutdown(listener_fd, SHUT_RD) == 0 ? 0 : -errno;
   // A classic filter on the TCP header: a segment with SYN and without ACK is dropped, everything else
   // passes. The peer sends its SYN again after a second, and by then finds the next process, or a clean
   // refusal.

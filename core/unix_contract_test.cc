@@ -232,15 +232,17 @@ TEST_P(UnixFileTest, TheFileHasItsModeWhateverTheUmask) {
   const int shared = ListenAt("shared", 0660);
   umask(077);
   const int closed = ListenAt("closed");
+  const int group = ListenAt("group", 0660);
   umask(before);
   for (const auto& [name, mode] :
-       {std::pair("open", 0600u), std::pair("shared", 0660u), std::pair("closed", 0600u)}) {
+       {std::pair("open", 0600u), std::pair("shared", 0660u), std::pair("closed", 0600u),
+        std::pair("group", 0660u)}) {
     struct stat found;
     ASSERT_EQ(lstat(Path(name).c_str(), &found), 0);
     EXPECT_TRUE(S_ISSOCK(found.st_mode));
     EXPECT_EQ(found.st_mode & 07777, mode) << name;
   }
-  for (const int fd : {open, shared, closed}) backend().Close(fd);
+  for (const int fd : {open, shared, closed, group}) backend().Close(fd);
 }
 
 TEST_P(UnixFileTest, ALongPathWorks) {
@@ -331,6 +333,38 @@ TEST_P(UnixFileTest, OnlyOurOwnFileIsRemoved) {
   none.Remember(*SocketAddress::Parse("127.0.0.1:80"));
   none.Remember(rig_->FreeAddress());
   none.Remove();
+}
+
+TEST_P(UnixFileTest, TheModeCanChange) {
+  const int one = ListenAt("socket");
+  UnixSocketFile of_one;
+  of_one.Remember(At("socket"));
+  EXPECT_EQ(of_one.SetMode(0666), 0);
+  struct stat found;
+  ASSERT_EQ(lstat(Path("socket").c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 07777, 0666u);
+  std::filesystem::remove(Path("socket"));
+  const int two = ListenAt("socket");
+  EXPECT_EQ(of_one.SetMode(0666), 0);
+  ASSERT_EQ(lstat(Path("socket").c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 07777, 0600u) << "another one's";
+  for (const int either : {one, two}) backend().Close(either);
+}
+
+TEST_P(UnixFileTest, WhoIsInTheQueueIsAcceptedAndNobodyElse) {
+  const int listener = ListenAt("socket");
+  EXPECT_EQ(ConnectTo("socket"), 0);
+  EXPECT_EQ(ConnectTo("socket"), 0);
+  ASSERT_EQ(backend().RefuseNewHandshakes(listener), 0);
+  EXPECT_EQ(ConnectTo("socket"), -ECONNREFUSED);
+  for (int i = 0; i < 2; ++i) {
+    const int fd = backend().AcceptNow(listener);
+    EXPECT_GE(fd, 0);
+    backend().Close(fd);
+  }
+  EXPECT_LT(backend().AcceptNow(listener), 0);
+  EXPECT_EQ(ProbeUnixListener(At("socket")), 0) << "another process may have the path";
+  backend().Close(listener);
 }
 
 TEST_P(UnixFileTest, ConnectsThatCannotWork) {

@@ -67,8 +67,10 @@ int ListenOnUnix(const SocketAddress& address, const ListenOptions& options) {
   if (fd < 0) return -errno;
   sockaddr_storage storage;
   const socklen_t length = address.ToSockaddr(&storage);
-  // The mode of an unbound socket is the mode of the file that bind makes (less the umask).
+  // The mode of an unbound socket is the mode of the file that bind makes, less the umask, which is not what
+  // was asked for; nobody can connect before listen.
   if (fchmod(fd, options.unix_mode) != 0 || bind(fd, reinterpret_cast<sockaddr*>(&storage), length) != 0 ||
+      (!address.unix_path()->is_abstract() && chmod(path, options.unix_mode) != 0) ||
       listen(fd, options.backlog) != 0) {
     const int error = errno;
     close(fd);
@@ -84,6 +86,12 @@ void UnixSocketFile::Remember(const SocketAddress& address) {
   address_ = address;
   device_ = made.st_dev;
   inode_ = made.st_ino;
+}
+
+int UnixSocketFile::SetMode(uint32_t mode) {
+  if (address_.family == 0) return 0;
+  const char* const path = address_.unix_path()->sun_path;
+  return !SameFile(path, device_, inode_) || chmod(path, mode) == 0 ? 0 : errno;
 }
 
 void UnixSocketFile::Remove() {

@@ -2,8 +2,8 @@
 // away at the end. The file is made with its mode, so that there is no moment in which others may connect.
 // What lies at the path already is removed only if it is a socket on which nobody listens; anything else is
 // an error. (Two processes that start in the same microseconds and find the same leftover may both think the
-// path theirs: the later one has it then.) Blocking calls on the file system: for start and end, not for the
-// data path.
+// path theirs: the later one has it then.) Blocking calls on the file system: for start, reload and end, not
+// for the data path.
 #pragma once
 
 #include <sys/types.h>
@@ -27,7 +27,9 @@ class UnixSocketFile {
  public:
   // Call right after Listen. Nothing is remembered of abstract names and other families.
   void Remember(const SocketAddress& address);
-  // Removes it, unless somebody has put another one in its place.
+  // Who may connect from now on. 0, or an errno; nothing where somebody has put another one in its place.
+  int SetMode(uint32_t mode);
+  // Removes it, likewise. Nobody comes any more then; who is in the socket's queue is accepted as before.
   void Remove();
 
  private:

@@ -4,6 +4,8 @@
 #include <map>
 #include <string_view>
 
+#include "core/unix_listener.h"
+
 namespace weir::lb {
 namespace {
 
@@ -11,7 +13,7 @@ namespace {
 bool SameSocket(const ListenerSettings& now, const ListenerSettings& before) {
   // Connections that are there speak the protocol that it had.
   if (now.protocol != before.protocol) return false;
-  if (now.address.port == 0) return now.text == before.text;
+  if (now.address.port == 0 && !now.address.is_unix()) return now.text == before.text;
   return now.address == before.address;
 }
 
@@ -23,9 +25,16 @@ Generation::Generation(Settings settings, const Generation* before, Keeper* keep
       keeper_(keeper),
       listeners_before_(settings_.listeners.size(), kNew),
       snapshots_(std::make_unique<Snapshot[]>(settings_.shards)) {
+  files_.resize(settings_.listeners.size());
+  listener_ids_.resize(settings_.listeners.size());
   if (before != nullptr) {
     MatchListeners(*before);
     CompareParts(*before);
+  }
+  for (size_t i = 0; i < settings_.listeners.size(); ++i) {
+    if (listeners_before_[i] != kNew) continue;
+    files_[i] = std::make_shared<UnixSocketFile>();
+    listener_ids_[i] = ++last_listener_id_;
   }
   MakePlans(before);
   for (uint32_t shard = 0; shard < settings_.shards; ++shard) {
@@ -47,6 +56,7 @@ Generation::Generation(Settings settings, const Generation* before, Keeper* keep
 
 void Generation::MatchListeners(const Generation& before) {
   const std::vector<ListenerSettings>& old = before.settings_.listeners;
+  last_listener_id_ = before.last_listener_id_;
   std::vector<bool> kept(old.size());
   for (size_t i = 0; i < settings_.listeners.size(); ++i) {
     for (size_t o = 0; o < old.size(); ++o) {
@@ -54,13 +64,37 @@ void Generation::MatchListeners(const Generation& before) {
       kept[o] = true;
       listeners_before_[i] = static_cast<uint32_t>(o);
       settings_.listeners[i].address = old[o].address;
+      files_[i] = before.files_[o];
+      listener_ids_[i] = before.listener_ids_[o];
       break;
     }
   }
   for (size_t o = 0; o < old.size(); ++o) {
-    if (!kept[o]) listeners_removed_.push_back(static_cast<uint32_t>(o));
+    if (kept[o]) continue;
+    listeners_removed_.push_back(static_cast<uint32_t>(o));
+    files_removed_.push_back(before.files_[o]);
   }
 }
+
+int Generation::UpdateFiles() {
+  int error = 0;
+  for (const auto& file : files_removed_) file->Remove();
+  for (size_t i = 0; i < files_.size(); ++i) {
+    const int refused = files_[i]->SetMode(settings_.listeners[i].unix_mode);
+    if (error == 0) error = refused;
+  }
+  return error;
+}
+
+void Generation::RemoveFiles() {
+  for (const auto& file : files_) file->Remove();
+}
+
+void Generation::RememberFile(uint32_t listener) {
+  files_[listener]->Remember(settings_.listeners[listener].address);
+}
+
+void Generation::RemoveFile(uint32_t listener) { files_[listener]->Remove(); }
 
 void Generation::MakePlans(const Generation* before) {
   std::map<std::string_view, std::shared_ptr<UpstreamPlan>> left;

@@ -17,10 +17,15 @@
 #include <string>
 #include <vector>
 
+#include "core/backend.h"
 #include "core/mailbox.h"
 #include "core/stats.h"
 #include "lb/config/settings.h"
 #include "lb/upstream/plan.h"
+
+namespace weir {
+class UnixSocketFile;
+}
 
 namespace weir::lb {
 
@@ -36,7 +41,8 @@ struct Snapshot {
   Generation* generation = nullptr;
   uint32_t shard = 0;
   Counter users;             // written by the shard: requests, and TCP connections that still connect
-  std::vector<int> sockets;  // for each of Settings::listeners: a listening socket; -1: the shard has it
+  // For each of Settings::listeners: a listening socket; -1: the shard has it, or another one has the only one.
+  std::vector<int> sockets;
   int64_t adopt_us = 0;      // how long the shard took; to be read after `adopted`
   Note adopt;
   Note adopted;
@@ -76,6 +82,8 @@ class Generation {
   const std::shared_ptr<UpstreamPlan>& plan(uint32_t upstream) const { return plans_[upstream]; }
   // For each of Settings::listeners: which one it was in the generation before, or kNew.
   std::span<const uint32_t> listeners_before() const { return listeners_before_; }
+  // Of each of these what no other listener has had, whatever its place in the settings.
+  uint64_t listener_id(uint32_t listener) const { return listener_ids_[listener]; }
   // Listeners of the generation before that are gone.
   std::span<const uint32_t> listeners_removed() const { return listeners_removed_; }
   struct Change {
@@ -91,9 +99,20 @@ class Generation {
   uint64_t users() const;
 
   // Of the new listeners: opens one socket per shard by `listen` (which sets port 0 to a real one) and gives
-  // the index of the one that failed and its error, or kNew. Then nothing stays open (`close`).
+  // the index of the one that failed and its error, or kNew. Then nothing stays open (`close`). A unix
+  // socket's path has one listener: one of the shards gets it.
   template <class Listen, class Close>
   uint32_t OpenSockets(const Listen& listen, const Close& close, int* error);
+  // What OpenSockets made, where it is not wanted after all.
+  template <class Close>
+  void CloseSockets(const Close& close);
+
+  // The files of unix listeners, on the control thread, as they outlive sockets and generations. Of a
+  // generation that is to be adopted: those of listeners that are gone are removed (then nobody comes there
+  // any more), those that stay get their mode; the first errno, or 0.
+  int UpdateFiles();
+  // All of them, at the end.
+  void RemoveFiles();
 
   // Kept by the keeper.
   int64_t made_wall_ms = 0;
@@ -104,6 +123,8 @@ class Generation {
   void MatchListeners(const Generation& before);
   void MakePlans(const Generation* before);
   void CompareParts(const Generation& before);
+  void RememberFile(uint32_t listener);
+  void RemoveFile(uint32_t listener);
 
   Settings settings_;
   const uint64_t number_;
@@ -111,6 +132,10 @@ class Generation {
   std::vector<std::shared_ptr<UpstreamPlan>> plans_;
   std::vector<uint32_t> listeners_before_;
   std::vector<uint32_t> listeners_removed_;
+  std::vector<uint64_t> listener_ids_;
+  uint64_t last_listener_id_ = 0;
+  std::vector<std::shared_ptr<UnixSocketFile>> files_;  // for each of Settings::listeners
+  std::vector<std::shared_ptr<UnixSocketFile>> files_removed_;
   std::vector<Change> changed_;
   uint32_t upstreams_added_ = 0;
   std::vector<std::string> parts_changed_;
@@ -123,23 +148,35 @@ template <class Listen, class Close>
 uint32_t Generation::OpenSockets(const Listen& listen, const Close& close, int* error) {
   for (uint32_t i = 0; i < settings_.listeners.size(); ++i) {
     if (listeners_before_[i] != kNew) continue;
+    ListenerSettings& listener = settings_.listeners[i];
+    const bool alone = listener.address.is_unix();
     for (uint32_t shard = 0; shard < shards(); ++shard) {
-      const int fd = listen(settings_.listeners[i].address);
+      if (alone && shard != i % shards()) continue;
+      const int fd = listen(listener.address, ListenOptions{.unix_mode = listener.unix_mode});
       if (fd >= 0) {
         snapshots_[shard].sockets[i] = fd;
+        if (alone) RememberFile(i);
         continue;
       }
       *error = -fd;
-      for (uint32_t other = 0; other < shards(); ++other) {
-        for (int& open : snapshots_[other].sockets) {
-          if (open >= 0) close(open);
-          open = -1;
-        }
-      }
+      CloseSockets(close);
       return i;
     }
   }
   return kNew;
+}
+
+template <class Close>
+void Generation::CloseSockets(const Close& close) {
+  for (uint32_t i = 0; i < settings_.listeners.size(); ++i) {
+    if (listeners_before_[i] != kNew) continue;
+    RemoveFile(i);
+    for (uint32_t shard = 0; shard < shards(); ++shard) {
+      int& open = snapshots_[shard].sockets[i];
+      if (open >= 0) close(open);
+      open = -1;
+    }
+  }
 }
 
 }  // namespace weir::lb

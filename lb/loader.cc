@@ -103,7 +103,8 @@ std::unique_ptr<Loader::Result> Loader::Load(const Generation& running, const Lo
     auto generation = std::make_unique<Generation>(*std::move(loaded.settings), &running, keeper_);
     int error = 0;
     const uint32_t failed = generation->OpenSockets(
-        [](SocketAddress& address) { return ListenOn(address, {}); }, [](int fd) { close(fd); }, &error);
+        [](SocketAddress& address, const ListenOptions& options) { return ListenOn(address, options); },
+        [](int fd) { close(fd); }, &error);
     if (failed == Generation::kNew) {
       result->generation = std::move(generation);
     } else {

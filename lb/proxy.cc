@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 #include "lb/config/budget.h"
 
@@ -44,6 +45,7 @@ Proxy::Proxy(Shard& shard, Snapshot& first, std::span<const ProxyCounters* const
       route_scratch_(first.settings().limits.target_bytes),
       house_keeper_(this) {
   shard_.tenant = this;
+  on_their_way_.resize(first.settings().shards);
   Adopt(first);
   reserve_fd_ = shard_.backend().OpenStream(AF_INET);
   house_timer_.waiter = &house_keeper_;
@@ -101,10 +103,13 @@ void Proxy::Adopt(Snapshot& next) {
     if (was == Generation::kNew) {
       Listen(next.sockets[i], i);
     } else {
-      listeners_before[was]->index = i;
-      shard_.backend().SetTcp(listeners_before[was]->fd, generation.settings().listeners[i].tcp,
-                              before->settings().listeners[was].tcp);
-      current_.push_back(listeners_before[was]);
+      Listener& listener = *listeners_before[was];
+      listener.index = i;
+      if (listener.fd >= 0) {
+        shard_.backend().SetTcp(listener.fd, generation.settings().listeners[i].tcp,
+                                before->settings().listeners[was].tcp);
+      }
+      current_.push_back(&listener);
     }
   }
   if (before != nullptr) {
@@ -133,7 +138,7 @@ void Proxy::Report(Snapshot& snapshot) {
 }
 
 void Proxy::Listen(int fd, uint32_t index) {
-  shard_.backend().SetTcp(fd, newest_->settings().listeners[index].tcp, TcpOptions());
+  if (fd >= 0) shard_.backend().SetTcp(fd, newest_->settings().listeners[index].tcp, TcpOptions());
   auto place = std::find_if(listeners_.begin(), listeners_.end(), [](const auto& listener) {
     return listener->state == Listener::State::kClosed && listener->clients == 0;
   });
@@ -144,9 +149,11 @@ void Proxy::Listen(int fd, uint32_t index) {
   current_.push_back(&listener);
   listener.fd = fd;
   listener.index = index;
+  listener.id = newest_->generation->listener_id(index);
   listener.place = static_cast<uint16_t>(place - listeners_.begin());
-  listener.host = settings().listeners[index].address.ToString();
-  listener.state = Listener::State::kAccepting;
+  listener.host = settings().listeners[index].DefaultHost();
+  listener.state = fd >= 0 ? Listener::State::kAccepting : Listener::State::kElsewhere;
+  if (fd < 0) return;
   listener.accept.kind = Op::Kind::kAccept;
   listener.accept.fd = fd;
   listener.accept.waiter = &listener.waiter;
@@ -157,7 +164,9 @@ void Proxy::Listen(int fd, uint32_t index) {
 void Proxy::Remove(Listener& listener, Snapshot* last) {
   last->users.Add();
   listener.last = last;
-  shard_.Wake(&listener.waiter);
+  if (listener.state != Listener::State::kElsewhere) return shard_.Wake(&listener.waiter);
+  listener.state = Listener::State::kClosed;
+  LeftListener(listener);
 }
 
 // A connection through it, or its socket, is gone.
@@ -178,7 +187,7 @@ Root Proxy::AcceptLoop(Scope& /*scope*/, Listener& listener) {
   shard_.Start(listener.accept);
   for (;;) {
     co_await listener.waiter.Park();
-    while (!listener.accept.empty()) Accepted(listener.accept.Pop(), listener);
+    while (!listener.accept.empty()) Arrived(listener.accept.Pop(), listener);
     const bool ends = draining_ || listener.last != nullptr;
     if (ends && listener.state == Listener::State::kAccepting) {
       // The accept queue is served to its end; handshakes that were begun may complete; new ones are not
@@ -195,6 +204,8 @@ Root Proxy::AcceptLoop(Scope& /*scope*/, Listener& listener) {
     }
     if (!listener.accept.done()) continue;
     if (listener.state == Listener::State::kStopping) break;
+    // So ends a unix socket that refuses, once its queue is empty.
+    if (listener.state == Listener::State::kLastHandshakes && listener.accept.result == -EINVAL) break;
     if (listener.accept.result < 0) {
       const int error = -listener.accept.result;
       listener.accept.state = Op::State::kIdle;
@@ -229,6 +240,70 @@ void Proxy::AcceptFailed(Listener& listener, int error) {
   const int fd = shard_.backend().AcceptNow(listener.fd);
   if (fd >= 0) shard_.backend().Close(fd);
   reserve_fd_ = shard_.backend().OpenStream(AF_INET);
+}
+
+void Proxy::Arrived(int fd, Listener& listener) {
+  if (!GiveAway(fd, listener)) Accepted(fd, listener);
+}
+
+// To the shard with the fewest connections, if that is not this one.
+bool Proxy::GiveAway(int fd, Listener& listener) {
+  const ListenerSettings& settings =
+      (listener.last == nullptr ? newest_ : listener.last)->settings().listeners[listener.index];
+  // At the end each serves what it has.
+  if (!settings.address.is_unix() || draining_ || listener.last != nullptr) return false;
+  const auto shards = static_cast<uint32_t>(on_their_way_.size());
+  uint32_t best = 0;
+  uint64_t fewest = UINT64_MAX;
+  for (uint32_t i = 0; i < shards; ++i) {
+    const uint32_t at = (next_shard_ + i) % shards;
+    const uint64_t connections = peers_[at]->open_connections.Get() + on_their_way_[at];
+    if (connections >= fewest) continue;
+    fewest = connections;
+    best = at;
+  }
+  next_shard_ = (best + 1) % shards;
+  if (best == shard_.index() || on_their_way_[best] == kMostHandOvers) return false;
+  void* const memory = shard_.arena().Allocate(sizeof(HandOver));
+  if (memory == nullptr) return false;
+  auto* const hand_over = new (memory) HandOver;
+  hand_over->fd = fd;
+  hand_over->to = best;
+  hand_over->listener_id = listener.id;
+  hand_over->listener = &listener;
+  hand_over->deliver = [](Message* message, Shard& shard) {
+    auto& given = *static_cast<HandOver*>(message);
+    given.taken = static_cast<Proxy*>(shard.tenant)->Take(given.fd, given.listener_id);
+  };
+  hand_over->recycle = [](Message* message, Shard& shard) {
+    static_cast<Proxy*>(shard.tenant)->CameHome(*static_cast<HandOver*>(message));
+  };
+  ++on_their_way_[best];
+  ++hand_overs_;
+  ++listener.clients;
+  shard_.Post(best, hand_over);
+  return true;
+}
+
+bool Proxy::Take(int fd, uint64_t listener_id) {
+  if (draining_) return false;
+  const auto found = std::find_if(listeners_.begin(), listeners_.end(), [listener_id](const auto& listener) {
+    return listener->id == listener_id && listener->state == Listener::State::kElsewhere;
+  });
+  if (found == listeners_.end()) return false;
+  Accepted(fd, **found);
+  return true;
+}
+
+void Proxy::CameHome(HandOver& hand_over) {
+  Listener& listener = *hand_over.listener;
+  if (!hand_over.taken) Accepted(hand_over.fd, listener);
+  --on_their_way_[hand_over.to];
+  --hand_overs_;
+  --listener.clients;
+  shard_.arena().Free(&hand_over);
+  LeftListener(listener);
+  CheckDrained();
 }
 
 void Proxy::Accepted(int fd, Listener& listener) {
@@ -298,6 +373,7 @@ void Proxy::Drain(std::function<void()> drained) {
   says_close_ = draining_ = true;
   drained_ = std::move(drained);
   for (auto& listener : listeners_) {
+    if (listener->state == Listener::State::kElsewhere) listener->state = Listener::State::kClosed;
     if (listener->state != Listener::State::kClosed) shard_.Wake(&listener->waiter);
   }
   clients_.ForEach([this](ClientConnection& client) {
@@ -309,7 +385,7 @@ void Proxy::Drain(std::function<void()> drained) {
 }
 
 void Proxy::CheckDrained() {
-  if (!draining_ || !drained_ || clients_.size() > 0) return;
+  if (!draining_ || !drained_ || clients_.size() > 0 || hand_overs_ > 0) return;
   for (auto& listener : listeners_) {
     if (listener->state != Listener::State::kClosed) return;
   }
@@ -365,7 +441,7 @@ void Proxy::CutAll() {
   cutting_ = true;
   Mirror::EndAll(*this);
   for (auto& listener : listeners_) {
-    if (listener->state != Listener::State::kClosed) shard_.Wake(&listener->waiter);
+    if (listener->fd >= 0) shard_.Wake(&listener->waiter);
   }
   clients_.ForEach([this](ClientConnection& client) {
     if (client.stream.closing()) return;

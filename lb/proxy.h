@@ -7,6 +7,9 @@
 // Reload: Adopt takes the next generation (generation.h). Listeners that stay keep their sockets, new ones
 // come with theirs, removed ones end as in a drain; a connection that came through a removed one ends with
 // its next response, or when it has been idle for long enough.
+// A listener with one socket (a unix socket's path) is one shard's; that one hands what it accepts to the
+// shard that has the fewest connections, by a message with the descriptor. Who gets one that it cannot take
+// (it drains, or knows the listener no more, or not yet) gives it back, and the first one serves it.
 // Bounds: Settings::max_connections clients over all shards, and a few more that are only told so.
 #pragma once
 
@@ -42,8 +45,8 @@ class Proxy {
   // Connections above the limit that are told so; what comes on top is closed without a word.
   static constexpr uint32_t kOverLimit = 64;
 
-  // Adopts `first`. `peers`: the counters of all shards' proxies (for the connection limit), this one's among
-  // them; filled in before the first accept. `log` may be null, and so may `passwords` where no route
+  // Adopts `first`. `peers`: the counters of all shards' proxies, by shard (for the connection limit, and for
+  // who has the fewest), this one's among them; filled in before the first accept. `log` may be null, and so may `passwords` where no route
   // asks for any. `news` may be null: nobody is told of endpoints; `outliers` too: none is ejected.
   Proxy(Shard& shard, Snapshot& first, std::span<const ProxyCounters* const> peers, ProxyCounters& counters,
         AccessLog* log, PasswordPool* passwords = nullptr, EndpointNews* news = nullptr,
@@ -118,19 +121,31 @@ class Proxy {
     int fd = -1;
     uint16_t place = 0;        // in listeners_
     uint32_t index = 0;        // in Settings::listeners of the newest generation, or of the one of `last`
-    uint32_t clients = 0;      // connections that came here, without tunnels
+    uint64_t id = 0;           // Generation::listener_id
+    uint32_t clients = 0;      // connections that came here, without tunnels, and those on their way to others
     Snapshot* last = nullptr;  // it was removed: what its connections go by
     std::string host;          // Host for an HTTP/1.0 request that names none
     Source accept;
     Waiter waiter;
     Timer timer;
-    enum class State { kAccepting, kLastHandshakes, kStopping, kClosed } state = State::kClosed;
+    // kElsewhere: another shard has the socket.
+    enum class State { kAccepting, kLastHandshakes, kStopping, kElsewhere, kClosed } state = State::kClosed;
+  };
+  // A connection on its way to the shard that is to serve it. From the arena of the one that accepted it.
+  struct HandOver : Message {
+    int fd = -1;
+    uint32_t to = 0;
+    uint64_t listener_id = 0;
+    Listener* listener = nullptr;  // here
+    bool taken = false;
   };
 
   // How long handshakes that were begun before the listener stopped may take to complete.
   static constexpr uint32_t kLastHandshakesMs = 100;
   static constexpr uint32_t kAcceptRetryMs = 50;
   static constexpr uint32_t kHouseKeepingMs = 100;
+  // Connections on their way to one shard; what comes meanwhile stays here.
+  static constexpr uint32_t kMostHandOvers = 256;
   // Changed upstreams get their new pool while a generation is adopted, as long as these have together so
   // many endpoints.
   static constexpr size_t kEndpointsAtOnce = 1024;
@@ -141,6 +156,10 @@ class Proxy {
   void LeftListener(Listener& listener);
   void Report(Snapshot& snapshot);
   Root AcceptLoop(Scope& scope, Listener& listener);
+  void Arrived(int fd, Listener& listener);
+  bool GiveAway(int fd, Listener& listener);
+  bool Take(int fd, uint64_t listener_id);
+  void CameHome(HandOver& hand_over);
   void Accepted(int fd, Listener& listener);
   void AcceptFailed(Listener& listener, int error);
   void OnClientClosing(ClientConnection* client);
@@ -168,6 +187,9 @@ class Proxy {
   // Those that ended leave their place to new ones.
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<Listener*> current_;  // for each of Settings::listeners
+  std::vector<uint32_t> on_their_way_;  // to each shard
+  uint32_t hand_overs_ = 0;             // all of these
+  uint32_t next_shard_ = 0;             // of those with as few connections the one to begin with
   int reserve_fd_ = -1;  // given up for a moment when descriptors run out, to tell a waiting client
   bool says_close_ = false;
   bool draining_ = false;

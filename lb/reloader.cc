@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -119,12 +120,7 @@ void Reloader::OnEvent() {
 
 void Reloader::OnLoaded(Loader::Result result) {
   if (!closed_.empty() && result.generation != nullptr) {
-    for (uint32_t shard = 0; shard < result.generation->shards(); ++shard) {
-      for (const int fd : result.generation->snapshot(shard).sockets) {
-        if (fd >= 0) control_.backend().Close(fd);
-      }
-    }
-    return;
+    return result.generation->CloseSockets([this](int fd) { control_.backend().Close(fd); });
   }
   if (result.generation == nullptr) {
     Refuse({result.status != 0 ? result.status : kRefused, std::move(result.messages)});
@@ -135,6 +131,8 @@ void Reloader::OnLoaded(Loader::Result result) {
   adopting_ = true;
   generations_.push_back(std::move(result.generation));
   newest().made_wall_ms = control_.wall_ms();
+  if (const int error = newest().UpdateFiles(); error != 0)
+    LogLine("the mode of a unix socket stays as it was: %s", std::strerror(error));
   if (follower_) follower_(newest());
   for (uint32_t shard = 0; shard < newest().shards(); ++shard)
     Proxy::PostAdopt(control_, newest().snapshot(shard));

@@ -138,6 +138,7 @@ Server::~Server() {
     outliers_.reset();
     slow_starter_.reset();
     publisher_.reset();
+    if (reloader_ != nullptr) reloader_->newest().RemoveFiles();
     reloader_.reset();
     origins_.clear();
     log_writer_.reset();
@@ -232,11 +233,14 @@ absl::Status Server::BindListeners() {
   Backend& backend = control_->backend();
   int error = 0;
   const uint32_t failed = reloader_->newest().OpenSockets(
-      [&backend](SocketAddress& address) { return backend.Listen(address, {}); },
+      [&backend](SocketAddress& address, const ListenOptions& options) {
+        return backend.Listen(address, options);
+      },
       [&backend](int fd) { backend.Close(fd); }, &error);
   if (failed == Generation::kNew) return absl::OkStatus();
-  return absl::UnavailableError("--listen: " + settings().listeners[failed].text + ": " +
-                                std::strerror(error));
+  const ListenerSettings& listener = settings().listeners[failed];
+  return absl::UnavailableError((listener.where.empty() ? "--listen" : listener.where) + ": " +
+                                listener.text + ": " + std::strerror(error));
 }
 
 absl::Status Server::StartDemoOrigins() {
@@ -327,6 +331,7 @@ int Server::Run() {
 // Without the destructors, which wait for what does not end.
 void Server::Leave(int code) {
   if (admin_ != nullptr) admin_->RemoveFile();
+  reloader_->newest().RemoveFiles();
   pid_file_.Remove();
   std::fflush(nullptr);
   _exit(code);
@@ -349,6 +354,7 @@ Root Server::Control(Scope& /*scope*/) {
         checker_->Stop();
         outliers_->Stop();
         slow_starter_->Stop();
+        reloader_->newest().RemoveFiles();
         GiveOrder(Order::Kind::kDrain);
         const int64_t left_ms = int64_t{settings().timeouts.drain_ms} - since_ms;
         control_->SetTimer(timer_, static_cast<uint32_t>(std::max<int64_t>(left_ms, 1)));

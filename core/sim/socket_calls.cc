@@ -24,7 +24,8 @@ Descriptor& Backend::Need(int fd, const char* what) const {
 }
 
 // Unix sockets are the kernel's alone: nothing above core tells them from TCP, and what differs (no
-// handshake, no reset) would be a second network to keep true.
+// handshake, no reset) would be a second network to keep true. But that a path has one listener, and its
+// clients no name, is told: so one can listen there, and then it is as TCP is.
 int Backend::OpenStream(uint16_t family) {
   if (family == AF_UNIX) return -EAFNOSUPPORT;
   if (world_.Chance(world_.faults_.no_fd)) return -EMFILE;
@@ -78,19 +79,19 @@ void Backend::ClosePipe(Pipe& pipe) {
 }
 
 int Backend::Listen(SocketAddress& address, const ListenOptions& options) {
-  if (address.is_unix()) return -EAFNOSUPPORT;
   SocketAddress bound = address;
-  if (bound.port == 0) {
+  if (bound.port == 0 && !bound.is_unix()) {
     do {
       bound = world_.Ephemeral(bound);
     } while (world_.AddressTaken(bound, false));
   }
-  if (world_.AddressTaken(bound, options.reuse_port)) return -EADDRINUSE;
+  const bool shares = options.reuse_port && !bound.is_unix();
+  if (world_.AddressTaken(bound, shares)) return -EADDRINUSE;
   auto descriptor = std::make_unique<Descriptor>(Descriptor::Kind::kListener);
   Descriptor* raw = descriptor.get();
   const int fd = world_.NewFd(host_, std::move(descriptor));
   if (fd < 0) return fd;
-  raw->listener = &world_.NewListener(bound, options.reuse_port, options.backlog);
+  raw->listener = &world_.NewListener(bound, shares, options.backlog);
   raw->listener->observer = raw;
   address = bound;
   return fd;

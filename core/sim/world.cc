@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/unix_path.h"
 #include "core/sim/backend.h"
 #include "core/sim/peer.h"
 
@@ -128,11 +129,13 @@ void World::RunFor(int64_t duration_ns) {
 }
 
 Peer& World::Connect(std::string_view to, std::string_view from_ip) {
-  const auto address = SocketAddress::Parse(to);
+  std::string expected;
+  const auto address =
+      to.starts_with(kUnixPrefix) ? ParseUnixAddress(to, &expected) : SocketAddress::Parse(to);
   const auto from = SocketAddress::Parse(std::string(from_ip) + ":0");
   WEIR_CHECK(address.has_value() && from.has_value());
   Endpoint& endpoint = NewEndpoint();
-  endpoint.local_ = Ephemeral(*from);
+  endpoint.local_ = address->is_unix() ? SocketAddress::ForUnix(nullptr) : Ephemeral(*from);
   peers_.push_back(std::make_unique<Peer>(*this, endpoint));
   peers_.back()->id_ = peers_.size() - 1;
   endpoint.Connect(*address);

@@ -217,6 +217,7 @@ class FileForm {
       const ListenerSettings& listener = settings_.listeners[i];
       const std::string key = absl::StrCat("listeners[", i, "].");
       Line(2, "- address", "\"" + listener.address.ToString() + "\"", key + "address");
+      if (listener.has_file()) Line(4, "mode", OctalText(listener.unix_mode), key + "mode");
       Line(4, "protocol", listener.protocol == Protocol::kTcp ? "tcp" : "http", key + "protocol");
       if (listener.routes == ListenerSettings::kNone) {
         Line(4, "upstream", Yaml(settings_.upstreams[listener.direct.upstream].name), key + "upstream");
@@ -232,7 +233,7 @@ class FileForm {
         absl::StrAppend(
             &out_, "    trusted_proxies: ", YamlList(listener.trusted.allow, key + "trusted_proxies"), "\n");
       }
-      Tcp(listener.tcp, TcpValuesOf(listener), key + "tcp.");
+      if (!listener.address.is_unix()) Tcp(listener.tcp, TcpValuesOf(listener), key + "tcp.");
       if (listener.proxy_protocol.on()) {
         // Alone the mode was said under the key itself.
         const std::string of = key + "proxy_protocol";
@@ -244,8 +245,9 @@ class FileForm {
         const std::vector<std::string>& from = listener.proxy_protocol.from.allow;
         if (!from.empty()) absl::StrAppend(&out_, "      from: ", YamlList(from, of + ".from"), "\n");
       }
-      if (listener.protocol == Protocol::kHttp) {
-        for (const KeyValue& value : ValuesOf(listener)) Line(4, value.key, value.value, key + value.key);
+      for (const KeyValue& value : ValuesOf(listener)) {
+        if (listener.protocol == Protocol::kHttp || value.key != "forwarded")
+          Line(4, value.key, value.value, key + value.key);
       }
     }
   }

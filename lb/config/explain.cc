@@ -408,10 +408,13 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     return false;
   }
   const std::optional<SocketAddress> client =
-      SocketAddress::Parse(question.client.find(':') == std::string::npos ? question.client + ":0"
-                                                                          : "[" + question.client + "]:0");
+      question.client == "unix"
+          ? SocketAddress::ForUnix(nullptr)
+          : SocketAddress::Parse(question.client.find(':') == std::string::npos
+                                     ? question.client + ":0"
+                                     : "[" + question.client + "]:0");
   if (!client) {
-    *text = absl::StrCat("--client: \"", question.client, "\": expected an IPv4 or IPv6 address");
+    *text = absl::StrCat("--client: \"", question.client, "\": expected an IPv4 or IPv6 address, or unix");
     return false;
   }
   const ListenerSettings* listener = FindListener(settings, question, url);
@@ -488,8 +491,8 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
 
   const RouteList& list = settings.routes[listener->routes];
   std::vector<RouteStep> steps;
-  const RoutedHead routed = RouteHead(*list.table, settings.paths, head, listener->address.ToString(),
-                                      address, context.proto, scratch, &steps);
+  const RoutedHead routed = RouteHead(*list.table, settings.paths, head, listener->DefaultHost(), address,
+                                      context.proto, scratch, &steps);
   if (!routed.target.ok()) {
     absl::StrAppend(text, "answer     400: ", routed.target.error, "\n");
     return true;

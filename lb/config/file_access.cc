@@ -18,10 +18,12 @@ void Reader::ReadNetworks(const ConfigNode& node, NetworkDraft& draft) {
     std::string expected;
     if (absl::StartsWith(text, "file:")) {
       ReadNetworkFile(text.substr(5), places[i], draft);
+    } else if (text == "unix") {
+      draft.unix_sockets = true;
     } else if (ParseNetwork(text, &network, &expected)) {
       draft.networks.push_back(network);
     } else {
-      Error(places[i], absl::StrCat("\"", text, "\": ", expected, ", or file:PATH"));
+      Error(places[i], absl::StrCat("\"", text, "\": ", expected, ", or file:PATH, or unix"));
     }
   }
 }
@@ -69,7 +71,9 @@ AccessSettings Reader::Access(NetworkDraft allow, NetworkDraft deny) {
     return access;
   }
   if (!allow.texts.empty() || !deny.texts.empty()) {
-    access.list = std::make_shared<const AccessList>(!allow.texts.empty(), allow.networks, deny.networks);
+    access.list = std::make_shared<const AccessList>(
+        !allow.texts.empty(), allow.networks, deny.networks,
+        !deny.unix_sockets && (allow.unix_sockets || allow.texts.empty()));
   }
   access.allow = std::move(allow.texts);
   access.deny = std::move(deny.texts);

@@ -185,6 +185,7 @@ class Reader {
   struct NetworkDraft {
     std::vector<std::string> texts;
     std::vector<Network> networks;
+    bool unix_sockets = false;  // so are named who comes by these
     Place place;
   };
   // A route as it is read: what its match said where, for what the table says of it.
@@ -427,7 +428,7 @@ Key<T> AllowKey() {
           "everybody",
           "Networks, addresses, or file:PATH with one a line. Who is named may come, nobody else; of several "
           "networks "
-          "the longest decides.",
+          "the longest decides. unix: whoever comes by a unix socket, and has no address.",
           ListOrOne(kTextSchema),
           [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadNetworks(value, out.allow); }};
 }
@@ -517,6 +518,8 @@ struct OutlierDraft {
 };
 struct ListenerDraft {
   ListenerSettings settings;
+  Place mode;
+  Place tcp;
   Reader::NetworkDraft allow;
   Reader::NetworkDraft deny;
   Reader::NetworkDraft trusted;

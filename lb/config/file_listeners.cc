@@ -19,6 +19,19 @@ bool AbslParseFlag(absl::string_view text, ProtocolName* flag, std::string* erro
   return false;
 }
 
+struct UnixMode {
+  static constexpr const char* kPlaceholder = "MODE";
+  uint32_t value = 0;
+};
+bool AbslParseFlag(absl::string_view text, UnixMode* flag, std::string* error) {
+  *error = "expected a mode in octal, from 0600 to 0777, such as 0660";
+  const bool octal = text.find_first_not_of("01234567") == text.npos;
+  if (!octal || text.size() < 3 || text.size() > 4 || (text.size() == 4 && text[0] != '0')) return false;
+  flag->value = 0;
+  for (const char c : text) flag->value = flag->value * 8 + static_cast<uint32_t>(c - '0');
+  return flag->value >= 0600;
+}
+
 struct ForwardedName {
   static constexpr const char* kPlaceholder = "x_forwarded \\| rfc7239 \\| both";
   ForwardedForm value = ForwardedForm::kXForwarded;
@@ -42,8 +55,19 @@ std::string AbslUnparseFlag(const ForwardedName& flag) {
 std::span<const Key<ListenerDraft>> ListenerKeys() {
   using T = ListenerDraft;
   static const Key<T> kKeys[] = {
-      {"address", "ADDRESS:PORT", "required", "Where clients connect. [::] is IPv6 alone.", kTextSchema,
-       [](Reader&, const ConfigNode& value, T& out) { out.address = &value; }, nullptr, true},
+      {"address", "ADDRESS:PORT or unix:/PATH", "required",
+       "Where clients connect. [::] is IPv6 alone. unix:/PATH (or unix:@NAME, abstract) is a socket of this "
+       "machine: a file is made there, kept through reloads, and removed at the end. One that a dead process "
+       "left is taken over; where somebody listens, or something else lies, is an error.",
+       kTextSchema, [](Reader&, const ConfigNode& value, T& out) { out.address = &value; }, nullptr, true},
+      {"mode", UnixMode::kPlaceholder, "0660",
+       "Of the file of a unix socket, in octal: who may write to it may connect. It is as said whatever the "
+       "umask is.",
+       R"({"type": ["string", "integer"]})",
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.mode = value.place;
+         reader.Scalar<UnixMode>(value, out.settings.unix_mode);
+       }},
       {"protocol", ProtocolName::kPlaceholder, "http", "What they speak.", SchemaOf<ProtocolName>(),
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.Scalar<ProtocolName>(value, out.settings.protocol);
@@ -58,7 +82,8 @@ std::span<const Key<ListenerDraft>> ListenerKeys() {
       AllowKey<T>(),
       DenyKey<T>(),
       {"trusted_proxies", "text or list", "nobody",
-       "Networks of proxies in front, whose X-Forwarded-For, -Proto and -Host are believed and passed on: "
+       "Networks of proxies in front (unix: who comes by a unix socket), whose X-Forwarded-For, -Proto and "
+       "-Host are believed and passed on: "
        "the client is "
        "then the rightmost address that is none of theirs. Where they send none of these, their Forwarded "
        "(RFC 7239) is, if it is well formed.",
@@ -117,7 +142,10 @@ std::span<const Key<ListenerDraft>> ListenerKeys() {
        }},
       {"tcp", "keys", "the system's", "How the kernel treats clients' connections.",
        Reference("listener_tcp"),
-       [](Reader& reader, const ConfigNode& value, T& out) { reader.Map(value, ListenerTcpKeys(), out); }},
+       [](Reader& reader, const ConfigNode& value, T& out) {
+         out.tcp = value.place;
+         reader.Map(value, ListenerTcpKeys(), out);
+       }},
       {"proxy_protocol", "required \\| keys", "none",
        "Connections begin with a header of the PROXY protocol, version 1 or 2, of which the client's address "
        "is "

@@ -165,18 +165,12 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
           std::string text;
           Within("address", [&] {
             if (!Text(*draft.address, text)) return;
-            const std::optional<SocketAddress> address = SocketAddress::Parse(text);
-            if (text.starts_with(kUnixPrefix)) {
-              return Error(listener.place,
-                           absl::StrCat("\"", text,
-                                        "\": listeners on unix sockets are not available yet; "
-                                        "expected ADDRESS:PORT"));
-            }
-            if (!address) {
-              return Error(listener.place, absl::StrCat("\"", text,
-                                                        "\": expected ADDRESS:PORT, such as 0.0.0.0:8080 "
-                                                        "or \"[::]:8080\""));
-            }
+            const bool is_unix = text.starts_with(kUnixPrefix);
+            std::string expected =
+                "expected ADDRESS:PORT, such as 0.0.0.0:8080 or \"[::]:8080\", or unix:/PATH";
+            const std::optional<SocketAddress> address =
+                is_unix ? ParseUnixAddress(text, &expected) : SocketAddress::Parse(text);
+            if (!address) return Error(listener.place, absl::StrCat("\"", text, "\": ", expected));
             settings.address = *address;
             settings.where = absl::StrCat(problems_.Where(listener.place), ": ", key_);
           });
@@ -218,6 +212,13 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
             Within("upstream", [&] { WarnOfTcp(draft.upstream->place, upstream); });
           }
         }
+        if (draft.mode.line > 0 && settings.address.family != 0 && !settings.has_file()) {
+          Error(draft.mode, settings.address.is_unix()
+                                ? "mode: an abstract name has none, everybody on this machine may connect"
+                                : "mode: only a unix socket's file has one (address: unix:/PATH)");
+        }
+        if (draft.tcp.line > 0 && settings.address.is_unix())
+          Error(draft.tcp, "tcp: a unix socket knows nothing of it");
         settings.access = Access(std::move(draft.allow), std::move(draft.deny));
         if (settings.protocol == Protocol::kTcp && !draft.trusted.texts.empty()) {
           Error(draft.trusted.place, "trusted_proxies: a tcp connection says nothing of another client");

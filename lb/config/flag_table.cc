@@ -10,81 +10,82 @@
 // The table. SPECIAL(name, key in the file, group, type, default in words, setting, sentence): resolve.cc
 // works the setting out. FIELD(name, key, group, type, setting, sentence): the value is the setting, and the
 // setting's default the flag's.
-#define WEIR_FLAGS(SPECIAL, FIELD)                                                                           \
-  SPECIAL(config, "", kService, PathText, "off", config,                                                     \
-          "A YAML file that says what is served; docs/configuration.md has its keys. Flags win over it.")    \
-  SPECIAL(listen, "", kService, ListenerList, "required", listeners,                                         \
-          "Where clients connect: http://ADDRESS:PORT or tcp://ADDRESS:PORT. [::] is IPv6 alone.")           \
-  SPECIAL(backends, "", kService, BackendList, "required", upstreams,                                        \
-          "Where requests and connections go; names are resolved at start. unix:/PATH: a socket of this "    \
-          "machine. WEIGHT: 1 to 1000.")                                                                     \
-  FIELD(balance, "", kService, BalanceName, upstream_defaults.balance,                                       \
-        "Which endpoint is next, by weight: round_robin, random, least_conn, p2c, ewma, maglev and "         \
-        "ring_hash (the same client address meets the same endpoint), first.")                               \
-  SPECIAL(admin, "admin", kService, OptionalAddress, "off", admin,                                           \
-          "Where /metrics, /healthz and /stats are served. Not for the public. unix:/PATH: a socket that "   \
-          "only Weir's user (and root) may use.")                                                            \
-  FIELD(admin_token_file, "admin_token_file", kService, PathText, admin_token_file,                          \
-        "A file with the token that allows to change something (POST /reload) through --admin over TCP.")    \
-  FIELD(pid_file, "pid_file", kService, PathText, pid_file,                                                  \
-        "A file that gets the process's number while it serves; `weir reload` finds it there.")              \
-  FIELD(access_log, "access_log", kService, PathText, access_log,                                            \
-        "A file that gets a line of JSON per request or TCP connection; - is standard output.")              \
-  SPECIAL(via_name, "via_name", kService, TokenText, "weir- and eight random digits", via_name,              \
-          "What this instance calls itself in Via. A request that names it already has come round: 508.")    \
-  FIELD(zone, "zone", kService, ZoneText, zone,                                                              \
-        "Where this instance is, such as eu-1a: endpoints of the same zone are preferred.")                  \
-  SPECIAL(shards, "shards", kMachine, ShardCount, "0: one per CPU", shards,                                  \
-          "Threads that serve, each with an io_uring of its own.")                                           \
-  SPECIAL(cpus, "cpus", kMachine, CpuList, "all that are allowed", cpus,                                     \
-          "CPUs to run on, as numbers and ranges; shards are pinned to them in this order.")                 \
-  SPECIAL(max_connections, "limits.max_connections", kMachine, ConnectionCount,                              \
-          "0: what the limit of open files allows", max_connections,                                         \
-          "Client connections at one time; more get 503, or are closed (TCP).")                              \
-  SPECIAL(buffer_memory, "limits.buffer_memory", kMachine, BufferMemory,                                     \
-          "0: a 16th of the memory, 64MiB to 1GiB", buffer_memory_bytes,                                     \
-          "For bytes on their way from socket to socket, all shards together.")                              \
-  FIELD(splice_from, "limits.splice_from", kMachine, SpliceSize, splice_from_bytes,                          \
-        "Bulk is not copied but spliced through a pipe: an HTTP body of a known length with more than this " \
-        "to come, and TCP connections and tunnels after so much in full reads in a row; 0 is never.")        \
-  FIELD(client_header_timeout, "timeouts.client_header", kTimeouts, Patience, timeouts.client_header_ms,     \
-        "From a request's first byte (or from accept) to the end of its head.")                              \
-  FIELD(client_body_timeout, "timeouts.client_body", kTimeouts, Patience, timeouts.client_body_ms,           \
-        "Between two reads of a request body.")                                                              \
-  FIELD(client_send_timeout, "timeouts.client_send", kTimeouts, Patience, timeouts.client_send_ms,           \
-        "A client that acknowledges nothing of what is sent to it.")                                         \
-  FIELD(keep_alive_timeout, "timeouts.keep_alive", kTimeouts, Patience, timeouts.keep_alive_ms,              \
-        "An idle client connection between two requests.")                                                   \
-  FIELD(connect_timeout, "timeouts.connect", kTimeouts, Patience, timeouts.connect_ms,                       \
-        "One attempt to connect to an endpoint.")                                                            \
-  FIELD(response_timeout, "timeouts.response", kTimeouts, Patience, timeouts.response_ms,                    \
-        "From the whole request sent to the head of the response.")                                          \
-  FIELD(upstream_body_timeout, "timeouts.upstream_body", kTimeouts, Patience, timeouts.upstream_body_ms,     \
-        "Between two reads of a response body, or a send of a request body that makes no progress.")         \
-  FIELD(request_timeout, "timeouts.request", kTimeouts, OptionalPatience, timeouts.request_ms,               \
-        "A whole request with its response; 0 is no limit.")                                                 \
-  FIELD(tcp_idle_timeout, "timeouts.tcp_idle", kTimeouts, Patience, timeouts.tcp_idle_ms,                    \
-        "TCP connections and tunnels: no byte in either direction.")                                         \
-  FIELD(upstream_idle_timeout, "timeouts.upstream_idle", kTimeouts, Patience, upstream_defaults.idle_ms,     \
-        "An idle connection kept to an endpoint; choose less than the endpoint's own patience.")             \
-  FIELD(retries, "limits.retries", kLimits, RetryCount, upstream_defaults.retries,                           \
-        "Further attempts after the first, each on another endpoint where there is one.")                    \
-  FIELD(                                                                                                     \
-      set_aside, "limits.set_aside", kLimits, OptionalPatience, upstream_defaults.set_aside_ms,              \
-      "An endpoint that refuses connections gets none for so long, and up to 16 times that if it goes on.")  \
-  FIELD(upstream_idle_connections, "limits.idle_connections", kLimits, IdleCount,                            \
-        upstream_defaults.idle_connections, "Idle connections kept for reuse, per endpoint and shard.")      \
-  FIELD(max_header_bytes, "limits.max_header_bytes", kLimits, HeadSize, limits.header_bytes,                 \
-        "A message's head; a longer one is 431, from an endpoint 502.")                                      \
-  FIELD(max_header_fields, "limits.max_header_fields", kLimits, FieldCount, limits.fields,                   \
-        "Header fields in a head, likewise.")                                                                \
-  FIELD(max_target_bytes, "limits.max_target_bytes", kLimits, TargetSize, limits.target_bytes,               \
-        "A request's target (path and query); a longer one is 414.")                                         \
-  FIELD(client_max_body, "limits.client_max_body", kLimits, BodySize, client_max_body_bytes,                 \
-        "A request's body; a longer one is 413. 0 is no limit.")                                             \
-  FIELD(lame_duck, "timeouts.lame_duck", kStopping, OptionalPatience, timeouts.lame_duck_ms,                 \
-        "After SIGTERM, /healthz says 503 and each answer close for so long before accepting stops.")        \
-  FIELD(drain_timeout, "timeouts.drain", kStopping, OptionalPatience, timeouts.drain_ms,                     \
+#define WEIR_FLAGS(SPECIAL, FIELD)                                                                          \
+  SPECIAL(config, "", kService, PathText, "off", config,                                                    \
+          "A YAML file that says what is served; docs/configuration.md has its keys. Flags win over it.")   \
+  SPECIAL(listen, "", kService, ListenerList, "required", listeners,                                        \
+          "Where clients connect: http://ADDRESS:PORT or tcp://ADDRESS:PORT. [::] is IPv6 alone. "          \
+          "unix:/PATH for ADDRESS:PORT: a socket of this machine, for Weir's user and group.")              \
+  SPECIAL(backends, "", kService, BackendList, "required", upstreams,                                       \
+          "Where requests and connections go; names are resolved at start. unix:/PATH: a socket of this "   \
+          "machine. WEIGHT: 1 to 1000.")                                                                    \
+  FIELD(balance, "", kService, BalanceName, upstream_defaults.balance,                                      \
+        "Which endpoint is next, by weight: round_robin, random, least_conn, p2c, ewma, maglev and "        \
+        "ring_hash (the same client address meets the same endpoint), first.")                              \
+  SPECIAL(admin, "admin", kService, OptionalAddress, "off", admin,                                          \
+          "Where /metrics, /healthz and /stats are served. Not for the public. unix:/PATH: a socket that "  \
+          "only Weir's user (and root) may use.")                                                           \
+  FIELD(admin_token_file, "admin_token_file", kService, PathText, admin_token_file,                         \
+        "A file with the token that allows to change something (POST /reload) through --admin over TCP.")   \
+  FIELD(pid_file, "pid_file", kService, PathText, pid_file,                                                 \
+        "A file that gets the process's number while it serves; `weir reload` finds it there.")             \
+  FIELD(access_log, "access_log", kService, PathText, access_log,                                           \
+        "A file that gets a line of JSON per request or TCP connection; - is standard output.")             \
+  SPECIAL(via_name, "via_name", kService, TokenText, "weir- and eight random digits", via_name,             \
+          "What this instance calls itself in Via. A request that names it already has come round: 508.")   \
+  FIELD(zone, "zone", kService, ZoneText, zone,                                                             \
+        "Where this instance is, such as eu-1a: endpoints of the same zone are preferred.")                 \
+  SPECIAL(shards, "shards", kMachine, ShardCount, "0: one per CPU", shards,                                 \
+          "Threads that serve, each with an io_uring of its own.")                                          \
+  SPECIAL(cpus, "cpus", kMachine, CpuList, "all that are allowed", cpus,                                    \
+          "CPUs to run on, as numbers and ranges; shards are pinned to them in this order.")                \
+  SPECIAL(max_connections, "limits.max_connections", kMachine, ConnectionCount,                             \
+          "0: what the limit of open files allows", max_connections,                                        \
+          "Client connections at one time; more get 503, or are closed (TCP).")                             \
+  SPECIAL(buffer_memory, "limits.buffer_memory", kMachine, BufferMemory,                                    \
+          "0: a 16th of the memory, 64MiB to 1GiB", buffer_memory_bytes,                                    \
+          "For bytes on their way from socket to socket, all shards together.")                             \
+  FIELD(splice_from, "limits.splice_from", kMachine, SpliceSize, splice_from_bytes,                         \
+        "Bulk is not copied but spliced through a pipe: an HTTP body of a known length with more than "     \
+        "this to come, and TCP connections and tunnels after so much in full reads in a row; 0: never.")    \
+  FIELD(client_header_timeout, "timeouts.client_header", kTimeouts, Patience, timeouts.client_header_ms,    \
+        "From a request's first byte (or from accept) to the end of its head.")                             \
+  FIELD(client_body_timeout, "timeouts.client_body", kTimeouts, Patience, timeouts.client_body_ms,          \
+        "Between two reads of a request body.")                                                             \
+  FIELD(client_send_timeout, "timeouts.client_send", kTimeouts, Patience, timeouts.client_send_ms,          \
+        "A client that acknowledges nothing of what is sent to it.")                                        \
+  FIELD(keep_alive_timeout, "timeouts.keep_alive", kTimeouts, Patience, timeouts.keep_alive_ms,             \
+        "An idle client connection between two requests.")                                                  \
+  FIELD(connect_timeout, "timeouts.connect", kTimeouts, Patience, timeouts.connect_ms,                      \
+        "One attempt to connect to an endpoint.")                                                           \
+  FIELD(response_timeout, "timeouts.response", kTimeouts, Patience, timeouts.response_ms,                   \
+        "From the whole request sent to the head of the response.")                                         \
+  FIELD(upstream_body_timeout, "timeouts.upstream_body", kTimeouts, Patience, timeouts.upstream_body_ms,    \
+        "Between two reads of a response body, or a send of a request body that makes no progress.")        \
+  FIELD(request_timeout, "timeouts.request", kTimeouts, OptionalPatience, timeouts.request_ms,              \
+        "A whole request with its response; 0 is no limit.")                                                \
+  FIELD(tcp_idle_timeout, "timeouts.tcp_idle", kTimeouts, Patience, timeouts.tcp_idle_ms,                   \
+        "TCP connections and tunnels: no byte in either direction.")                                        \
+  FIELD(upstream_idle_timeout, "timeouts.upstream_idle", kTimeouts, Patience, upstream_defaults.idle_ms,    \
+        "An idle connection kept to an endpoint; choose less than the endpoint's own patience.")            \
+  FIELD(retries, "limits.retries", kLimits, RetryCount, upstream_defaults.retries,                          \
+        "Further attempts after the first, each on another endpoint where there is one.")                   \
+  FIELD(                                                                                                    \
+      set_aside, "limits.set_aside", kLimits, OptionalPatience, upstream_defaults.set_aside_ms,             \
+      "An endpoint that refuses connections gets none for so long, and up to 16 times that if it goes on.") \
+  FIELD(upstream_idle_connections, "limits.idle_connections", kLimits, IdleCount,                           \
+        upstream_defaults.idle_connections, "Idle connections kept for reuse, per endpoint and shard.")     \
+  FIELD(max_header_bytes, "limits.max_header_bytes", kLimits, HeadSize, limits.header_bytes,                \
+        "A message's head; a longer one is 431, from an endpoint 502.")                                     \
+  FIELD(max_header_fields, "limits.max_header_fields", kLimits, FieldCount, limits.fields,                  \
+        "Header fields in a head, likewise.")                                                               \
+  FIELD(max_target_bytes, "limits.max_target_bytes", kLimits, TargetSize, limits.target_bytes,              \
+        "A request's target (path and query); a longer one is 414.")                                        \
+  FIELD(client_max_body, "limits.client_max_body", kLimits, BodySize, client_max_body_bytes,                \
+        "A request's body; a longer one is 413. 0 is no limit.")                                            \
+  FIELD(lame_duck, "timeouts.lame_duck", kStopping, OptionalPatience, timeouts.lame_duck_ms,                \
+        "After SIGTERM, /healthz says 503 and each answer close for so long before accepting stops.")       \
+  FIELD(drain_timeout, "timeouts.drain", kStopping, OptionalPatience, timeouts.drain_ms,                    \
         "What is in flight may take so long to end; what is left is cut, and the exit status is 2.")
 
 #define WEIR_SPECIAL_FLAG(name, key, group, type, default_text, setting, sentence) \

@@ -66,7 +66,7 @@ bool ParseList(absl::string_view text, List* flag, std::string* error) {
   return true;
 }
 
-constexpr std::string_view kListenerExpected = "expected http://ADDRESS:PORT or tcp://ADDRESS:PORT";
+constexpr std::string_view kListenerExpected = "expected http:// or tcp://, and ADDRESS:PORT or unix:/PATH";
 constexpr std::string_view kBackendExpected =
     "expected HOST:PORT or HOST:PORT=WEIGHT (HOST: a name, an IPv4 address, or an IPv6 address in brackets), "
     "or unix:/PATH";
@@ -134,6 +134,12 @@ std::string SizeInWords(uint64_t bytes) {
   return bytes == 0 || text.back() == 'B' ? text : text + "B";
 }
 
+std::string OctalText(uint32_t mode) {
+  std::string text = "0";
+  for (const int shift : {6, 3, 0}) text += static_cast<char>('0' + (mode >> shift & 7));
+  return text;
+}
+
 bool ParseCount(absl::string_view text, uint64_t* count, std::string* error) {
   return Digits(Std(text), count) || Fail(error, "expected a whole number");
 }
@@ -151,10 +157,10 @@ bool ParseElement(absl::string_view text, ListenerList* flag, std::string* error
   } else {
     return Fail(error, kListenerExpected);
   }
-  const std::optional<SocketAddress> address = SocketAddress::Parse(rest);
-  if (rest.starts_with(kUnixPrefix)) {
-    return Fail(error, "listeners on unix sockets are not available yet; " + std::string(kListenerExpected));
-  }
+  const bool is_unix = rest.starts_with(kUnixPrefix);
+  const std::optional<SocketAddress> address =
+      is_unix ? ParseUnixAddress(rest, error) : SocketAddress::Parse(rest);
+  if (!address && is_unix) return false;
   if (!address) {
     return Fail(error, std::string(kListenerExpected) + ", with a numeric address such as 0.0.0.0 or [::]");
   }

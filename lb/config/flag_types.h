@@ -24,6 +24,7 @@ std::string DurationText(uint64_t ms);
 bool ParseSize(absl::string_view text, uint64_t* bytes, std::string* error);
 std::string SizeText(uint64_t bytes);
 std::string SizeInWords(uint64_t bytes);  // with a unit in any case, for people: 512B
+std::string OctalText(uint32_t mode);     // 0660
 bool ParseCount(absl::string_view text, uint64_t* count, std::string* error);
 
 template <uint32_t kMin, uint32_t kMax>

@@ -103,6 +103,14 @@ bool Has(const Settings& settings, const SocketAddress& address) {
                      [&address](const ListenerSettings& other) { return other.address == address; });
 }
 
+// A path has one listener: the new one cannot stand beside the old one.
+bool ChangesProtocol(const Settings& running, const ListenerSettings& listener) {
+  return listener.address.is_unix() &&
+         std::any_of(running.listeners.begin(), running.listeners.end(), [&listener](const auto& other) {
+           return other.address == listener.address && other.protocol != listener.protocol;
+         });
+}
+
 // From 0.0.0.0:80 to 127.0.0.1:80, or back: the kernel lets sockets of one user that all share their port
 // (SO_REUSEPORT) stand beside each other, and gives a connection to the most specific one.
 bool HasBeside(const Settings& settings, const SocketAddress& address) {
@@ -114,8 +122,12 @@ bool HasBeside(const Settings& settings, const SocketAddress& address) {
 
 absl::Status CheckPortsFree(const Settings& settings, const Settings* running) {
   for (const ListenerSettings& listener : settings.listeners) {
-    if (running != nullptr && Has(*running, listener.address)) continue;
     const std::string where = listener.where.empty() ? "--listen" : listener.where;
+    if (running != nullptr && Has(*running, listener.address)) {
+      if (!ChangesProtocol(*running, listener)) continue;
+      return absl::UnavailableError(absl::StrCat(
+          where, ": ", listener.text, ": a unix socket keeps its protocol while Weir runs: choose another path"));
+    }
     // The admin listener shares its port with nobody.
     if (settings.has_admin && Overlap(settings.admin, listener.address)) {
       return absl::UnavailableError(

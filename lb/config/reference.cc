@@ -65,6 +65,8 @@ routes:
 - `unix:/run/app.sock` is the path of a unix stream socket (absolute, at most 107 bytes), `unix:@name` an abstract one. A socket
   whose queue is full is waited for, as long as `timeouts: connect` says. A unix socket knows no reset: an upload or a TCP
   connection that breaks off ends for such an endpoint as one that is over, and only its own framing tells.
+- A listener's `unix:/run/weir.sock` is one for all shards: what comes there is spread over them. Its clients have no address:
+  they are `unix:` in X-Forwarded-For and in the access log, and `unix` in `allow`, `deny`, `trusted_proxies` and `from`.
 - For editors: [weir.schema.json](weir.schema.json), as in `# yaml-language-server: $schema=weir.schema.json`.
 )";
 

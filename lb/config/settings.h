@@ -14,6 +14,7 @@
 
 #include "core/address.h"
 #include "core/tcp_options.h"
+#include "core/unix_path.h"
 #include "lb/auth/basic_auth.h"
 #include "lb/http/limits.h"
 #include "lb/log/access_format.h"
@@ -421,7 +422,13 @@ struct ListenerSettings {
   TcpOptions tcp = {};          // of clients' connections
   ProxyProtocolSettings proxy_protocol = {};
   ForwardedForm forwarded = ForwardedForm::kXForwarded;  // what endpoints are told of who asked
+  uint32_t unix_mode = 0660;                             // of a unix socket's file: who may connect
   std::string where = {};  // who said the address: "weir.yaml:2:14: listeners[0].address"; empty: --listen
+
+  // It is a unix socket with a path, not a name alone.
+  bool has_file() const { return address.is_unix() && !address.unix_path()->is_abstract(); }
+  // The host of a request that names none, as HTTP/1.0 allows.
+  std::string DefaultHost() const { return address.is_unix() ? "localhost" : address.ToString(); }
 };
 
 // The one upstream that the flags make.

@@ -185,7 +185,7 @@ TEST(CommandLine, EveryMistakeIsNamed) {
   EXPECT_EQ(line.out, "");
   EXPECT_EQ(line.err,
             "weir: unknown flag --retires; did you mean --retries?\n"
-            "weir: --listen: \"htp://x\": expected http://ADDRESS:PORT or tcp://ADDRESS:PORT\n"
+            "weir: --listen: \"htp://x\": expected http:// or tcp://, and ADDRESS:PORT or unix:/PATH\n"
             "weir: --backends: \"10.0.0.1\": the port is missing: expected HOST:PORT or HOST:PORT=WEIGHT\n"
             "weir: `weir help` lists all flags\n");
 }

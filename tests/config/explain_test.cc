@@ -553,7 +553,7 @@ TEST_F(Explain, BadQuestions) {
   EXPECT_THAT(refusal({"GET", "http://a/", "more"}), HasSubstr("explain: expected [METHOD] URL"));
   EXPECT_THAT(refusal({"ftp://a/"}), HasSubstr("expected http://HOST/PATH"));
   EXPECT_THAT(refusal({"http://a/", "--client=x"}),
-              HasSubstr("--client: \"x\": expected an IPv4 or IPv6 address"));
+              HasSubstr("--client: \"x\": expected an IPv4 or IPv6 address, or unix"));
   EXPECT_THAT(refusal({"http://a/", "--listener=0.0.0.0:82"}),
               HasSubstr("expected the address of an http listener"));
   EXPECT_THAT(refusal({"http://a/", "-H"}), HasSubstr("-H: the value is missing"));

@@ -1107,7 +1107,7 @@ routes:
 )"),
       ElementsAre(
           "f.yaml:2:23: listeners[0].address: \"${env:BAD}:x\": expected ADDRESS:PORT, such as "
-          "0.0.0.0:8080 or \"[::]:8080\"",
+          "0.0.0.0:8080 or \"[::]:8080\", or unix:/PATH",
           HasSubstr("f.yaml:2:57: listeners[0].allow: \"${env:BAD}/33\": expected "),
           HasSubstr("f.yaml:3:31: upstreams.web.endpoints[0]: \"a_${env:BAD},c\": expected HOST:PORT"),
           "f.yaml:3:59: upstreams.web.retries: \"${env:WEIGHT}x\": expected a whole number from 0 to "
@@ -1482,6 +1482,66 @@ routes:
     EXPECT_EQ(again.listeners[i].proxy_protocol.timeout_ms, of(i).timeout_ms) << i;
   }
   ASSERT_EQ(again.routes[0].matches[0].proxy_protocol.size(), 3u);
+}
+
+TEST_F(File, UnixListeners) {
+  const std::string text = R"(
+listeners:
+  - {address: "unix:/tmp/a.sock", upstream: a}
+  - {address: "unix:/tmp/b.sock", upstream: a, protocol: tcp, mode: 0600, allow: [unix, 10.0.0.0/8]}
+  - {address: "unix:/tmp/c.sock", upstream: a, mode: "666", deny: unix, trusted_proxies: unix}
+  - {address: "unix:@name", upstream: a, proxy_protocol: {mode: required, from: unix}}
+upstreams:
+  a: {endpoints: [10.0.0.1:80]}
+)";
+  const Settings settings = Good(text);
+  EXPECT_EQ(settings.listeners[0].address.ToString(), "unix:/tmp/a.sock");
+  EXPECT_EQ(settings.listeners[0].text, "http://unix:/tmp/a.sock");
+  EXPECT_EQ(settings.listeners[0].unix_mode, 0660u);
+  EXPECT_EQ(settings.listeners[1].unix_mode, 0600u);
+  EXPECT_EQ(settings.listeners[2].unix_mode, 0666u);
+  EXPECT_EQ(settings.listeners[3].DefaultHost(), "localhost");
+  const SocketAddress unix = SocketAddress::ForUnix(nullptr);
+  EXPECT_TRUE(settings.listeners[0].access.Allows(unix));
+  EXPECT_TRUE(settings.listeners[1].access.Allows(unix));
+  EXPECT_FALSE(settings.listeners[1].access.Allows(*SocketAddress::Parse("192.0.2.1:1")));
+  EXPECT_FALSE(settings.listeners[2].access.Allows(unix));
+  EXPECT_TRUE(settings.listeners[2].trusted.Allows(unix));
+  EXPECT_TRUE(settings.listeners[3].proxy_protocol.from.Allows(unix));
+  const std::string once = Check(text, {"check"}).out;
+  EXPECT_THAT(once, HasSubstr(R"(  - address: "unix:/tmp/b.sock"                             # f.yaml:4:15
+    mode: 0600                                              # f.yaml:4:69
+)"));
+  const Settings again = Good(once);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(again.listeners[i].address, settings.listeners[i].address) << i;
+    EXPECT_EQ(again.listeners[i].unix_mode, settings.listeners[i].unix_mode) << i;
+    EXPECT_EQ(again.listeners[i].access.Allows(unix), settings.listeners[i].access.Allows(unix)) << i;
+  }
+}
+
+TEST_F(File, WrongUnixListeners) {
+  EXPECT_THAT(Bad(R"(
+listeners:
+  - {address: "unix:app.sock", upstream: a}
+  - {address: "unix:/tmp/b.sock", upstream: a, mode: 0990}
+  - {address: "unix:/tmp/c.sock", upstream: a, mode: 0060}
+  - {address: 0.0.0.0:1, upstream: a, mode: 0660}
+  - {address: "unix:@name", upstream: a, mode: 0660}
+  - {address: "unix:/tmp/d.sock", upstream: a, tcp: {nodelay: false}}
+  - {address: "unix:/tmp/d.sock", upstream: a}
+upstreams:
+  a: {endpoints: [10.0.0.1:80, "unix:/tmp/d.sock"]}
+)"),
+              ElementsAre(HasSubstr("f.yaml:3:15: listeners[0].address: \"unix:app.sock\": expected an absolute path"),
+                          HasSubstr("f.yaml:4:54: listeners[1].mode: \"0990\": expected a mode in octal, from "
+                                    "0600 to 0777, such as 0660"),
+                          HasSubstr("f.yaml:5:54: listeners[2].mode: \"0060\": expected a mode in octal"),
+                          HasSubstr("f.yaml:6:45: listeners[3].mode: only a unix socket's file has one"),
+                          HasSubstr("f.yaml:7:48: listeners[4].mode: an abstract name has none"),
+                          HasSubstr("f.yaml:8:53: listeners[5].tcp: a unix socket knows nothing of it"),
+                          HasSubstr("f.yaml:9:15: listeners: http://unix:/tmp/d.sock is given twice"),
+                          HasSubstr("f.yaml:11:32: upstreams.a: unix:/tmp/d.sock is an address that Weir itself")));
 }
 
 TEST_F(File, ProxyProtocolOut) {

@@ -180,6 +180,18 @@ TEST(Ports, AUnixSocketForAdmin) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Ports, AUnixSocketKeepsItsProtocol) {
+  std::string expected;
+  const SocketAddress address = *ParseUnixAddress("unix:/none/socket", &expected);
+  const Settings running = Listening(address);
+  Settings next = running;
+  EXPECT_EQ(CheckPortsFree(next, &running).message(), "") << "it is ours";
+  next.listeners[0].protocol = Protocol::kTcp;
+  EXPECT_THAT(std::string(CheckPortsFree(next, &running).message()),
+              testing::HasSubstr("a unix socket keeps its protocol while Weir runs: choose another path"));
+  EXPECT_THAT(std::string(CheckPortsFree(next).message()), testing::HasSubstr("its folder does not exist"));
+}
+
 TEST(Ports, AnAddressOfAnotherMachine) {
   const SocketAddress address = *SocketAddress::Parse("192.0.2.1:80");
   EXPECT_EQ(CheckPortsFree(Listening(address)).message(),

@@ -3,8 +3,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <set>
 #include <string>
+
+#include "core/socket_calls.h"
+#include "core/unix_path.h"
 
 namespace weir::lb {
 namespace {
@@ -32,7 +41,7 @@ class Sockets {
  public:
   uint32_t Open(Generation& generation, int fail_at = 0) {
     return generation.OpenSockets(
-        [&](SocketAddress& address) {
+        [&](SocketAddress& address, const ListenOptions&) {
           if (++opened_ == fail_at) return -98;
           if (address.port == 0) address.port = 40'000;
           open_.insert(100 + opened_);
@@ -119,6 +128,102 @@ TEST(Generation, AListenerOfAnotherProtocolIsAnotherOne) {
   const Generation two(next, &one, nullptr);
   EXPECT_THAT(two.listeners_before(), ElementsAre(kNew));
   EXPECT_THAT(two.listeners_removed(), ElementsAre(0));
+}
+
+// Real sockets, as their files are what it is about.
+class UnixListeners : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = "/tmp/weir-generation.XXXXXX";
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string Path(const std::string& name) const { return folder_ + "/" + name; }
+  Settings With(std::initializer_list<const char*> names) const {
+    Settings settings;
+    settings.shards = 2;
+    std::string expected;
+    for (const char* name : names) {
+      const std::string text = "unix:" + Path(name);
+      settings.listeners.push_back({Protocol::kHttp, *ParseUnixAddress(text, &expected), text});
+    }
+    return settings;
+  }
+  static uint32_t Open(Generation& generation) {
+    int error = 0;
+    return generation.OpenSockets(
+        [](SocketAddress& address, const ListenOptions& options) { return ListenOn(address, options); },
+        [](int fd) { close(fd); }, &error);
+  }
+  static void CloseAll(Generation& generation) {
+    for (uint32_t shard = 0; shard < generation.shards(); ++shard) {
+      for (const int fd : generation.snapshot(shard).sockets) {
+        if (fd >= 0) close(fd);
+      }
+    }
+  }
+  uint32_t ModeOf(const std::string& name) const {
+    struct stat found;
+    return lstat(Path(name).c_str(), &found) == 0 ? found.st_mode & 07777 : 0;
+  }
+  bool Exists(const std::string& name) const { return ModeOf(name) != 0; }
+
+ private:
+  std::string folder_;
+};
+
+TEST_F(UnixListeners, OneShardHasTheSocket) {
+  Generation one(With({"a", "b", "c"}), nullptr, nullptr);
+  ASSERT_EQ(Open(one), kNew);
+  EXPECT_THAT(one.snapshot(0).sockets, ElementsAre(testing::Ge(0), -1, testing::Ge(0)));
+  EXPECT_THAT(one.snapshot(1).sockets, ElementsAre(-1, testing::Ge(0), -1));
+  EXPECT_NE(one.listener_id(0), one.listener_id(1));
+  EXPECT_EQ(ModeOf("a"), 0660u);
+  one.RemoveFiles();
+  EXPECT_FALSE(Exists("a") || Exists("b") || Exists("c"));
+  CloseAll(one);
+}
+
+TEST_F(UnixListeners, AFileStaysAsLongAsItsListener) {
+  Generation one(With({"a", "b"}), nullptr, nullptr);
+  ASSERT_EQ(Open(one), kNew);
+  Settings next = With({"c", "b"});
+  next.listeners[1].unix_mode = 0600;
+  Generation two(next, &one, nullptr);
+  EXPECT_EQ(two.listener_id(1), one.listener_id(1));
+  EXPECT_NE(two.listener_id(0), one.listener_id(0));
+  ASSERT_EQ(Open(two), kNew);
+  EXPECT_TRUE(Exists("a")) << "the generation is not in force yet";
+  EXPECT_EQ(ModeOf("b"), 0660u);
+  EXPECT_EQ(two.UpdateFiles(), 0);
+  EXPECT_FALSE(Exists("a"));
+  EXPECT_EQ(ModeOf("b"), 0600u);
+  EXPECT_TRUE(Exists("c"));
+  Generation three(With({"a"}), &two, nullptr);
+  ASSERT_EQ(Open(three), kNew) << "the path may be had again";
+  EXPECT_NE(three.listener_id(0), one.listener_id(0));
+  three.UpdateFiles();
+  EXPECT_FALSE(Exists("b") || Exists("c"));
+  for (Generation* generation : {&one, &two, &three}) CloseAll(*generation);
+}
+
+TEST_F(UnixListeners, WhatIsNotWantedAfterAllLeavesNothing) {
+  Generation one(With({"a"}), nullptr, nullptr);
+  ASSERT_EQ(Open(one), kNew);
+  std::ofstream(Path("file")) << "precious";
+  Generation two(With({"a", "b", "file"}), &one, nullptr);
+  EXPECT_EQ(Open(two), 2u);
+  EXPECT_TRUE(Exists("a"));
+  EXPECT_FALSE(Exists("b"));
+  EXPECT_TRUE(Exists("file"));
+  Generation three(With({"a", "b"}), &one, nullptr);
+  ASSERT_EQ(Open(three), kNew);
+  three.CloseSockets([](int fd) { close(fd); });
+  EXPECT_TRUE(Exists("a"));
+  EXPECT_FALSE(Exists("b"));
+  CloseAll(one);
 }
 
 TEST(Generation, OneSocketThatCannotBeOpenedClosesTheOthers) {

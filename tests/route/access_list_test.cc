@@ -34,6 +34,15 @@ TEST(AccessList, NobodyElseWhereSomebodyIsNamed) {
   EXPECT_FALSE(Allows(AccessList(true, {}, {}), "10.1.1.1"));
 }
 
+TEST(AccessList, UnixSocketsAreInNoNetwork) {
+  const SocketAddress unix = SocketAddress::ForUnix(nullptr);
+  EXPECT_TRUE(AccessList().Allows(unix));
+  EXPECT_TRUE(AccessList(false, {}, Networks({"0.0.0.0/0", "::/0"})).Allows(unix));
+  EXPECT_FALSE(AccessList(true, Networks({"0.0.0.0/0", "::/0"}), {}).Allows(unix));
+  EXPECT_TRUE(AccessList(true, Networks({"10.0.0.0/8"}), {}, true).Allows(unix));
+  EXPECT_FALSE(AccessList(false, {}, {}, false).Allows(unix));
+}
+
 TEST(AccessList, TheLongestDecides) {
   const AccessList list(true, Networks({"10.0.0.0/8", "10.1.2.3"}), Networks({"10.1.0.0/16", "10.0.0.0/8"}));
   EXPECT_TRUE(Allows(list, "10.1.2.3"));

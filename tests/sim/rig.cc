@@ -156,7 +156,9 @@ bool Rig::OpenSockets() {
     Backend& backend = control_->backend();
     int error = 0;
     open = generations_.back()->OpenSockets(
-               [&backend](SocketAddress& address) { return backend.Listen(address, {}); },
+               [&backend](SocketAddress& address, const ListenOptions& options) {
+                 return backend.Listen(address, options);
+               },
                [&backend](int fd) { backend.Close(fd); }, &error) == Generation::kNew;
   });
   return open;
