@@ -1,10 +1,14 @@
 #include "lb/generation.h"
 
+#include <sys/random.h>
+
 #include <algorithm>
 #include <map>
 #include <string_view>
 
+#include "core/check.h"
 #include "core/unix_listener.h"
+#include "lb/client_table.h"
 
 namespace weir::lb {
 namespace {
@@ -15,6 +19,17 @@ bool SameSocket(const ListenerSettings& now, const ListenerSettings& before) {
   if (now.protocol != before.protocol) return false;
   if (now.address.port == 0 && !now.address.is_unix()) return now.text == before.text;
   return now.address == before.address;
+}
+
+bool LimitsClients(const std::vector<ListenerSettings>& listeners) {
+  return std::any_of(listeners.begin(), listeners.end(),
+                     [](const auto& listener) { return listener.max_connections_per_client > 0; });
+}
+
+std::shared_ptr<ClientTable> MakeClientTable(const Settings& settings) {
+  SipKey key;
+  WEIR_CHECK(getrandom(key.data(), sizeof(key), 0) == sizeof(key));
+  return std::make_shared<ClientTable>(settings.max_connections, key);
 }
 
 }  // namespace
@@ -36,6 +51,8 @@ Generation::Generation(Settings settings, const Generation* before, Keeper* keep
     files_[i] = std::make_shared<UnixSocketFile>();
     listener_ids_[i] = ++last_listener_id_;
   }
+  if (before != nullptr) client_table_ = before->client_table_;
+  if (client_table_ == nullptr && LimitsClients(settings_.listeners)) client_table_ = MakeClientTable(settings_);
   MakePlans(before);
   for (uint32_t shard = 0; shard < settings_.shards; ++shard) {
     Snapshot& snapshot = snapshots_[shard];

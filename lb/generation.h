@@ -29,6 +29,7 @@ class UnixSocketFile;
 
 namespace weir::lb {
 
+class ClientTable;
 class Generation;
 
 struct Snapshot {
@@ -90,6 +91,8 @@ class Generation {
     std::shared_ptr<UpstreamPlan> before;
     std::shared_ptr<UpstreamPlan> after;  // null: removed
   };
+  // Null as long as no listener has ever had a limit for each client.
+  ClientTable* client_table() const { return client_table_.get(); }
   // Upstreams of the generation before whose plan is not here.
   std::span<const Change> changed() const { return changed_; }
   uint32_t upstreams_added() const { return upstreams_added_; }
@@ -136,6 +139,7 @@ class Generation {
   uint64_t last_listener_id_ = 0;
   std::vector<std::shared_ptr<UnixSocketFile>> files_;  // for each of Settings::listeners
   std::vector<std::shared_ptr<UnixSocketFile>> files_removed_;
+  std::shared_ptr<ClientTable> client_table_;
   std::vector<Change> changed_;
   uint32_t upstreams_added_ = 0;
   std::vector<std::string> parts_changed_;

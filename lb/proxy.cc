@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 
+#include "lb/client_table.h"
 #include "lb/config/budget.h"
 
 namespace weir::lb {
@@ -97,6 +98,7 @@ void Proxy::Adopt(Snapshot& next) {
   const int64_t begin_ns = shard_.backend().ReadClock().mono_ns;
   const Generation& generation = *next.generation;
   Snapshot* const before = std::exchange(newest_, &next);
+  client_table_ = generation.client_table();
   const std::vector<Listener*> listeners_before = std::exchange(current_, {});
   for (uint32_t i = 0; i < next.sockets.size(); ++i) {
     const uint32_t was = generation.listeners_before()[i];
@@ -330,6 +332,8 @@ void Proxy::Accepted(int fd, Listener& listener) {
   if (!over_limit) counters_.open_connections.Add();
   if (settings.listeners[listener.index].proxy_protocol.on() && !over_limit) {
     ProxyHeaderSession(scope_, *this, client);
+  } else if (!over_limit && !Admits(*client)) {
+    TurnAway(client, tcp);
   } else if (tcp) {
     TcpSession(scope_, *this, client);
   } else if (over_limit) {
@@ -337,6 +341,53 @@ void Proxy::Accepted(int fd, Listener& listener) {
   } else {
     AwaitRequest(*this, client);
   }
+}
+
+bool Proxy::Admits(ClientConnection& client) {
+  const Listener& listener = *listeners_[client.listener];
+  const Settings& settings = (listener.last == nullptr ? newest_ : listener.last)->settings();
+  const uint32_t limit = settings.listeners[listener.index].max_connections_per_client;
+  if (limit == 0 || !ClientTable::Knows(client.peer)) return true;
+  switch (client_table_->Enter(listener.id, client.peer, limit, &client.count_slot)) {
+    case ClientTable::Answer::kOverLimit:
+      return false;
+    case ClientTable::Answer::kFull:
+      counters_.uncounted_clients.Add();
+      break;
+    case ClientTable::Answer::kIn:
+      break;
+  }
+  return true;
+}
+
+void Proxy::TurnAway(ClientConnection* client, bool tcp) {
+  counters_.rejected_clients.Add();
+  // Who lingers to read the answer takes no place from those that are let in.
+  counters_.open_connections.Sub();
+  client->over_limit = client->over_client_limit = true;
+  const bool told = !tcp && turned_away_ < kOverLimit;
+  ++turned_away_;
+  LogRefusal(*client, tcp, told ? 429 : 0, "too_many_connections");
+  if (told) {
+    HttpSession(scope_, *this, client);
+  } else {
+    CloseClient(client, false);
+  }
+}
+
+void Proxy::LogRefusal(const ClientConnection& client, bool tcp, uint16_t status, std::string_view end) {
+  if (log_ == nullptr) return;
+  AccessRecord record;
+  record.tcp = tcp;
+  record.client = record.peer = client.peer;
+  if (client.introduction != nullptr) {
+    record.peer = client.introduction->peer;
+    record.tlvs = client.introduction->tlvs();
+  }
+  record.has_version = false;
+  record.status = status;
+  record.end = end;
+  log_->Write(record, settings().log_format.get());
 }
 
 void EndUpstream(Proxy& proxy, UpstreamConnection* upstream, bool with_reset) {
@@ -351,6 +402,8 @@ void Proxy::CloseClient(ClientConnection* client, bool with_reset) {
   shard_.ClearTimer(client->timer);
   if (client->own != nullptr) upstreams_.CloseOwn(client->own);
   if (!client->over_limit) counters_.open_connections.Sub();
+  if (client->over_client_limit) --turned_away_;
+  if (client->count_slot != ClientTable::kNone) client_table_->Leave(client->count_slot);
   // The session is gone: from now on the waiter runs the closing.
   client->run = [](Runnable* self) {
     auto* owner = static_cast<ClientConnection*>(static_cast<Waiter*>(self));

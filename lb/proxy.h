@@ -10,7 +10,9 @@
 // A listener with one socket (a unix socket's path) is one shard's; that one hands what it accepts to the
 // shard that has the fewest connections, by a message with the descriptor. Who gets one that it cannot take
 // (it drains, or knows the listener no more, or not yet) gives it back, and the first one serves it.
-// Bounds: Settings::max_connections clients over all shards, and a few more that are only told so.
+// Bounds: Settings::max_connections clients over all shards, and a few more that are only told so; of one
+// client a listener's max_connections_per_client (client_table.h), asked once for each connection, when its
+// client is known.
 #pragma once
 
 #include <array>
@@ -39,6 +41,8 @@
 #include "lb/upstream/upstream.h"
 
 namespace weir::lb {
+
+class ClientTable;
 
 class Proxy {
  public:
@@ -112,6 +116,13 @@ class Proxy {
   std::string_view HostOf(const ClientConnection& client) const { return listeners_[client.listener]->host; }
   // 32 hex digits.
   void MakeRequestId(char out[32]);
+
+  // `client`, which is who it says it is by now, has room for one more connection here.
+  bool Admits(ClientConnection& client);
+  // It has not: it is told so, or closed, and counts no more. Nobody else may know of the connection.
+  void TurnAway(ClientConnection* client, bool tcp);
+  // A line of the access log for a connection on which nothing was asked for.
+  void LogRefusal(const ClientConnection& client, bool tcp, uint16_t status, std::string_view end);
 
   // Called by a session as the last thing it does with its connection.
   void CloseClient(ClientConnection* client, bool with_reset);
@@ -189,6 +200,8 @@ class Proxy {
   std::vector<Listener*> current_;  // for each of Settings::listeners
   std::vector<uint32_t> on_their_way_;  // to each shard
   uint32_t hand_overs_ = 0;             // all of these
+  ClientTable* client_table_ = nullptr;  // the generations'
+  uint32_t turned_away_ = 0;             // clients that are being told so
   uint32_t next_shard_ = 0;             // of those with as few connections the one to begin with
   int reserve_fd_ = -1;  // given up for a moment when descriptors run out, to tell a waiting client
   bool says_close_ = false;

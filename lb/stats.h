@@ -11,6 +11,8 @@ struct alignas(64) ProxyCounters {
   Counter accepted;
   Counter open_connections;   // now
   Counter rejected_at_limit;  // --max_connections reached: 503 or close
+  Counter rejected_clients;   // max_connections_per_client reached: 429 or close
+  Counter uncounted_clients;  // let in without being counted: no room in the table
   Counter accept_errors;      // EMFILE and the like
   Counter client_bytes_received;
   Counter client_bytes_sent;

@@ -125,6 +125,10 @@ ShardBudget ControlShard() {
           .completions = 4 * kMinSubmissions};
 }
 
+uint64_t ClientTableBytes(uint64_t clients) {
+  return std::bit_ceil(2 * std::max<uint64_t>(clients, 64)) * kClientPlaceBytes;
+}
+
 uint64_t RingBytes(const ShardBudget& budget) {
   return uint64_t{budget.submissions} * kSqeBytes + uint64_t{budget.completions} * kCqeBytes;
 }
@@ -171,6 +175,11 @@ bool HasMirrors(const Settings& settings) {
       return route.mirror.upstream != MirrorSettings::kNone;
     });
   });
+}
+
+bool LimitsClients(const Settings& settings) {
+  return std::any_of(settings.listeners.begin(), settings.listeners.end(),
+                     [](const ListenerSettings& listener) { return listener.max_connections_per_client > 0; });
 }
 
 bool HasProxyProtocol(const Settings& settings) {
@@ -228,6 +237,11 @@ MemoryBudget ComputeBudget(const Settings& settings) {
   if (HasProxyProtocol(settings)) {
     budget.memory.push_back({absl::StrCat("PROXY headers: ", clients, " x ", kIntroductionBytes, " B"),
                              clients * kIntroductionBytes});
+  }
+  if (LimitsClients(settings)) {
+    budget.memory.push_back({absl::StrCat("connections of each client: ", clients, " x 2 x ", kClientPlaceBytes,
+                                          " B, as a power of two"),
+                             ClientTableBytes(clients)});
   }
   if (settings.has_access_log()) {
     budget.memory.push_back(

@@ -31,6 +31,7 @@ inline constexpr size_t kPasswordShardBytes =
     192 * 1024;  // what a shard knows and asks (lb/auth/password_desk.h)
 inline constexpr size_t kPasswordThreadBytes = size_t{65} << 20;  // yescrypt's largest (lb/auth/password.cc)
 inline constexpr size_t kChangeLogBytes = 9 * 1024;  // of an upstream, a shard's (lb/upstream/change_log.h)
+inline constexpr size_t kClientPlaceBytes = 8;       // of the table of clients (lb/client_table.h)
 inline constexpr size_t kLogBytes = 8 * 64 * 1024;   // a shard's access log (lb/log/access_log.h)
 // Of a request's target as it came, for the access log, if another one went up: fits a chunk of 2 KiB.
 inline constexpr size_t kMostNotedBytes = Arena::kSmallBytes - sizeof(Buffer);
@@ -102,6 +103,8 @@ uint32_t CheckConnections(const Settings& settings);
 
 // Some route has a mirror.
 bool HasMirrors(const Settings& settings);
+// Some listener has max_connections_per_client.
+bool LimitsClients(const Settings& settings);
 // Some listener reads PROXY headers.
 bool HasProxyProtocol(const Settings& settings);
 // Some route has basic_auth: so many threads check passwords, else 0.

@@ -32,6 +32,8 @@ bool AbslParseFlag(absl::string_view text, UnixMode* flag, std::string* error) {
   return flag->value >= 0600;
 }
 
+using ClientLimit = CountIn<0, 4'000'000>;
+
 struct ForwardedName {
   static constexpr const char* kPlaceholder = "x_forwarded \\| rfc7239 \\| both";
   ForwardedForm value = ForwardedForm::kXForwarded;
@@ -72,6 +74,11 @@ std::span<const Key<ListenerDraft>> ListenerKeys() {
        [](Reader& reader, const ConfigNode& value, T& out) {
          reader.Scalar<ProtocolName>(value, out.settings.protocol);
        }},
+      WEIR_PLAIN(T, max_connections_per_client, ClientLimit, settings.max_connections_per_client,
+                 "At one time, of one IPv4 address or one /64 of IPv6, on all shards together; of the client "
+                 "that a PROXY header names, where one is believed. What comes on top gets a 429 and is "
+                 "closed, with tcp closed at once. 0 is no limit. Who has no address (a unix socket) is not "
+                 "counted."),
       {"upstream", "NAME", "", "Everything goes there.", kTextSchema,
        [](Reader&, const ConfigNode& value, T& out) { out.upstream = &value; }},
       SubsetKey<T>(),

@@ -219,6 +219,12 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
         }
         if (draft.tcp.line > 0 && settings.address.is_unix())
           Error(draft.tcp, "tcp: a unix socket knows nothing of it");
+        if (settings.address.is_unix() && !settings.proxy_protocol.on() &&
+            settings.max_connections_per_client > 0) {
+          problems_.Warning(item.place, key_,
+                            "max_connections_per_client: clients of a unix socket have no address, and are "
+                            "not counted unless proxy_protocol says who they are");
+        }
         settings.access = Access(std::move(draft.allow), std::move(draft.deny));
         if (settings.protocol == Protocol::kTcp && !draft.trusted.texts.empty()) {
           Error(draft.trusted.place, "trusted_proxies: a tcp connection says nothing of another client");

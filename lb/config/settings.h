@@ -422,6 +422,7 @@ struct ListenerSettings {
   TcpOptions tcp = {};          // of clients' connections
   ProxyProtocolSettings proxy_protocol = {};
   ForwardedForm forwarded = ForwardedForm::kXForwarded;  // what endpoints are told of who asked
+  uint32_t max_connections_per_client = 0;               // at one time; 0: no limit
   uint32_t unix_mode = 0660;                             // of a unix socket's file: who may connect
   std::string where = {};  // who said the address: "weir.yaml:2:14: listeners[0].address"; empty: --listen
 

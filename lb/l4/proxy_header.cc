@@ -170,14 +170,7 @@ End AtEnd(const Asked& asked, bool begun, End if_begun) {
 void Refuse(Proxy& proxy, const ClientConnection& client, bool tcp, End end) {
   const Refusal refusal = RefusalOf(end);
   if (refusal.counter != nullptr) (proxy.counters().*refusal.counter).Add();
-  AccessLog* const log = proxy.log();
-  if (refusal.text == nullptr || log == nullptr) return;
-  AccessRecord record;
-  record.tcp = tcp;
-  record.client = record.peer = client.peer;
-  record.has_version = false;
-  record.end = refusal.text;
-  log->Write(record, proxy.settings().log_format.get());
+  if (refusal.text != nullptr) proxy.LogRefusal(client, tcp, 0, refusal.text);
 }
 
 }  // namespace
@@ -223,6 +216,8 @@ Root ProxyHeaderSession(Scope& scope, Proxy& proxy, ClientConnection* client) {
   if (end != End::kGoesOn) {
     Refuse(proxy, *client, tcp, end);
     proxy.CloseClient(client, end != End::kQuiet || client->cut);
+  } else if (!proxy.Admits(*client)) {
+    proxy.TurnAway(client, tcp);
   } else if (tcp) {
     TcpSession(scope, proxy, client);
   } else {

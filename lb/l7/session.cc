@@ -38,12 +38,16 @@ Task<> Linger(Shard& shard, ClientConnection& client) {
   if (client.stream.sending()) client.cut = true;
 }
 
-// A connection above the limit: told so, and closed.
+// A connection above the limit, or above its client's: told so, and closed. 429 says whose fault it is: who
+// looks at 5xx looks for one of ours.
 void RefuseConnection(Proxy& proxy, ClientConnection& client) {
   Buffer* chunk = proxy.shard().buffers().TakeChunk(http::kMaxErrorBytes);
   if (chunk == nullptr) return;
   const http::LocalContext context{.date = proxy.date()};
-  const size_t bytes = http::SerializeError(503, "too many connections", 1, context, chunk->data);
+  const size_t bytes =
+      client.over_client_limit
+          ? http::SerializeError(429, "too many connections of this client", 1, context, chunk->data)
+          : http::SerializeError(503, "too many connections", 1, context, chunk->data);
   client.stream.Send(proxy.shard(), Slice(chunk, 0, static_cast<uint32_t>(bytes)));
 }
 

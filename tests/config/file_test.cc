@@ -1544,6 +1544,47 @@ upstreams:
                           HasSubstr("f.yaml:11:32: upstreams.a: unix:/tmp/d.sock is an address that Weir itself")));
 }
 
+TEST_F(File, ConnectionsOfOneClient) {
+  const std::string text = R"(
+listeners:
+  - {address: 0.0.0.0:1, upstream: a, max_connections_per_client: 50}
+  - {address: 0.0.0.0:2, upstream: a, protocol: tcp, max_connections_per_client: 7}
+  - {address: 0.0.0.0:3, upstream: a}
+upstreams:
+  a: {endpoints: [10.0.0.1:80]}
+)";
+  const Settings settings = Good(text);
+  EXPECT_EQ(settings.listeners[0].max_connections_per_client, 50u);
+  EXPECT_EQ(settings.listeners[1].max_connections_per_client, 7u);
+  EXPECT_EQ(settings.listeners[2].max_connections_per_client, 0u);
+  const std::string once = Check(text, {"check"}).out;
+  EXPECT_THAT(once, HasSubstr("    max_connections_per_client: 7                           # f.yaml:4:82\n"));
+  EXPECT_THAT(once, HasSubstr("connections of each client: "));
+  EXPECT_EQ(Good(once).listeners[1].max_connections_per_client, 7u);
+  EXPECT_THAT(Bad(R"(
+listeners:
+  - {address: 0.0.0.0:1, upstream: a, max_connections_per_client: -1}
+upstreams:
+  a: {endpoints: [10.0.0.1:80]}
+)"),
+              ElementsAre("f.yaml:3:67: listeners[0].max_connections_per_client: \"-1\": expected a whole number "
+                          "from 0 to 4000000"));
+}
+
+TEST_F(File, ALimitForClientsWithoutAddress) {
+  const std::string text = R"(
+listeners:
+  - {address: "unix:/tmp/a.sock", upstream: a, max_connections_per_client: 50}
+  - {address: "unix:/tmp/b.sock", upstream: a, max_connections_per_client: 50, proxy_protocol: required}
+upstreams:
+  a: {endpoints: [10.0.0.1:80]}
+)";
+  EXPECT_THAT(Check(text, {"check"}).err,
+              HasSubstr("f.yaml:3:5: warning: listeners[0]: max_connections_per_client: clients of a unix socket "
+                        "have no address"));
+  EXPECT_THAT(Check(text, {"check"}).err, testing::Not(HasSubstr("listeners[1]")));
+}
+
 TEST_F(File, ProxyProtocolOut) {
   const std::string text = R"(
 listeners: [{address: 0.0.0.0:1, upstream: a}, {address: 0.0.0.0:2, upstream: b}, {address: 0.0.0.0:3, upstream: c}]

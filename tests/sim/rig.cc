@@ -318,7 +318,8 @@ void Rig::CheckCounters() {
     refused += Sum(counter);
   }
   EXPECT_EQ(Sum(&ProxyCounters::log_lines),
-            RequestsCounted() + Sum(&ProxyCounters::tcp_connections) + refused);
+            RequestsCounted() + Sum(&ProxyCounters::tcp_connections) + refused +
+                Sum(&ProxyCounters::rejected_clients));
 }
 
 }  // namespace weir::lb::trial
