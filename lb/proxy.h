@@ -70,6 +70,7 @@ class Proxy {
   // For tests and a last resort: resets every connection.
   void CutAll();
   bool draining() const { return draining_; }
+  bool cutting() const { return cutting_; }
 
   Shard& shard() { return shard_; }
   // What holds for new requests.

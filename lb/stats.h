@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/stats.h"
+#include "lb/tcp_end.h"
 
 namespace weir::lb {
 
@@ -64,6 +65,9 @@ struct alignas(64) ProxyCounters {
   Counter none_available;  // 503 because every endpoint is set aside
   // TCP.
   Counter tcp_connections;
+  Counter tcp_active;          // now
+  Counter tcp_ends[kTcpEnds];  // by kTcpEndNames
+  Histogram tcp_duration_us;   // from accept to the end
   Counter tcp_failures;  // closed because no endpoint could be reached
   // Limits reached.
   Counter resets_for_buffers;  // connections reset because buffers ran out

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "lb/admin/json_writer.h"
 #include "lb/admin/rows.h"
@@ -17,6 +18,8 @@ using C = CoreCounters;
 constexpr Row<P> kProxyRows[] = {
     {"rejected_connections", kCounter, &P::rejected_at_limit,
      "Client connections refused at --max_connections."},
+    {"uncounted_clients", kCounter, &P::uncounted_clients,
+     "Client connections let in without being counted for max_connections_per_client: the table was full."},
     {"accept_errors", kCounter, &P::accept_errors,
      "Accepts that failed, for want of file descriptors and the like."},
     {"client_received_bytes", kCounter, &P::client_bytes_received,
@@ -81,6 +84,7 @@ constexpr Row<P> kProxyRows[] = {
      "connections still run."},
     {"none_available", kCounter, &P::none_available, "Requests refused because no endpoint was usable."},
     {"tcp_connections", kCounter, &P::tcp_connections, "TCP connections relayed."},
+    {"tcp_active_connections", kGauge, &P::tcp_active, "TCP connections that are being relayed."},
     {"tcp_failures", kCounter, &P::tcp_failures, "TCP connections closed because no endpoint was reached."},
     {"drain_cut_connections", kCounter, &P::drain_cut, "Connections cut at the end of the drain time."},
     {"access_log_lines", kCounter, &P::log_lines, "Access log lines handed to the writer."},
@@ -92,6 +96,8 @@ constexpr Row<P> kProxyRows[] = {
 constexpr Row<P> kShardProxyRows[] = {
     {"accepted_connections", kCounter, &P::accepted, "Client connections accepted."},
     {"open_connections", kGauge, &P::open_connections, "Client connections open."},
+    {"client_limit_rejections", kCounter, &P::rejected_clients,
+     "Client connections refused as their client had as many as max_connections_per_client says."},
     {"buffer_resets", kCounter, &P::resets_for_buffers, "Connections reset because buffers ran out."},
 };
 
@@ -141,18 +147,31 @@ uint64_t LeftZone(const UpstreamView& upstream) {
   return sum;
 }
 
+uint64_t TcpEndsOf(const AdminView& view, size_t end) {
+  uint64_t sum = 0;
+  for (const ShardView& shard : view.shards) sum += shard.proxy->tcp_ends[end].Get();
+  return sum;
+}
+
+uint64_t TcpEndsOf(const UpstreamView& upstream, size_t end) {
+  uint64_t sum = 0;
+  for (const UpstreamCounters* shard : upstream.shards) sum += shard->tcp_ends[end].Get();
+  return sum;
+}
+
 uint64_t ResponsesOf(const UpstreamView& upstream, size_t status_class) {
   uint64_t sum = 0;
   for (const UpstreamCounters* shard : upstream.shards) sum += shard->responses[status_class].Get();
   return sum;
 }
 
-// The shards' latencies as one histogram, read once, so that what is derived from it agrees with itself.
+// The shards' times as one histogram, read once, so that what is derived from it agrees with itself.
 struct Latency {
-  explicit Latency(const AdminView& view) {
+  Latency(const AdminView& view, Histogram ProxyCounters::* times_us) {
     for (const ShardView& shard : view.shards) {
-      for (uint32_t i = 0; i < Histogram::kBuckets; ++i) buckets[i] += shard.proxy->latency_us.bucket(i);
-      sum_us += shard.proxy->latency_us.sum();
+      const Histogram& from = shard.proxy->*times_us;
+      for (uint32_t i = 0; i < Histogram::kBuckets; ++i) buckets[i] += from.bucket(i);
+      sum_us += from.sum();
     }
     for (const uint64_t bucket : buckets) count += bucket;
   }
@@ -228,24 +247,42 @@ class Exposition {
   std::string name_;
 };
 
-// Two bounds an octave, from 64 us to 67 s; each is a bound of the finer histogram, so that no count is
-// estimated.
-bool IsExposed(uint32_t bucket) {
+// Each is a bound of the finer histogram, so that no count is estimated.
+// Two bounds an octave, from 64 us to 67 s.
+bool IsBoundOfRequests(uint32_t bucket) {
   const uint64_t bound_us = Histogram::UpperBound(bucket);
   return bucket % 2 == 1 && bound_us >= 64 && bound_us <= uint64_t{1} << 26;
 }
 
-void ExposeLatency(Exposition& out, const Latency& latency) {
-  out.HistogramMetric("request_duration_seconds",
-                      "From a request's first byte to its response's last byte handed to the kernel.");
+// One bound for two octaves, from 1 ms to 19 hours.
+bool IsBoundOfConnections(uint32_t bucket) {
+  const uint64_t bound_us = Histogram::UpperBound(bucket);
+  return std::has_single_bit(bound_us) && std::countr_zero(bound_us) % 2 == 0 &&
+         bound_us >= uint64_t{1} << 10 && bound_us <= uint64_t{1} << 36;
+}
+
+void ExposeLatency(Exposition& out, const Latency& latency, bool (*is_bound)(uint32_t)) {
   uint64_t below = 0;
   for (uint32_t i = 0; i < Histogram::kBuckets; ++i) {
     below += latency.buckets[i];
-    if (IsExposed(i)) out.Sample("_bucket", Label("le", Seconds(Histogram::UpperBound(i))), Text(below));
+    if (is_bound(i)) out.Sample("_bucket", Label("le", Seconds(Histogram::UpperBound(i))), Text(below));
   }
   out.Sample("_bucket", Label("le", "+Inf"), Text(latency.count));
   out.Sample("_sum", "", Seconds(latency.sum_us));
   out.Sample("_count", "", Text(latency.count));
+}
+
+void ExposeRequestTimes(Exposition& out, const AdminView& view) {
+  out.HistogramMetric("request_duration_seconds",
+                      "From a request's first byte to its response's last byte handed to the kernel.");
+  ExposeLatency(out, Latency(view, &P::latency_us), IsBoundOfRequests);
+}
+
+void ExposeTcp(Exposition& out, const AdminView& view) {
+  out.Metric("tcp_connection_ends", kCounter, "TCP connections that ended, by why, as the access log has it.");
+  for (size_t i = 0; i < kTcpEnds; ++i) out.Sample(Label("end", kTcpEndNames[i]), TcpEndsOf(view, i));
+  out.HistogramMetric("tcp_connection_duration_seconds", "TCP connections that ended, from accept to the end.");
+  ExposeLatency(out, Latency(view, &P::tcp_duration_us), IsBoundOfConnections);
 }
 
 void ExposeShards(Exposition& out, const AdminView& view) {
@@ -274,6 +311,14 @@ void ExposeUpstreams(Exposition& out, const AdminView& view) {
     for (size_t i = 0; i < std::size(kStatusClasses); ++i) {
       out.Sample(Labels({{"upstream", upstream.name}, {"code", kStatusClasses[i]}}),
                  ResponsesOf(upstream, i));
+    }
+  }
+  out.Metric("upstream_tcp_connection_ends", kCounter,
+             "TCP connections to endpoints of the upstream that ended, by why; those that have happened.");
+  for (const UpstreamView& upstream : view.upstreams) {
+    for (size_t i = 0; i < kTcpEnds; ++i) {
+      const uint64_t ends = TcpEndsOf(upstream, i);
+      if (ends > 0) out.Sample(Labels({{"upstream", upstream.name}, {"end", kTcpEndNames[i]}}), ends);
     }
   }
 }
@@ -359,6 +404,17 @@ void ExposeEndpoints(Exposition& out, const AdminView& view) {
   ExposeEjections(out, view);
 }
 
+void WriteLatency(JsonWriter& out, std::string_view name, const Latency& latency) {
+  out.Open(name, '{');
+  out.Number("count", latency.count);
+  out.Number("mean", latency.count == 0 ? 0 : latency.sum_us / latency.count);
+  out.Number("p50", latency.Quantile(0.5));
+  out.Number("p90", latency.Quantile(0.9));
+  out.Number("p99", latency.Quantile(0.99));
+  out.Number("p999", latency.Quantile(0.999));
+  out.Close('}');
+}
+
 void WriteShard(JsonWriter& out, std::string_view name, const ShardView& shard, bool has_clients) {
   out.Open("", '{');
   out.String("shard", name);
@@ -396,7 +452,8 @@ std::string MetricsPage(const AdminView& view) {
   for (size_t i = 0; i < std::size(kStatusClasses); ++i) {
     out.Sample(Label("code", kStatusClasses[i]), RequestsOf(view, i));
   }
-  ExposeLatency(out, Latency(view));
+  ExposeRequestTimes(out, view);
+  ExposeTcp(out, view);
   for (const Row<P>& row : kProxyRows) {
     out.Metric(row.key, row.kind, row.help);
     out.Sample("", SumOf(view, row.counter));
@@ -435,14 +492,10 @@ std::string StatsPage(const AdminView& view) {
   for (size_t i = 0; i < std::size(kStatusClasses); ++i) out.Number(kStatusClasses[i], RequestsOf(view, i));
   out.Close('}');
 
-  const Latency latency(view);
-  out.Open("latency_us", '{');
-  out.Number("count", latency.count);
-  out.Number("mean", latency.count == 0 ? 0 : latency.sum_us / latency.count);
-  out.Number("p50", latency.Quantile(0.5));
-  out.Number("p90", latency.Quantile(0.9));
-  out.Number("p99", latency.Quantile(0.99));
-  out.Number("p999", latency.Quantile(0.999));
+  WriteLatency(out, "latency_us", Latency(view, &P::latency_us));
+  WriteLatency(out, "tcp_duration_us", Latency(view, &P::tcp_duration_us));
+  out.Open("tcp_ends", '{');
+  for (size_t i = 0; i < kTcpEnds; ++i) out.Number(kTcpEndNames[i], TcpEndsOf(view, i));
   out.Close('}');
 
   for (const Row<P>& row : kProxyRows) out.Number(row.key, SumOf(view, row.counter));
@@ -458,6 +511,12 @@ std::string StatsPage(const AdminView& view) {
     out.Open("responses", '{');
     for (size_t i = 0; i < std::size(kStatusClasses); ++i)
       out.Number(kStatusClasses[i], ResponsesOf(upstream, i));
+    out.Close('}');
+    out.Open("tcp_ends", '{');
+    for (size_t i = 0; i < kTcpEnds; ++i) {
+      const uint64_t ends = TcpEndsOf(upstream, i);
+      if (ends > 0) out.Number(kTcpEndNames[i], ends);
+    }
     out.Close('}');
     out.Open("endpoints", '[');
     for (const EndpointView& endpoint : upstream.endpoints) {

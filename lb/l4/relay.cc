@@ -86,6 +86,7 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
   RelayResult result;
   Way up{client.stream, upstream.stream, result.client_bytes};
   Way down{upstream.stream, client.stream, result.upstream_bytes};
+  const char* first_to_close = nullptr;
   int64_t acknowledged = 0;
   shard.SetTimer(client.timer, idle_ms);
   for (;;) {
@@ -103,12 +104,15 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
       if (!by_client) Learn(upstream, Outcome::kGatewayError, learns);
       break;
     }
+    if (first_to_close == nullptr && upstream.stream.send_shut()) first_to_close = "client_closed";
+    if (first_to_close == nullptr && client.stream.send_shut()) first_to_close = "server_closed";
     if (client.stream.send_shut() && upstream.stream.send_shut()) {
+      result.end = first_to_close;
       Learn(upstream, Outcome::kAnswered, learns);
       break;
     }
     if (client.cut) {
-      result.end = "cut";
+      result.end = proxy.cutting() ? "cut" : "out_of_buffers";
       result.reset = true;
       break;
     }

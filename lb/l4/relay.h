@@ -20,7 +20,7 @@ struct RelayResult {
   uint64_t client_bytes = 0;    // from the client to the upstream
   uint64_t upstream_bytes = 0;  // from the upstream to the client
   bool reset = false;           // both sides are to be closed with RST
-  const char* end = "ok";
+  const char* end = "";         // one of kTcpEndNames (lb/tcp_end.h)
 };
 
 // The upstream's events must wake the client's waiter. Neither side is closed here. `idle_ms`: no byte in

@@ -78,12 +78,21 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const 
   co_return nullptr;
 }
 
+void Count(ProxyCounters& counters, UpstreamConnection* upstream, const char* end, int64_t duration_ns) {
+  const size_t place = TcpEndOf(end);
+  counters.tcp_active.Sub();
+  counters.tcp_ends[place].Add();
+  counters.tcp_duration_us.Record(static_cast<uint64_t>(duration_ns / kNsPerUs));
+  if (upstream != nullptr) upstream->pool->counters().tcp_ends[place].Add();
+}
+
 }  // namespace
 
 Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
   Shard& shard = proxy.shard();
   const int64_t begin_ns = shard.now_ns();
   proxy.counters().tcp_connections.Add();
+  proxy.counters().tcp_active.Add();
   // Armed early: a client that resets while we connect is noticed.
   client->stream.ArmReceive(shard, kRelayReceive);
 
@@ -111,7 +120,10 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
   if (upstream == nullptr) {
     const bool client_left = client->cut || ClientReset(client->stream);
     if (!client_left && !denied) proxy.counters().tcp_failures.Add();
-    result.end = denied ? "denied" : client_left ? "client_reset" : "upstream_unreachable";
+    result.end = denied                      ? "denied"
+                 : client->cut               ? (proxy.cutting() ? "cut" : "out_of_buffers")
+                 : client_left               ? "client_reset"
+                                             : "upstream_unreachable";
     result.reset = true;
   } else if (no_memory) {
     result.end = "out_of_memory";
@@ -120,6 +132,7 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     result = co_await Relay(proxy, *client, *upstream, idle_ms, true);
   }
 
+  Count(proxy.counters(), upstream, result.end, shard.now_ns() - begin_ns);
   proxy.counters().client_bytes_received.Add(result.client_bytes);
   proxy.counters().client_bytes_sent.Add(result.upstream_bytes);
   if (AccessLog* log = proxy.log()) {

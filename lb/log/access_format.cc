@@ -74,7 +74,9 @@ void WriteWord(std::string_view text, size_t limit, LineWriter& line) {
 
 bool IsError(const AccessRecord& record) {
   // Whom another server refuses is as ordinary as whom an origin does.
-  const bool in_order = record.end == "ok" || record.end == "answered_here" || record.end == "auth_denied";
+  const bool in_order =
+      record.tcp ? record.end == "client_closed" || record.end == "server_closed"
+                 : record.end == "ok" || record.end == "answered_here" || record.end == "auth_denied";
   return record.status >= 500 || !in_order;
 }
 

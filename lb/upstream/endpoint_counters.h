@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/stats.h"
+#include "lb/tcp_end.h"
 
 namespace weir::lb {
 
@@ -21,6 +22,7 @@ struct UpstreamCounters {
   Counter responses[6];
   // Requests and TCP connections sent to endpoints outside of Weir's zone, where some are in it.
   Counter left_zone;
+  Counter tcp_ends[kTcpEnds];  // TCP connections that had one of its endpoints, by kTcpEndNames
 };
 
 }  // namespace weir::lb

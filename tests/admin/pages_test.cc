@@ -61,6 +61,12 @@ class PagesTest : public testing::Test {
       for (EndpointCounters& endpoint : endpoint_counters_[i]) endpoint.requests.Add(7);
       for (uint64_t code = 0; code < 6; ++code) upstream_counters_[i].responses[code].Add(code + 3 * i);
       upstream_counters_[i].left_zone.Add(3 + i);
+      proxy_[i].tcp_active.Add(4 + i);
+      proxy_[i].tcp_ends[TcpEndOf("client_closed")].Add(2 + i);
+      proxy_[i].tcp_ends[TcpEndOf("other")].Add(1);
+      for (const uint64_t us : {500, 1'500'000, 90'000'000}) proxy_[i].tcp_duration_us.Record(us);
+      upstream_counters_[i].tcp_ends[TcpEndOf("server_closed")].Add(1 + i);
+      proxy_[i].rejected_clients.Add(5 * i);
     }
     endpoint_counters_[1][1].set_aside.Set(1);
     EndpointView& failing = upstreams_[0].endpoints[1];

@@ -285,7 +285,8 @@ class AccessLog(WeirTest):
         self.assertEqual(len(client.rest()), 500)
         client.close()
         line = self.logged(1, path)[0]
-        self.assertEqual((line["protocol"], line["bytes_received"], line["bytes_sent"], line["end"]), ("tcp", 100, 500, "ok"))
+        self.assertEqual((line["protocol"], line["bytes_received"], line["bytes_sent"], line["end"]),
+                         ("tcp", 100, 500, "server_closed"))
         self.assertEqual(line["endpoint"], str(origin))
         self.assertNotIn("status", line)
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import hashlib
+import json
+import os
 import selectors
 import socket
 import threading
@@ -9,7 +11,7 @@ import time
 import unittest
 
 import weir_harness
-from weir_harness import Ended, WeirTest, connect, reset, wait_for
+from weir_harness import Ended, WeirTest, connect, reset, scratch, wait_for
 
 MIB = 1 << 20
 BLOCK = hashlib.shake_128(b"block").digest(MIB + 13)
@@ -458,6 +460,89 @@ class Many(TcpTest):
             reset(connect(weir.address).sock)
         for _ in range(300):
             connect(weir.address).close()
+
+
+class Counted(TcpTest):
+    """Why each connection ended, in the log and in the metrics."""
+
+    def start(self, handler, *flags):
+        self.log = os.path.join(scratch("log"), "access")
+        self.front, self.raw = self.tcp(handler, f"--access_log={self.log}", *flags, shards=2)
+        return self.front
+
+    def ended(self, end, count=1):
+        wait_for(lambda: self.front.metric("weir_tcp_active_connections") == 0, "all have ended")
+        self.assertEqual(self.front.metric("weir_tcp_connection_ends_total", end=end), count, end)
+
+    def ends(self):
+        self.front.check_clean()
+        self.front.stop()
+        with open(self.log, encoding="ascii") as file:
+            return [json.loads(line)["end"] for line in file]
+
+    def test_who_ended_it(self):
+        def handle(connection, origin):
+            said = connection.exactly(1)
+            if said == b"s":
+                connection.finish_sending()
+                connection.rest()
+            elif said == b"r":
+                connection.reset()
+            else:
+                connection.ending()
+
+        self.start(handle)
+        client = self.client(self.front)
+        client.send(b"c")
+        wait_for(lambda: self.front.metric("weir_tcp_active_connections") == 1, "it is there")
+        client.finish_sending()
+        self.assertEqual(client.ending(), "fin")
+        self.ended("client_closed")
+        client = self.client(self.front)
+        client.send(b"s")
+        self.assertEqual(client.ending(), "fin")
+        client.finish_sending()
+        self.ended("server_closed")
+        client = self.client(self.front)
+        client.send(b"r")
+        self.assertEqual(client.ending(), "reset")
+        self.ended("upstream_reset")
+        client = self.client(self.front)
+        client.send(b"c")
+        wait_for(lambda: len(self.raw.connections) == 4, "the origin has it")
+        client.reset()
+        self.ended("client_reset")
+        metrics = self.front.metrics()
+        name = "weir_upstream_tcp_connection_ends_total"
+        self.assertEqual(weir_harness.pick(metrics, name, upstream="default", end="server_closed"), 1)
+        self.assertEqual(weir_harness.pick(metrics, name), 4)
+        self.assertEqual(weir_harness.pick(metrics, "weir_tcp_connection_duration_seconds_count"), 4)
+        stats = self.front.stats()
+        self.assertEqual(stats["tcp_ends"]["client_reset"], 1)
+        self.assertEqual(stats["upstreams"][0]["tcp_ends"],
+                         {"client_closed": 1, "server_closed": 1, "upstream_reset": 1, "client_reset": 1})
+        self.assertEqual(stats["tcp_duration_us"]["count"], 4)
+        self.assertEqual(sorted(self.ends()), ["client_closed", "client_reset", "server_closed", "upstream_reset"])
+
+    def test_idle_and_nobody_there(self):
+        self.start(echo, "--tcp_idle_timeout=200ms", "--set_aside=100ms")
+        client = self.client(self.front)
+        client.send(b"x")
+        client.ending()
+        self.ended("idle_timeout")
+        self.raw.close()
+        self.client(self.front).ending()
+        self.ended("upstream_unreachable")
+        self.assertEqual(self.ends(), ["idle_timeout", "upstream_unreachable"])
+
+    def test_cut_by_the_drain(self):
+        self.start(echo, "--drain_timeout=300ms")
+        client = self.client(self.front)
+        client.send(b"x")
+        client.exactly(1)
+        self.front.stop(code=2)
+        with open(self.log, encoding="ascii") as file:
+            self.assertEqual([json.loads(line)["end"] for line in file], ["cut"])
 
 
 if __name__ == "__main__":

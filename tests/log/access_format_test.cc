@@ -50,7 +50,7 @@ AccessRecord Connection() {
   record.tcp = true;
   record.client = *SocketAddress::Parse("[2001:db8::1]:443");
   record.bytes_sent = record.body_bytes_sent = 7;
-  record.end = "ok";
+  record.end = "client_closed";
   return record;
 }
 
@@ -108,7 +108,7 @@ TEST(AccessFormat, ChosenMembersInTheirOrder) {
             R"("body_bytes_sent":1000,"time_local":"22/Nov/2026:14:55:52 +0000","end":"ok"})");
   EXPECT_EQ(
       Write(*format, Connection()),
-      R"({"client_ip":"2001:db8::1","body_bytes_sent":7,"time_local":"22/Nov/2026:14:55:52 +0000","end":"ok"})");
+      R"({"client_ip":"2001:db8::1","body_bytes_sent":7,"time_local":"22/Nov/2026:14:55:52 +0000","end":"client_closed"})");
   settings.fields = {"status"};
   EXPECT_EQ(Write(*Build(settings), Connection()), "{}");
 }
@@ -364,6 +364,16 @@ TEST(AccessFormat, ASampleButAllErrors) {
   EXPECT_EQ(share(*format, 500, "ok"), 10'000);
   EXPECT_EQ(share(*format, 503, "answered_here"), 10'000);
   EXPECT_EQ(share(*format, 200, "client_abort"), 10'000);
+  const auto share_of_tcp = [&](std::string_view end) {
+    AccessRecord record = Connection();
+    record.end = end;
+    int written = 0;
+    for (int i = 0; i < 10'000; ++i) written += format->Wants(record, random) ? 1 : 0;
+    return written;
+  };
+  EXPECT_NEAR(share_of_tcp("client_closed"), 1'000, 150);
+  EXPECT_NEAR(share_of_tcp("server_closed"), 1'000, 150);
+  EXPECT_EQ(share_of_tcp("idle_timeout"), 10'000);
   settings.sample_errors = true;
   EXPECT_NEAR(share(*Build(settings), 500, "upstream_closed"), 1'000, 150);
   settings.sample.value = 0;
