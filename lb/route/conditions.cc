@@ -5,6 +5,7 @@
 #include "lb/http/chars.h"
 #include "lb/proxy_protocol/tlv.h"
 #include "lb/route/query.h"
+#include "lb/tls_hello/alpn.h"
 
 namespace weir::lb {
 namespace {
@@ -143,6 +144,14 @@ RouteConditions RouteConditions::Compile(const RouteMatch& rule, uint32_t index,
   if (!rule.scheme.empty() && rule.scheme != "http" && rule.scheme != "https") {
     problems.push_back({.rule = index, .part = RoutePart::kScheme, .text = "expected http or https"});
   }
+  conditions.alpn_ = rule.alpn;
+  for (uint32_t i = 0; i < rule.alpn.size(); ++i) {
+    if (rule.alpn[i].empty() || rule.alpn[i].size() > kMostProtocolBytes)
+      problems.push_back({.rule = index,
+                          .part = RoutePart::kAlpn,
+                          .element = i,
+                          .text = "expected the name of a protocol, such as h2 or http/1.1"});
+  }
   return conditions;
 }
 
@@ -165,6 +174,8 @@ RouteConditions::Failure RouteConditions::Check(const Input& input) const {
     if (HasTlv(value, value.regex.get(), value.tlv, input.tlvs) != WantsOne(value))
       return {.part = RoutePart::kProxyProtocol, .element = i};
   }
+  const auto offered = [&](const std::string& protocol) { return HasProtocol(input.alpn, protocol); };
+  if (!alpn_.empty() && std::ranges::none_of(alpn_, offered)) return {.part = RoutePart::kAlpn};
   return {};
 }
 

@@ -28,6 +28,7 @@ class RouteConditions {
     const SocketAddress* client = nullptr;
     std::string_view scheme = {};
     std::string_view tlvs = {};
+    std::string_view alpn = {};
   };
   // Which one does not hold; kNone: all do.
   struct Failure {
@@ -38,7 +39,7 @@ class RouteConditions {
   static bool HasAny(const RouteMatch& rule) { return !rule.scheme.empty() || HasAnyButScheme(rule); }
   static bool HasAnyButScheme(const RouteMatch& rule) {
     return !rule.methods.empty() || !rule.headers.empty() || !rule.query.empty() || !rule.clients.empty() ||
-           !rule.proxy_protocol.empty();
+           !rule.proxy_protocol.empty() || !rule.alpn.empty();
   }
   // Appends what is wrong to `problems`; usable if there was no error.
   static RouteConditions Compile(const RouteMatch& rule, uint32_t index, std::vector<RouteProblem>& problems);
@@ -61,6 +62,7 @@ class RouteConditions {
   NetworkSet clients_;
   bool has_clients_ = false;
   std::string scheme_;
+  std::vector<std::string> alpn_;
 };
 
 }  // namespace weir::lb

@@ -4,6 +4,9 @@
 // A rule matches if every condition holds that it has: one of its hosts (if it has any), one of its paths,
 // prefixes and regexes (if it has any of those), one of its methods and one of its clients (likewise), its
 // scheme, and all of its headers and query parameters.
+//
+// Of a TLS connection that is not ended here a rule knows its server name and protocols (lb/tls_hello) in
+// place of all that a request says: a rule has hosts or server names, not both.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +37,8 @@ using QueryCondition = ValueCondition;  // names and values decoded: percent-enc
 
 struct RouteMatch {
   std::vector<std::string> hosts = {};  // "a.example"; "*.a.example": one or more labels before; none: any
+  // Server names, as hosts are written; RouteRequest::host is then what they are compared with.
+  std::vector<std::string> sni = {};
   std::vector<std::string> paths = {};  // the whole path
   // Of whole segments: /api has /api and /api/x; /api/ only the latter.
   std::vector<std::string> path_prefixes = {};
@@ -44,7 +49,8 @@ struct RouteMatch {
   // Names are TlvType's (lb/proxy_protocol/tlv.h); of a PROXY header's TLV of that type the first counts.
   std::vector<ValueCondition> proxy_protocol = {};
   std::vector<Network> clients = {};
-  std::string scheme = {};  // http or https; empty: either
+  std::string scheme = {};             // http or https; empty: either
+  std::vector<std::string> alpn = {};  // protocols, one of which the client offers
 };
 
 // Which list of a RouteMatch.
@@ -60,8 +66,10 @@ enum class RoutePart : uint8_t {
   kClient,
   kScheme,
   kProxyProtocol,
+  kSni,
+  kAlpn,
 };
-inline constexpr size_t kRouteParts = static_cast<size_t>(RoutePart::kProxyProtocol) + 1;
+inline constexpr size_t kRouteParts = static_cast<size_t>(RoutePart::kAlpn) + 1;
 const char* Name(RoutePart part);  // "host", "path prefix"
 
 struct RouteProblem {

@@ -143,7 +143,8 @@ class RouteTable::Walk {
                                                                  .fields = request_.fields,
                                                                  .client = &request_.client,
                                                                  .scheme = request_.scheme,
-                                                                 .tlvs = request_.tlvs});
+                                                                 .tlvs = request_.tlvs,
+                                                                 .alpn = request_.alpn});
       if (failure.part != RoutePart::kNone) {
         Fail(candidate, failure);
         return false;

@@ -38,7 +38,7 @@ class RouteConditions;
 struct HostBlock;
 
 struct RouteRequest {
-  std::string_view host = {};    // NormaliseHost
+  std::string_view host = {};    // NormaliseHost; of a TLS connection its server name
   std::string_view path = {};    // NormalTarget::path
   std::string_view query = {};   // NormalTarget::query
   std::string_view method = {};  // as text
@@ -46,6 +46,7 @@ struct RouteRequest {
   SocketAddress client = {};
   std::string_view tlvs = {};        // of the PROXY header that its connection began with
   std::string_view scheme = "http";  // or "https": what was decided, not what anybody may have said
+  std::string_view alpn = {};        // what a TLS client offers: TlsHello::alpn
 };
 
 // What of a rule decided its place, best first.

@@ -108,14 +108,19 @@ class RouteTableBuilder {
         by_path[p].Count(taker);
       }
     }
-    constexpr const char* kTaken = "can never match: a rule with the same host and path comes first";
+    const bool of_sni = !match.sni.empty();
+    const char* const kTaken = of_sni ? "can never match: a rule with the same server name comes first"
+                                      : "can never match: a rule with the same host and path comes first";
     if (whole.whole()) {
       Warn(rule, RoutePart::kNone, 0, kTaken, whole.by);
       return;
     }
     // With an error some hosts may be missing, and their places do not tell which.
     for (size_t h = 0; h < hosts.size() && !failed_; ++h) {
-      if (by_host[h].whole()) Warn(rule, RoutePart::kHost, static_cast<uint32_t>(h), kTaken, by_host[h].by);
+      if (by_host[h].whole()) {
+        Warn(rule, of_sni ? RoutePart::kSni : RoutePart::kHost, static_cast<uint32_t>(h), kTaken,
+             by_host[h].by);
+      }
     }
     for (size_t p = 0; p < paths.size(); ++p) {
       if (by_path[p].whole()) Warn(rule, paths[p].part, paths[p].element, kTaken, by_path[p].by);
@@ -132,7 +137,11 @@ class RouteTableBuilder {
 
   // Those that are in order, made if they are new.
   std::vector<HostDraft*> HostsOf(uint32_t rule) {
-    const std::vector<std::string>& texts = rules_[rule].hosts;
+    const RouteMatch& match = rules_[rule];
+    const bool of_sni = !match.sni.empty();
+    const RoutePart part = of_sni ? RoutePart::kSni : RoutePart::kHost;
+    const std::vector<std::string>& texts = of_sni ? match.sni : match.hosts;
+    if (of_sni && !match.hosts.empty()) Error(rule, part, 0, "expected only one of host and sni");
     if (texts.empty()) return {&HostNamed("", false)};
     std::vector<HostDraft*> hosts;
     for (uint32_t i = 0; i < texts.size(); ++i) {
@@ -141,13 +150,13 @@ class RouteTableBuilder {
       if (wildcard) text.remove_prefix(2);
       char memory[kHostBytes];
       // Without a port, which NormaliseHost would take away.
-      const bool address = text.starts_with('[') && text.ends_with(']') && !wildcard;
+      const bool address = text.starts_with('[') && text.ends_with(']') && !wildcard && !of_sni;
       const std::string_view name =
           address || text.find(':') == std::string_view::npos ? NormaliseHost(text, memory) : "";
       if (name.empty() || !(address || IsName(name))) {
-        Error(rule, RoutePart::kHost, i, HostExpected(texts[i]));
+        Error(rule, part, i, HostExpected(texts[i], of_sni));
       } else if (wildcard && std::count(name.begin(), name.end(), '.') >= kMaxWildcardLabels) {
-        Error(rule, RoutePart::kHost, i,
+        Error(rule, part, i,
               "expected at most " + std::to_string(kMaxWildcardLabels) + " labels behind the star");
       } else {
         hosts.push_back(&HostNamed(std::string(name), wildcard));
@@ -156,7 +165,8 @@ class RouteTableBuilder {
     return hosts;
   }
 
-  static std::string HostExpected(std::string_view text) {
+  static std::string HostExpected(std::string_view text, bool of_sni) {
+    if (of_sni) return SniExpected(text);
     if (text == "*") return "expected a host; a rule without one is for every host";
     if (text.find('*') != std::string_view::npos)
       return "expected the star as the whole first label: *.a.example";
@@ -165,6 +175,13 @@ class RouteTableBuilder {
     if (text.find(':') != std::string_view::npos) return "expected a host without a port; IPv6 in brackets";
     return "expected a host name in ASCII (xn--... for others), *.NAME, an IPv4 address, or an IPv6 one in "
            "brackets";
+  }
+
+  static std::string SniExpected(std::string_view text) {
+    if (text == "*") return "expected a server name; a rule without one is for every name, and for none";
+    if (text.find('*') != std::string_view::npos)
+      return "expected the star as the whole first label: *.a.example";
+    return "expected a server name in ASCII (xn--... for others), or *.NAME, without a port";
   }
 
   HostDraft& HostNamed(std::string name, bool wildcard) {
@@ -313,6 +330,10 @@ const char* Name(RoutePart part) {
       return "scheme";
     case RoutePart::kProxyProtocol:
       return "PROXY header";
+    case RoutePart::kSni:
+      return "server name";
+    case RoutePart::kAlpn:
+      return "protocol";
   }
   return "";
 }

@@ -56,6 +56,27 @@ TEST(Errors, Hosts) {
             Texts{});
 }
 
+TEST(Errors, ServerNames) {
+  const std::string expected =
+      "expected a server name in ASCII (xn--... for others), or *.NAME, without a port";
+  for (const auto& [name, text] : std::vector<std::pair<std::string, std::string>>{
+           {"*", "expected a server name; a rule without one is for every name, and for none"},
+           {"a.*.example", "expected the star as the whole first label: *.a.example"},
+           {"a.example:443", expected},
+           {"[::1]", expected},
+           {"", expected},
+           {"a..b", expected}})
+    EXPECT_EQ(Problems({{}, {.sni = {"good.example", name}}}), Texts{"! 1 server name 1: " + text}) << name;
+  EXPECT_EQ(Problems({{.hosts = {"a.example"}, .sni = {"a.example"}}}),
+            Texts{"! 0 server name 0: expected only one of host and sni"});
+  EXPECT_EQ(Problems({{.alpn = {"h2", ""}}, {.alpn = {std::string(256, 'p')}}}),
+            (Texts{"! 0 protocol 1: expected the name of a protocol, such as h2 or http/1.1",
+                   "! 1 protocol 0: expected the name of a protocol, such as h2 or http/1.1"}));
+  EXPECT_EQ(
+      Problems({{.sni = {"a.example"}, .alpn = {"h2"}}, {.sni = {"a.example"}}, {.sni = {"A.example."}}}),
+      Texts{"2 rule 0: can never match: a rule with the same server name comes first by 1"});
+}
+
 TEST(Errors, Paths) {
   const std::string begins = "expected a path that begins with /";
   const std::string characters =
