@@ -221,6 +221,12 @@ void AccessFormat::WriteField(const Piece& piece, const AccessRecord& record, in
       if (!value) return line.Raw(json_ ? "null" : "-");
       return text(*value);
     }
+    case LogField::kSni:
+    case LogField::kAlpn: {
+      const std::string_view value = piece.field == LogField::kSni ? record.sni : record.alpn;
+      if (json_ && value.empty()) return line.Raw("null");
+      return text(value);
+    }
     case LogField::kRequestHeader:
     case LogField::kResponseHeader:
       return WriteHeader(piece, record, line);

@@ -15,6 +15,8 @@ struct AccessRecord {
   SocketAddress client;
   SocketAddress peer;       // who connected: the client, or who sent its PROXY header
   std::string_view tlvs;    // of that header
+  std::string_view sni;     // what a TLS client asked for that is passed on; empty: nothing, or it is none
+  std::string_view alpn;    // likewise: protocols with commas between
   std::string_view user;    // HTTP only: who has shown the right password; empty: nobody was asked, or has
   std::string_view method;  // HTTP only
   std::string_view target;  // HTTP only: as the client sent it

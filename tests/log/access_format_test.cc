@@ -135,6 +135,18 @@ TEST(AccessFormat, WhatAProxyHeaderSaid) {
   }
 }
 
+TEST(AccessFormat, WhatAClientHelloSaid) {
+  AccessRecord record = Connection();
+  AccessLogSettings settings;
+  settings.fields = {"sni", "alpn"};
+  EXPECT_EQ(Write(*Build(settings), record), R"({"sni":null,"alpn":null})");
+  EXPECT_EQ(ByTemplate("${sni} ${alpn}", record), "- -");
+  record.sni = "a.example";
+  record.alpn = "h2,\"\x01";
+  EXPECT_EQ(Write(*Build(settings), record), R"({"sni":"a.example","alpn":"h2,\"\u0001"})");
+  EXPECT_EQ(ByTemplate("${sni} ${alpn}", record), R"(a.example h2,\x22\x01)");
+}
+
 TEST(AccessFormat, Headers) {
   AccessLogSettings settings;
   settings.fields = {"status"};
