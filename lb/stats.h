@@ -33,16 +33,24 @@ struct alignas(64) ProxyCounters {
   Counter proxy_protocol_too_long;
   Counter proxy_protocol_truncated;  // the connection ended within it
   Counter proxy_protocol_timeouts;   // it did not come in time
-  Counter denied;                    // 403, or a TCP connection closed: not allowed here
-  Counter no_route;                  // 404: no route is for it
-  Counter unauthorized;              // 401: a route wants another name or password
-  Counter password_checks;           // asked of the threads that check them
-  Counter password_checks_refused;   // 503: too many at one time
-  Counter auth_requests;             // asked of another server whether a request may go on (auth_request)
-  Counter auth_denied;               // its no: the client got its answer
-  Counter auth_failures;             // it could not be asked: 502, 503 or 504
-  Counter too_large;                 // 413, or 431 of a route: a body or head longer than its route takes
-  Counter upgrades;                  // tunnels begun
+  // The ClientHellos that routes of tcp listeners go by: those read, then connections closed for the want of
+  // a right one.
+  Counter tls_hellos;
+  Counter tls_hello_missing;    // something else came first, and no route is for that
+  Counter tls_hello_malformed;  // breaks a rule
+  Counter tls_hello_too_long;
+  Counter tls_hello_truncated;      // the connection ended within it
+  Counter tls_hello_timeouts;       // it did not come in time
+  Counter denied;                   // 403, or a TCP connection closed: not allowed here
+  Counter no_route;                 // 404, or a TLS connection closed: no route is for it
+  Counter unauthorized;             // 401: a route wants another name or password
+  Counter password_checks;          // asked of the threads that check them
+  Counter password_checks_refused;  // 503: too many at one time
+  Counter auth_requests;            // asked of another server whether a request may go on (auth_request)
+  Counter auth_denied;              // its no: the client got its answer
+  Counter auth_failures;            // it could not be asked: 502, 503 or 504
+  Counter too_large;                // 413, or 431 of a route: a body or head longer than its route takes
+  Counter upgrades;                 // tunnels begun
   Histogram latency_us;  // first byte of the request to last byte of the response handed to the kernel
   // Upstreams.
   Counter upstream_connects;

@@ -434,6 +434,11 @@ class FileForm {
     for (const RouteList& list : settings_.routes) {
       if (list.of_listener) continue;
       absl::StrAppend(&out_, "  ", Yaml(list.name), ":\n");
+      of_connections_ = std::any_of(
+          settings_.listeners.begin(), settings_.listeners.end(), [&](const ListenerSettings& listener) {
+            return listener.protocol == Protocol::kTcp && listener.routes != ListenerSettings::kNone &&
+                   settings_.routes[listener.routes].name == list.name;
+          });
       for (size_t i = 0; i < list.routes.size(); ++i) {
         Route(list.matches[i], list.routes[i], absl::StrCat("routes.", list.name, "[", i, "]."));
       }
@@ -533,6 +538,8 @@ class FileForm {
       list("client", clients);
     }
     if (!match.scheme.empty()) part("scheme", Said(of + "scheme", match.scheme));
+    list("sni", match.sni);
+    list("alpn", match.alpn);
     absl::StrAppend(&out_, "}  # ", route.where, "\n");
     if (!route.request.path.empty() || !route.request.host.empty()) {
       std::string changes;
@@ -545,7 +552,7 @@ class FileForm {
       }
       absl::StrAppend(&out_, "      rewrite: {", changes, "}\n");
     }
-    if (route.action == RouteSettings::Action::kUpstream) {
+    if (route.action == RouteSettings::Action::kUpstream && !of_connections_) {
       Line(6, "client_max_body", SizeText(route.client_max_body_bytes), key + "client_max_body",
            {"limits.client_max_body"});
       if (route.buffer_bytes > 0) Line(6, "buffer", SizeText(route.buffer_bytes), key + "buffer");
@@ -585,11 +592,16 @@ class FileForm {
         Line(6, "retries", absl::StrCat(route.retries), key + "retries",
              {"upstreams." + upstream + ".retries", "limits.retries"});
         if (route.retry != settings_.upstreams[route.upstream].retry) {
-          Retry(6, route.retry, key + "retry", "upstreams." + upstream + ".retry");
+          Retry(6, route.retry, key + "retry", "upstreams." + upstream + ".retry", of_connections_);
         }
         out_ += "      timeouts:\n";
-        Values(8, TimeoutsOf(route), key + "timeouts.",
-               {"upstreams." + upstream + ".timeouts.", "timeouts."});
+        std::vector<KeyValue> timeouts = TimeoutsOf(route);
+        if (of_connections_) {
+          std::erase_if(timeouts, [](const KeyValue& value) {
+            return value.key != "connect" && value.key != "tcp_idle";
+          });
+        }
+        Values(8, timeouts, key + "timeouts.", {"upstreams." + upstream + ".timeouts.", "timeouts."});
         break;
       }
       case RouteSettings::Action::kRedirect:
@@ -643,6 +655,7 @@ class FileForm {
   const Settings& settings_;
   const SaidKeys& said_;
   const Problems& problems_;
+  bool of_connections_ = false;  // the list of routes is a tcp listener's
   std::string out_;
 };
 

@@ -220,6 +220,7 @@ class Reader {
     std::vector<Place> places;
     std::vector<const ConfigNode*> parts;
     std::vector<Scheme> schemes;  // that its routes ask for
+    bool checked[2] = {};         // by Protocol: whether it is for that
     bool used = false;            // by a listener
     bool behind_proxies = false;  // by one that has trusted_proxies
   };
@@ -229,6 +230,8 @@ class Reader {
   void FinishSplit(RouteDraft& draft);
   void FinishAuthRequest(RouteDraft& draft);
   void BuildTable(RouteList& list, std::vector<RouteDraft>& drafts);
+  // That the routes say nothing that a listener of this protocol, which stands at `listener`, could not do.
+  void CheckRoutesFor(Protocol protocol, const Place& listener, RoutesDraft& draft, const RouteList& list);
   // What is right and surely not meant.
   void WarnOfMatch(const RouteDraft& draft);
   void WarnOfSchemes(const RoutesDraft& draft);

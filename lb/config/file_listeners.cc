@@ -83,8 +83,13 @@ std::span<const Key<ListenerDraft>> ListenerKeys() {
        [](Reader&, const ConfigNode& value, T& out) { out.upstream = &value; }},
       SubsetKey<T>(),
       SubsetFallbackKey<T>(),
-      {"routes", "NAME", "", "Requests go where these routes say (http only).", kTextSchema,
-       [](Reader&, const ConfigNode& value, T& out) { out.routes = &value; }},
+      {"routes", "NAME", "",
+       "Requests go where these routes say. With protocol tcp: TLS connections do, by their `sni` and "
+       "`alpn`, and "
+       "TLS is not ended here; a route without `match` is also for what is no TLS. What is read first has to "
+       "come "
+       "within `timeouts: client_header`.",
+       kTextSchema, [](Reader&, const ConfigNode& value, T& out) { out.routes = &value; }},
       Later<T>("tls", "Certificates, and what clients must prove."),
       AllowKey<T>(),
       DenyKey<T>(),

@@ -177,9 +177,11 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
           settings.text = absl::StrCat(settings.protocol == Protocol::kTcp ? "tcp://" : "http://", text);
         }
         if ((draft.upstream == nullptr) == (draft.routes == nullptr)) {
-          Error(item.place, draft.upstream == nullptr
-                                ? "expected one of upstream and routes: where requests go"
-                                : "expected only one of upstream and routes");
+          Error(item.place,
+                draft.upstream == nullptr
+                    ? "expected one of upstream and routes: where requests go"
+                    : "expected only one of upstream and routes; a route without match is for what "
+                      "meets no other");
         }
         if (draft.upstream != nullptr) {
           Within("upstream", [&] { settings.direct.upstream = FindUpstream(*draft.upstream); });
@@ -195,9 +197,8 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
             if (settings.routes < routes.size()) {
               routes[settings.routes].used = true;
               if (!draft.trusted.texts.empty()) routes[settings.routes].behind_proxies = true;
-            }
-            if (settings.protocol == Protocol::kTcp) {
-              Error(draft.routes->place, "a tcp listener knows no requests: expected upstream");
+              CheckRoutesFor(settings.protocol, listener.place, routes[settings.routes],
+                             sections_.routes[settings.routes]);
             }
           });
         }

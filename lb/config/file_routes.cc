@@ -11,6 +11,8 @@ namespace {
 template <RoutePart kPart>
 void ReadTexts(Reader& reader, const ConfigNode& value, RouteDraft& out) {
   std::vector<std::string>* const list = kPart == RoutePart::kHost         ? &out.match.hosts
+                                         : kPart == RoutePart::kSni        ? &out.match.sni
+                                         : kPart == RoutePart::kAlpn       ? &out.match.alpn
                                          : kPart == RoutePart::kPath       ? &out.match.paths
                                          : kPart == RoutePart::kPathPrefix ? &out.match.path_prefixes
                                          : kPart == RoutePart::kPathRegex  ? &out.match.path_regexes
@@ -19,9 +21,9 @@ void ReadTexts(Reader& reader, const ConfigNode& value, RouteDraft& out) {
 }
 
 std::string_view KeyOf(RoutePart part) {
-  static constexpr std::string_view kNames[] = {"",           "host",   "path",          "path_prefix",
-                                                "path_regex", "method", "headers",       "query",
-                                                "client",     "scheme", "proxy_protocol"};
+  static constexpr std::string_view kNames[] = {
+      "",      "host",   "path",   "path_prefix",    "path_regex", "method", "headers",
+      "query", "client", "scheme", "proxy_protocol", "sni",        "alpn"};
   static_assert(std::size(kNames) == kRouteParts);
   return kNames[static_cast<size_t>(part)];
 }
@@ -206,6 +208,17 @@ std::span<const Key<RouteDraft>> MatchKeys() {
          out.places[static_cast<size_t>(RoutePart::kScheme)].push_back(value.place);
          reader.Scalar<SchemeName>(value, out.match.scheme);
        }},
+      {"sni", "text or list", "any, and none",
+       "Only for tcp listeners: the server name that a TLS client asks for, or *.example.com for one or more "
+       "labels before it. Who names none, or speaks no TLS at all, meets the routes that ask for neither sni "
+       "nor "
+       "alpn.",
+       kTexts, ReadTexts<RoutePart::kSni>},
+      {"alpn", "text or list", "any, and none",
+       "Only for tcp listeners: a protocol that the TLS client offers, such as h2 or http/1.1; of several "
+       "one "
+       "must be offered. Which of its offers it gets is the endpoint's choice.",
+       kTexts, ReadTexts<RoutePart::kAlpn>},
   };
   return kKeys;
 }

@@ -2,6 +2,7 @@
 #include <cerrno>
 
 #include "lb/attempts.h"
+#include "lb/l4/hello_route.h"
 #include "lb/l4/proxy_hello.h"
 #include "lb/l4/relay.h"
 #include "lb/proxy.h"
@@ -78,12 +79,24 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const 
   co_return nullptr;
 }
 
+// `end` is null for who left before anything was begun.
 void Count(ProxyCounters& counters, UpstreamConnection* upstream, const char* end, int64_t duration_ns) {
-  const size_t place = TcpEndOf(end);
   counters.tcp_active.Sub();
+  if (end == nullptr) return;
+  const size_t place = TcpEndOf(end);
   counters.tcp_ends[place].Add();
   counters.tcp_duration_us.Record(static_cast<uint64_t>(duration_ns / kNsPerUs));
   if (upstream != nullptr) upstream->pool->counters().tcp_ends[place].Add();
+}
+
+// What a connection to an endpoint begins with: its PROXY header, and what of the client's bytes is not in
+// the client's stream any more. Either may be empty.
+void SendFirst(Shard& shard, Stream& upstream, Slice header, Slice begin) {
+  if (header.empty()) std::swap(header, begin);
+  if (header.empty()) return;
+  if (begin.empty()) return upstream.Send(shard, std::move(header));
+  const Stream::Piece pieces[] = {header.view(), begin.view()};
+  upstream.SendPieces(shard, pieces, std::move(header), std::move(begin));
 }
 
 }  // namespace
@@ -91,51 +104,69 @@ void Count(ProxyCounters& counters, UpstreamConnection* upstream, const char* en
 Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
   Shard& shard = proxy.shard();
   const int64_t begin_ns = shard.now_ns();
-  proxy.counters().tcp_connections.Add();
   proxy.counters().tcp_active.Add();
   // Armed early: a client that resets while we connect is noticed.
   client->stream.ArmReceive(shard, kRelayReceive);
 
   Attempts attempts;
   const SnapshotHold hold = proxy.HoldFor(*client);
-  const RouteSettings& route = hold.listener->direct;
-  const uint32_t idle_ms = route.timeouts.tcp_idle_ms;
-  const bool denied = !hold.listener->access.Allows(client->peer);
-  if (denied) proxy.counters().denied.Add();
+  HelloRoute chosen;
+  if (!hold.listener->access.Allows(client->peer)) {
+    proxy.counters().denied.Add();
+    chosen.end = "denied";
+  } else if (hold.listener->routes == ListenerSettings::kNone) {
+    chosen.route = &hold.listener->direct;
+  } else {
+    chosen = co_await RouteByHello(proxy, *client, hold);
+  }
+  const bool is_routed = chosen.route != nullptr;
+  if (is_routed || chosen.end != nullptr) proxy.counters().tcp_connections.Add();
+  const uint32_t idle_ms = is_routed ? chosen.route->timeouts.tcp_idle_ms : 0;
   UpstreamConnection* upstream = nullptr;
-  if (!denied) {
+  if (is_routed) {
+    const RouteSettings& route = *chosen.route;
     upstream =
         co_await Connect(proxy, *client, route, proxy.PoolOf(*hold.snapshot, route.upstream), attempts);
   }
+  chosen.route = nullptr;
   proxy.LetGo(hold.snapshot);
   proxy.LeaveListener(client);
   const int64_t connected_ns = shard.now_ns();
   RelayResult result;
   bool no_memory = false;
-  if (upstream != nullptr && upstream->hello.on()) {
-    Slice hello = MakeProxyHello(proxy, *client, upstream->hello, {});
-    no_memory = hello.empty();
-    if (!no_memory) upstream->stream.Send(shard, std::move(hello));
+  const uint32_t begin_bytes = chosen.begin.size();
+  if (upstream != nullptr) {
+    Slice header;
+    if (upstream->hello.on()) {
+      const std::string_view name = chosen.names == nullptr ? std::string_view() : chosen.names->server();
+      header = MakeProxyHello(proxy, *client, upstream->hello, name);
+      no_memory = header.empty();
+    }
+    if (!no_memory) SendFirst(shard, upstream->stream, std::move(header), std::move(chosen.begin));
   }
-  if (upstream == nullptr) {
+  if (!is_routed) {
+    result.end = chosen.end;
+    result.reset = chosen.end != nullptr || client->cut;
+  } else if (upstream == nullptr) {
     const bool client_left = client->cut || ClientReset(client->stream);
-    if (!client_left && !denied) proxy.counters().tcp_failures.Add();
-    result.end = denied                      ? "denied"
-                 : client->cut               ? (proxy.cutting() ? "cut" : "out_of_buffers")
-                 : client_left               ? "client_reset"
-                                             : "upstream_unreachable";
+    if (!client_left) proxy.counters().tcp_failures.Add();
+    result.end = client->cut   ? (proxy.cutting() ? "cut" : "out_of_buffers")
+                 : client_left ? "client_reset"
+                               : "upstream_unreachable";
     result.reset = true;
   } else if (no_memory) {
     result.end = "out_of_memory";
     result.reset = true;
   } else {
     result = co_await Relay(proxy, *client, *upstream, idle_ms, true);
+    result.client_bytes += begin_bytes;
   }
 
   Count(proxy.counters(), upstream, result.end, shard.now_ns() - begin_ns);
   proxy.counters().client_bytes_received.Add(result.client_bytes);
   proxy.counters().client_bytes_sent.Add(result.upstream_bytes);
-  if (AccessLog* log = proxy.log()) {
+  AccessLog* const log = result.end == nullptr ? nullptr : proxy.log();
+  if (log != nullptr) {
     AccessRecord record;
     record.tcp = true;
     record.client = record.peer = client->peer;
@@ -147,12 +178,17 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
     record.bytes_sent = record.body_bytes_sent = result.upstream_bytes;
     record.total_us = static_cast<uint64_t>((shard.now_ns() - begin_ns) / kNsPerUs);
     record.connect_us = static_cast<uint32_t>((connected_ns - begin_ns) / kNsPerUs);
+    if (chosen.names != nullptr) {
+      record.sni = chosen.names->server();
+      record.alpn = chosen.names->protocols();
+    }
     if (upstream != nullptr) record.upstream = upstream->pool->settings().name;
     record.endpoint = upstream == nullptr ? nullptr : &upstream->pool->address(upstream->index);
     record.retries = attempts.count() > 0 ? attempts.count() - 1 : 0;
     record.end = result.end;
     log->Write(record, proxy.settings().log_format.get());
   }
+  if (chosen.names != nullptr) shard.arena().Free(chosen.names);
   if (upstream != nullptr) {
     proxy.counters().upstream_bytes_received.Add(result.upstream_bytes);
     proxy.counters().upstream_bytes_sent.Add(result.client_bytes);

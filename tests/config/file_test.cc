@@ -1585,6 +1585,153 @@ upstreams:
   EXPECT_THAT(Check(text, {"check"}).err, testing::Not(HasSubstr("listeners[1]")));
 }
 
+TEST_F(File, RoutesOfConnections) {
+  const std::string text = R"(
+listeners:
+  - {address: 0.0.0.0:1, protocol: tcp, routes: r, proxy_protocol: required}
+  - {address: 0.0.0.0:2, protocol: tcp, routes: plain}
+  - {address: 0.0.0.0:3, routes: plain}
+upstreams:
+  a: {endpoints: [{address: 10.0.0.1:443, labels: {v: "2"}}], retry: {on: [reset]}}
+  b: {endpoints: [10.0.0.2:443]}
+routes:
+  r:
+    - {match: {sni: [A.example., "*.wild.example"], alpn: [h2, http/1.1]}, upstream: a, subset: {v: "2"}}
+    - {match: {sni: b.example, client: 10.0.0.0/8, proxy_protocol: {authority: x}}, upstream: b, deny: 10.0.0.1}
+    - {match: {alpn: acme-tls/1}, upstream: b, timeouts: {connect: 1s, tcp_idle: 1h}, retries: 1, retry: {on: []}}
+    - {split: [{upstream: a}, {upstream: b, weight: 3}], sticky: {hash_on: client_ip}}
+  plain: [{upstream: a}]
+)";
+  const Settings settings = Good(text);
+  EXPECT_EQ(settings.listeners[0].routes, 0u);
+  const auto met = [](const Settings& of, std::string_view name, std::string_view alpn, const char* client) {
+    RouteRequest asked;
+    asked.host = name;
+    asked.alpn = alpn;
+    asked.client = *SocketAddress::Parse(client);
+    asked.tlvs = std::string_view("\x02\x00\x01x", 4);
+    return of.routes[0].table->Match(asked).rule;
+  };
+  const std::string once = Check(text, {"check"}).out;
+  EXPECT_THAT(
+      once,
+      HasSubstr("    - match: {sni: [A.example., \"*.wild.example\"], alpn: [h2, http/1.1]}  # f.yaml:"));
+  const Settings again = Good(once);
+  for (const Settings* of : {&settings, &again}) {
+    EXPECT_EQ(met(*of, "a.example", "\x02h2", "127.0.0.1:1"), 0u);
+    EXPECT_EQ(met(*of, "x.y.wild.example", "\x01x\x08http/1.1", "127.0.0.1:1"), 0u);
+    EXPECT_EQ(met(*of, "a.example", "", "127.0.0.1:1"), 3u);
+    EXPECT_EQ(met(*of, "wild.example", "\x02h2", "127.0.0.1:1"), 3u);
+    EXPECT_EQ(met(*of, "b.example", "", "10.0.0.2:1"), 1u);
+    EXPECT_EQ(met(*of, "b.example", "", "127.0.0.1:1"), 3u);
+    EXPECT_EQ(met(*of, "c.example",
+                  "\x0a"
+                  "acme-tls/1",
+                  "127.0.0.1:1"),
+              2u);
+    EXPECT_EQ(of->routes[0].routes[0].subset.number, 1u);
+    EXPECT_EQ(of->routes[0].routes[2].timeouts.connect_ms, 1'000u);
+    EXPECT_EQ(of->routes[0].routes[2].timeouts.tcp_idle_ms, 3'600'000u);
+    EXPECT_EQ(of->routes[0].routes[2].retries, 1u);
+    EXPECT_FALSE(of->routes[0].routes[2].retry.connect_failure);
+    EXPECT_EQ(of->routes[0].routes[3].split->sides.size(), 2u);
+  }
+}
+
+TEST_F(File, WrongRoutesOfConnections) {
+  EXPECT_THAT(
+      Bad(R"(
+listeners:
+  - {address: 0.0.0.0:1, protocol: tcp, routes: r}
+  - {address: 0.0.0.0:2, routes: s}
+  - {address: 0.0.0.0:3, protocol: tcp, routes: r, upstream: a}
+upstreams:
+  a: {endpoints: [10.0.0.1:80]}
+routes:
+  r:
+    - {match: {host: a.example, headers: {X: {exact: y}}}, upstream: a, rewrite: {path: /x}}
+    - {match: {sni: a.example}, redirect: {to: "https://b.example"}}
+    - {match: {alpn: h2}, upstream: a, timeouts: {connect: 1s, response: 1s}, retry: {per_try_timeout: 1s}}
+    - {split: [{upstream: a}], sticky: {hash_on: path}}
+    - {upstream: a, client_max_body: 1KiB}
+  s:
+    - {match: {sni: a.example, path: /x}, upstream: a}
+    - {match: {alpn: h2}, upstream: a}
+)"),
+      ElementsAre(
+          HasSubstr("f.yaml:10:22: routes.r[0].match.host: only of requests, and the tcp listener at "
+                    "f.yaml:3:15 knows "
+                    "none: expected sni, alpn, client, proxy_protocol"),
+          HasSubstr("f.yaml:10:42: routes.r[0].match.headers: only of requests"),
+          HasSubstr(
+              "f.yaml:10:82: routes.r[0].rewrite: only of requests, and the tcp listener at f.yaml:3:15 "
+              "knows "
+              "none: expected match, upstream, subset, subset_fallback, split, sticky, timeouts, retries, "
+              "retry, allow, deny"),
+          HasSubstr("f.yaml:11:43: routes.r[1].redirect: only of requests"),
+          HasSubstr("f.yaml:12:74: routes.r[2].timeouts.response: only of requests, and the tcp listener at "
+                    "f.yaml:3:15 knows none: expected connect, tcp_idle"),
+          HasSubstr("f.yaml:12:104: routes.r[2].retry.per_try_timeout: only of requests"),
+          HasSubstr("f.yaml:13:50: routes.r[3].sticky.hash_on: \"path\": of requests; the tcp listener at "
+                    "f.yaml:3:15 "
+                    "knows none: expected client_ip"),
+          HasSubstr("f.yaml:14:38: routes.r[4].client_max_body: only of requests"),
+          HasSubstr("f.yaml:16:21: routes.s[0].match.sni: only of connections that a tcp listener passes on, "
+                    "and the "
+                    "listener at f.yaml:4:15 is for http"),
+          HasSubstr("f.yaml:17:22: routes.s[1].match.alpn: only of connections"),
+          HasSubstr("f.yaml:5:5: listeners[2]: expected only one of upstream and routes; a route without "
+                    "match is for "
+                    "what meets no other")));
+  EXPECT_THAT(
+      Bad(R"(
+listeners:
+  - {address: 0.0.0.0:1, protocol: tcp, routes: r}
+upstreams:
+  a: {endpoints: [10.0.0.1:80]}
+routes:
+  r:
+    - {match: {sni: ["*", "a.*.example", "a.example:443", "[::1]", "b\xfc.example"]}, upstream: a}
+    - {match: {sni: a.example, host: a.example}, upstream: a}
+    - {match: {alpn: ""}, upstream: a}
+)"),
+      ElementsAre(
+          HasSubstr("f.yaml:8:22: routes.r[0].match.sni: expected a server name; a rule without one is for "
+                    "every name, "
+                    "and for none"),
+          HasSubstr("f.yaml:8:27: routes.r[0].match.sni: expected the star as the whole first label"),
+          HasSubstr("f.yaml:8:42: routes.r[0].match.sni: expected a server name in ASCII"),
+          HasSubstr("f.yaml:8:59: routes.r[0].match.sni: expected a server name in ASCII"),
+          HasSubstr("f.yaml:8:68: routes.r[0].match.sni: expected a server name in ASCII"),
+          HasSubstr("f.yaml:9:21: routes.r[1].match.sni: expected only one of host and sni"),
+          HasSubstr("f.yaml:9:38: routes.r[1].match.host: only of requests"),
+          HasSubstr("f.yaml:10:22: routes.r[2].match.alpn: expected the name of a protocol, such as h2")));
+}
+
+TEST_F(File, ConnectionsThatNoRouteCanMeet) {
+  const CommandLine line = Check(R"(
+listeners: [{address: 0.0.0.0:1, protocol: tcp, routes: r}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: path}
+routes:
+  r:
+    - {match: {sni: [a.example, b.example]}, upstream: a}
+    - {match: {sni: [c.example, b.example]}, upstream: a}
+    - {match: {sni: a.example, alpn: h2}, upstream: a}
+)");
+  EXPECT_FALSE(line.exit);
+  EXPECT_THAT(
+      line.err,
+      HasSubstr("f.yaml:8:33: warning: routes.r[1].match.sni: can never match: a rule with the same server "
+                "name comes first (the route at f.yaml:7:7)"));
+  EXPECT_THAT(
+      line.err,
+      HasSubstr("f.yaml:9:7: warning: routes.r[2]: can never match: a rule with the same server name comes "
+                "first (the route at f.yaml:7:7)"));
+  EXPECT_THAT(line.err,
+              HasSubstr("routes.r[0].upstream: tcp connections have nothing that hash_on of a names"));
+}
+
 TEST_F(File, ProxyProtocolOut) {
   const std::string text = R"(
 listeners: [{address: 0.0.0.0:1, upstream: a}, {address: 0.0.0.0:2, upstream: b}, {address: 0.0.0.0:3, upstream: c}]

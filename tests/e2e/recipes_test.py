@@ -2,6 +2,7 @@
 
 import os
 import re
+import ssl
 import threading
 import unittest
 
@@ -70,7 +71,7 @@ class Recipes(WeirTest):
                 done = run([weir_harness.binary(), "check", f"--config={path}"])
                 with self.subTest(heading):
                     self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertEqual(found, 13)
+        self.assertEqual(found, 14)
 
     def test_everything_to_https(self):
         self.start("Everything to https, and it stays there")
@@ -321,6 +322,26 @@ class Recipes(WeirTest):
                 self.assertEqual(done.stdout, status, done.stderr)
         self.api.close()
         self.assertEqual(self.ask("a", "/").body, b"<h1>soon</h1>\n")
+
+    def test_tls_by_name(self):
+        text = recipes()["TLS to several servers, each with its own certificates"][0]
+        origins = {name: self.origin(lambda connection, _: connection.rest(), name=name) for name in ("shop", "mail", "acme")}
+        for origin in origins.values():
+            text = text.replace("10.0.0.1:80", str(origin), 1)
+        self.front = self.weir(None, config=text.replace('"0.0.0.0:443"', "LISTEN0"), listen=("tcp",))
+        for name, protocol, to in (("shop.example", "h2", "shop"), ("mail.example", "h2", "mail"), (None, "h2", "shop"),
+                                   ("a.mail.example", "http/1.1", "mail"), ("mail.example", "acme-tls/1", "acme")):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.set_alpn_protocols([protocol])
+            out = ssl.MemoryBIO()
+            with self.assertRaises(ssl.SSLWantReadError):
+                context.wrap_bio(ssl.MemoryBIO(), out, server_hostname=name).do_handshake()
+            hello = out.read()
+            client = self.client(self.front)
+            client.send(hello)
+            wait_for(lambda to=to, hello=hello: origins[to].received().endswith(hello), f"{name} at {to}")
+            client.close()
 
     def test_another_server_says_who_may_come(self):
         self.start("Another server says who may come")

@@ -59,23 +59,23 @@ struct HelloParts {
   }
 };
 
-inline std::string Message(std::string_view body, uint8_t type = 1) {
+inline std::string HelloMessage(std::string_view body, uint8_t type = 1) {
   return Number(type, 1) + Vector(body, 3);
 }
-inline std::string Record(std::string_view bytes, uint8_t type = 22, uint16_t version = 0x0301) {
+inline std::string TlsRecord(std::string_view bytes, uint8_t type = 22, uint16_t version = 0x0301) {
   return Number(type, 1) + Number(version, 2) + Vector(bytes, 2);
 }
 // In records of so many bytes each.
-inline std::string Records(std::string_view message, size_t bytes_each) {
+inline std::string TlsRecords(std::string_view message, size_t bytes_each) {
   std::string wire;
   for (; !message.empty(); message.remove_prefix(std::min(bytes_each, message.size())))
-    wire += Record(message.substr(0, bytes_each));
+    wire += TlsRecord(message.substr(0, bytes_each));
   return wire;
 }
 inline std::string Hello(std::string_view extensions) {
   HelloParts parts;
   parts.extensions = extensions;
-  return Record(Message(parts.Body()));
+  return TlsRecord(HelloMessage(parts.Body()));
 }
 
 // OpenSSL 3.0 s_client -servername Shop.Example -alpn h2,http/1.1.

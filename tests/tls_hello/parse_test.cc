@@ -94,7 +94,7 @@ TEST(TlsHello, OverManyRecords) {
   for (const std::string& real : {kOpenssl13, kCurl}) {
     const std::string message = real.substr(5);
     for (const size_t each : {1, 2, 3, 4, 5, 100, 300}) {
-      const Outcome outcome = Good(Records(message, each));
+      const Outcome outcome = Good(TlsRecords(message, each));
       EXPECT_EQ(outcome.name, Read(real).name) << each;
       EXPECT_EQ(outcome.protocols, Read(real).protocols) << each;
     }
@@ -102,7 +102,7 @@ TEST(TlsHello, OverManyRecords) {
   // Cut at each byte into two records, and other messages in the last one.
   const std::string message = kOpenssl13.substr(5);
   for (size_t cut = 1; cut < message.size(); ++cut) {
-    EXPECT_EQ(Read(Record(message.substr(0, cut)) + Record(message.substr(cut) + "more")).name,
+    EXPECT_EQ(Read(TlsRecord(message.substr(0, cut)) + TlsRecord(message.substr(cut) + "more")).name,
               "shop.example")
         << cut;
   }
@@ -110,24 +110,24 @@ TEST(TlsHello, OverManyRecords) {
 
 TEST(TlsHello, Versions) {
   for (const uint16_t version : {0x0301, 0x0302, 0x0303}) {
-    EXPECT_EQ(NameOf(Read(Record(kCurl.substr(5), 22, version)).state), "done") << version;
+    EXPECT_EQ(NameOf(Read(TlsRecord(kCurl.substr(5), 22, version)).state), "done") << version;
   }
   HelloParts parts;
   for (const char* version : {"\x03\x01", "\x03\x02", "\x03\x04"}) {
     parts.version = version;
-    EXPECT_EQ(NameOf(Read(Record(Message(parts.Body()))).state), "done");
+    EXPECT_EQ(NameOf(Read(TlsRecord(HelloMessage(parts.Body()))).state), "done");
   }
   for (const uint16_t version : {0x0300, 0x0304, 0x03ff}) {
-    EXPECT_EQ(Read(Record(kCurl.substr(5), 22, version)).why, "expected version 3.1 to 3.3") << version;
+    EXPECT_EQ(Read(TlsRecord(kCurl.substr(5), 22, version)).why, "expected version 3.1 to 3.3") << version;
   }
   parts.version = "\x02\x00";
-  EXPECT_EQ(Read(Record(Message(parts.Body()))).why, "expected version 3.x");
+  EXPECT_EQ(Read(TlsRecord(HelloMessage(parts.Body()))).why, "expected version 3.x");
 }
 
 TEST(TlsHello, WithoutExtensions) {
   HelloParts parts;
   parts.has_extensions = false;
-  EXPECT_EQ(Good(Record(Message(parts.Body()))).name, "");
+  EXPECT_EQ(Good(TlsRecord(HelloMessage(parts.Body()))).name, "");
   EXPECT_EQ(Good(Hello("")).name, "");
 }
 
@@ -140,7 +140,7 @@ TEST(TlsHello, WhatIsNotKnownIsPassedOver) {
                      Extension(0x000a, "\x00\x02\x1a\x1a") + Alpn({"\x4a\x4a", "h2", "http/1.1"}) +
                      Extension(0xfe0d, std::string(200, 'e')) + Extension(0x2a2a, std::string_view("\0", 1)) +
                      Extension(21, std::string(300, '\0'));
-  const Outcome outcome = Good(Record(Message(parts.Body())));
+  const Outcome outcome = Good(TlsRecord(HelloMessage(parts.Body())));
   EXPECT_EQ(outcome.name, "chrome.example");
   EXPECT_EQ(outcome.protocols, (Names{"h2", "http/1.1"}));
 }
@@ -203,12 +203,13 @@ TEST(TlsHello, NotTls) {
 
 TEST(TlsHello, WrongRecords) {
   const std::string message = kOpenssl13.substr(5);
-  const std::string begin = Record(message.substr(0, 50));
+  const std::string begin = TlsRecord(message.substr(0, 50));
   for (const std::string& text :
-       {Record(""), begin + Record(""), begin + Record("xx", 21), begin + Record("x", 23), begin + "GET /",
-        begin + Record(message.substr(50), 22, 0x0300), begin + Record(message.substr(50), 22, 0x0203),
-        std::string("\x16\x03\x01\x40\x01"), begin + "\x16\x03\x03\xff\xff", Record(message, 22, 0x0304),
-        Record(Message("", 2)), Record(Message("", 0)), Record("\x02")}) {
+       {TlsRecord(""), begin + TlsRecord(""), begin + TlsRecord("xx", 21), begin + TlsRecord("x", 23),
+        begin + "GET /", begin + TlsRecord(message.substr(50), 22, 0x0300),
+        begin + TlsRecord(message.substr(50), 22, 0x0203), std::string("\x16\x03\x01\x40\x01"),
+        begin + "\x16\x03\x03\xff\xff", TlsRecord(message, 22, 0x0304), TlsRecord(HelloMessage("", 2)),
+        TlsRecord(HelloMessage("", 0)), TlsRecord("\x02")}) {
     EXPECT_EQ(NameOf(Read(text).state), "malformed");
   }
 }
@@ -218,7 +219,7 @@ TEST(TlsHello, WrongFields) {
     HelloParts parts;
     parts.extensions = ServerName("a.example");
     change(parts);
-    return NameOf(Read(Record(Message(parts.Body()))).state);
+    return NameOf(Read(TlsRecord(HelloMessage(parts.Body()))).state);
   };
   using P = HelloParts;
   EXPECT_EQ(with([](P&) {}), "done");
@@ -241,7 +242,7 @@ TEST(TlsHello, WrongFields) {
   for (size_t cut = 0; cut < body.size(); ++cut) {
     const bool may_end =
         cut == body.size() - parts.extensions.size() - 2;  // where extensions may be left out
-    EXPECT_EQ(NameOf(Read(Record(Message(std::string_view(body).substr(0, cut)))).state),
+    EXPECT_EQ(NameOf(Read(TlsRecord(HelloMessage(std::string_view(body).substr(0, cut)))).state),
               may_end ? "done" : "malformed")
         << cut;
   }
@@ -251,22 +252,22 @@ TEST(TlsHello, Sizes) {
   const auto of_size = [](size_t bytes) {  // of the message with its header
     HelloParts parts;
     parts.extensions = ServerName("a.example");
-    const size_t rest = bytes - Message(parts.Body()).size();
+    const size_t rest = bytes - HelloMessage(parts.Body()).size();
     parts.extensions += Extension(21, std::string(rest - 4, '\0'));
-    return Message(parts.Body());
+    return HelloMessage(parts.Body());
   };
   const std::string most = of_size(TlsHello::kMostBytes);
   ASSERT_EQ(most.size(), TlsHello::kMostBytes);
-  EXPECT_EQ(Read(Records(most, 1 << 14)).name, "a.example");
-  EXPECT_EQ(Read(Records(most, 1000)).name, "a.example");
-  EXPECT_EQ(Read(Records(most, 7)).name, "a.example");
-  EXPECT_EQ(NameOf(Read(Records(most, 6)).state), "too long") << "with so many records";
-  EXPECT_EQ(Read(Records(of_size(5000), 1)).name, "a.example");
-  EXPECT_EQ(NameOf(Read(Records(of_size(5001), 1)).state), "too long");
+  EXPECT_EQ(Read(TlsRecords(most, 1 << 14)).name, "a.example");
+  EXPECT_EQ(Read(TlsRecords(most, 1000)).name, "a.example");
+  EXPECT_EQ(Read(TlsRecords(most, 7)).name, "a.example");
+  EXPECT_EQ(NameOf(Read(TlsRecords(most, 6)).state), "too long") << "with so many records";
+  EXPECT_EQ(Read(TlsRecords(of_size(5000), 1)).name, "a.example");
+  EXPECT_EQ(NameOf(Read(TlsRecords(of_size(5001), 1)).state), "too long");
   const std::string more = of_size(TlsHello::kMostBytes + 1);
-  EXPECT_EQ(NameOf(Read(Records(more, 1 << 14)).state), "too long");
-  EXPECT_EQ(NameOf(Read(Records(more, 1 << 14).substr(0, 9)).state), "too long") << "told by its length";
-  EXPECT_EQ(NameOf(Read(Record(std::string_view("\x01\xff\xff\xff", 4))).state), "too long");
+  EXPECT_EQ(NameOf(Read(TlsRecords(more, 1 << 14)).state), "too long");
+  EXPECT_EQ(NameOf(Read(TlsRecords(more, 1 << 14).substr(0, 9)).state), "too long") << "told by its length";
+  EXPECT_EQ(NameOf(Read(TlsRecord(std::string_view("\x01\xff\xff\xff", 4))).state), "too long");
 }
 
 TEST(TlsHello, EachByteChanged) {
