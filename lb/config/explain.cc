@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "lb/auth/credentials.h"
 #include "lb/auth/password.h"
+#include "lb/config/explain_connection.h"
 #include "lb/config/explain_words.h"
 #include "lb/config/flag_types.h"
 #include "lb/http/request.h"
@@ -402,7 +403,8 @@ bool IsHost(std::string_view header) {
 bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, std::string* text,
                     const UpstreamHealth& health, const UpstreamAside& aside) {
   Url url;
-  if (!SplitUrl(question.url, &url)) {
+  const bool of_connection = IsOfConnection(question);
+  if (!of_connection && !SplitUrl(question.url, &url)) {
     *text = absl::StrCat("explain: \"", question.url,
                          "\": expected http://HOST/PATH, or /PATH and -H 'Host: ...'");
     return false;
@@ -417,6 +419,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     *text = absl::StrCat("--client: \"", question.client, "\": expected an IPv4 or IPv6 address, or unix");
     return false;
   }
+  if (of_connection) return ExplainConnection(settings, question, *client, health, text);
   const ListenerSettings* listener = FindListener(settings, question, url);
   if (listener == nullptr) {
     *text = question.listener.empty() ? "explain: no listener speaks HTTP"

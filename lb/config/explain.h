@@ -18,20 +18,23 @@ struct ExplainQuestion {
   std::string method = "GET";
   // http://host[:port]/path?query, or /path; a Host among the headers stands for the URL's. https://: as a
   // trusted proxy in front would tell of it, where the listener has any.
+  // Of a connection through a tcp listener: tls://NAME[:PORT], without a name tls://:PORT; tcp://:PORT for
+  // one that speaks no TLS.
   std::string url;
+  std::string alpn;                  // what the TLS client offers, with commas between
   std::vector<std::string> headers;  // "Name: value"
   std::string client = "127.0.0.1";
   bool tells_secrets = true;  // false: not what routes write into headers, nor who has a password
   std::string listener;       // ADDRESS:PORT; empty: the URL's port tells, else the first one for HTTP
 };
 
-// Takes explain's own arguments out of a command line: METHOD, URL, -H, --header, --client, --listener. False
-// if the command is another one. What is wrong with them is appended to `errors`.
+// Takes explain's own arguments out of a command line: METHOD, URL, -H, --header, --alpn, --client,
+// --listener. False if the command is another one. What is wrong with them is appended to `errors`.
 bool TakeExplainArguments(std::vector<std::string_view>& arguments, ExplainQuestion* question,
                           std::vector<std::string>& errors);
 
-// The question as the query of a URL: method, url, header (any number), client, listener. False: `error` says
-// what is wrong with it.
+// The question as the query of a URL: method, url, header (any number), alpn, client, listener. False:
+// `error` says what is wrong with it.
 bool ReadExplainQuery(std::string_view query, ExplainQuestion* question, std::string* error);
 
 // How an upstream of Settings::upstreams is at the moment: lines. Empty: nobody knows.

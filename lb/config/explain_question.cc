@@ -34,7 +34,8 @@ bool TakeExplainArguments(std::vector<std::string_view>& arguments, ExplainQuest
     std::string header;
     if (value_of("-H", &header) || value_of("--header", &header)) {
       question->headers.push_back(header);
-    } else if (value_of("--client", &question->client) || value_of("--listener", &question->listener)) {
+    } else if (value_of("--alpn", &question->alpn) || value_of("--client", &question->client) ||
+               value_of("--listener", &question->listener)) {
       continue;
     } else if (argument == "--config" && at + 1 != arguments.end()) {
       rest.push_back(argument);
@@ -71,13 +72,15 @@ bool ReadExplainQuery(std::string_view query, ExplainQuestion* question, std::st
       question->method = value;
     } else if (name == "url") {
       question->url = value;
+    } else if (name == "alpn") {
+      question->alpn = value;
     } else if (name == "client") {
       question->client = value;
     } else if (name == "listener") {
       question->listener = value;
     } else {
-      *error =
-          absl::StrCat("\"", Absl(name), "\": expected url, and perhaps method, header, client, listener");
+      *error = absl::StrCat("\"", Absl(name),
+                            "\": expected url, and perhaps method, header, alpn, client, listener");
       return false;
     }
   }

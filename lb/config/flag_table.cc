@@ -169,6 +169,7 @@ constexpr std::string_view kUsage = R"(Weir, a load balancer and reverse proxy f
   weir reload     has a running Weir (--admin or --pid_file) read its configuration anew
   weir check      names every mistake in the flags, or prints the resolved configuration and memory budget
   weir explain    [METHOD] URL [-H 'Name: value'] [--client=ADDRESS] [--listener=ADDRESS:PORT]
+  weir explain    tls://NAME[:PORT] [--alpn=h2,http/1.1] [--client=ADDRESS] [--listener=ADDRESS:PORT]
                   what would become of a request, and why
   weir version    prints the version
   weir help       prints this, as does --help

@@ -542,6 +542,71 @@ TEST(ExplainRoutes, WhatElseFitsUpToFive) {
                                     Not(HasSubstr("f:5:7"))));
 }
 
+TEST(ExplainConnections, WhereTheyGo) {
+  const std::string path = testing::TempDir() + "/explain_connections." + std::to_string(getpid()) + ".yaml";
+  std::ofstream(path) << R"(
+listeners:
+  - {address: 0.0.0.0:80, upstream: web}
+  - {address: 0.0.0.0:443, protocol: tcp, routes: names}
+  - {address: 0.0.0.0:444, protocol: tcp, routes: few, deny: 10.0.0.1}
+  - {address: 0.0.0.0:445, protocol: tcp, upstream: web}
+upstreams:
+  web: {endpoints: [10.0.0.1:80, 10.0.0.2:80]}
+  mail: {endpoints: [10.0.0.3:80], retries: 1, timeouts: {tcp_idle: 1h}}
+routes:
+  names:
+    - {match: {sni: "*.mail.example"}, upstream: mail}
+    - {match: {sni: a.mail.example, alpn: h2}, upstream: web}
+    - {upstream: web}
+  few:
+    - {match: {sni: a.example}, split: [{upstream: web}, {upstream: mail, weight: 2}]}
+    - {match: {sni: b.example}, upstream: mail, deny: 127.0.0.1}
+)";
+  const std::string config = "--config=" + path;
+  const auto ask = [&](std::vector<std::string_view> arguments) {
+    arguments.insert(arguments.begin(), {"explain", config});
+    const CommandLine line = Parse(arguments);
+    std::string said = line.out + line.err;
+    for (size_t at; (at = said.find(path)) != std::string::npos;) said.replace(at, path.size(), "f.yaml");
+    EXPECT_EQ(line.exit_code, line.err.empty() ? 0 : 1);
+    return said;
+  };
+  EXPECT_EQ(ask({"tls://A.Mail.Example.", "--alpn=http/1.1"}), R"text(listener   tcp://0.0.0.0:443
+name       a.mail.example
+protocols  http/1.1
+routes     names
+not met    f.yaml:13:7: for its name, but not this protocol
+met        f.yaml:12:7: for a wildcard of its name
+also fits  f.yaml:14:7: for any name, or none, but less specific or later in the list
+upstream   mail, round_robin among 10.0.0.3:80
+times      connect 3000 ms, idle 3600000 ms
+retries    1 retry on connect_failure
+)text");
+  EXPECT_THAT(ask({"tls://a.mail.example", "--alpn", "x,h2"}),
+              HasSubstr("met        f.yaml:13:7: for its name\n"));
+  EXPECT_THAT(ask({"tcp://:443"}),
+              HasSubstr("hello      none: no TLS\nroutes     names\nmet        f.yaml:14:7"));
+  EXPECT_THAT(ask({"tls://:444"}),
+              HasSubstr("name       none\nprotocols  none\nroutes     few\nanswer     none: no "
+                        "route is for this hello\n"));
+  EXPECT_THAT(ask({"tcp://:444"}), HasSubstr("answer     none: no route is for this connection\n"));
+  EXPECT_THAT(ask({"tls://b.example:444"}),
+              HasSubstr("answer     none: the route does not allow this client\n"));
+  EXPECT_THAT(ask({"tls://a.example:444"}), HasSubstr("side       weight 2\nupstream   mail"));
+  EXPECT_THAT(ask({"tls://a.example:444", "--client=10.0.0.1"}),
+              HasSubstr("answer     none: the listener does not allow this client\n"));
+  EXPECT_EQ(
+      ask({"tls://a.example", "--listener=0.0.0.0:445"}).find("listener   tcp://0.0.0.0:445\nupstream   web"),
+      0u);
+  EXPECT_THAT(ask({"tls://a.example:80"}), HasSubstr("explain: no tcp listener has the port 80"));
+  EXPECT_THAT(ask({"tls://a.example", "--listener=0.0.0.0:80"}),
+              HasSubstr("expected the address of a tcp listener"));
+  for (const char* wrong : {"tls://a..", "tls://a/b", "tcp://a:443"}) {
+    EXPECT_THAT(ask({wrong}), HasSubstr("expected tls://NAME[:PORT]")) << wrong;
+  }
+  std::filesystem::remove(path);
+}
+
 TEST_F(Explain, BadQuestions) {
   const auto refusal = [&](std::vector<std::string_view> arguments) {
     const CommandLine line = Ask(std::move(arguments));
