@@ -36,8 +36,8 @@ struct SocketAddress {
 
   // Longest text of AppendIp, without the terminating zero.
   static constexpr size_t kMaxIpText = 45;
-  // Writes the address without port (IPv4-mapped IPv6 as IPv4; what is neither as "-") and returns its
-  // length.
+  // Writes the address without port (IPv4-mapped IPv6 as IPv4, a unix socket as "unix:", no address as "-")
+  // and returns its length.
   size_t WriteIp(char out[kMaxIpText + 1]) const;
   std::string IpText() const;
   // Longest text of Write ("unix:@" and 107 bytes), which writes no terminating zero. It is printable ASCII

@@ -96,7 +96,7 @@ class Backend {
   // One connection from the listener's queue without waiting, or -EAGAIN.
   virtual int AcceptNow(int listener_fd) = 0;
   // From now on the listener ignores new handshakes and completes those begun (a listener about to close).
-  // Does nothing on a unix socket, which knows no handshake.
+  // A unix socket's refuses who comes, at once, and its accept may end with -EINVAL once its queue is empty.
   virtual int RefuseNewHandshakes(int listener_fd) = 0;
   // Both: of a unix socket without its name.
   virtual int PeerAddress(int fd, SocketAddress& address) = 0;

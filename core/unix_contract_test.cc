@@ -234,9 +234,8 @@ TEST_P(UnixFileTest, TheFileHasItsModeWhateverTheUmask) {
   const int closed = ListenAt("closed");
   const int group = ListenAt("group", 0660);
   umask(before);
-  for (const auto& [name, mode] :
-       {std::pair("open", 0600u), std::pair("shared", 0660u), std::pair("closed", 0600u),
-        std::pair("group", 0660u)}) {
+  for (const auto& [name, mode] : {std::pair("open", 0600u), std::pair("shared", 0660u),
+                                   std::pair("closed", 0600u), std::pair("group", 0660u)}) {
     struct stat found;
     ASSERT_EQ(lstat(Path(name).c_str(), &found), 0);
     EXPECT_TRUE(S_ISSOCK(found.st_mode));

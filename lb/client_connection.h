@@ -45,10 +45,10 @@ struct ClientConnection : Waiter {
   UpstreamConnection* own = nullptr;     // idle, for the next request of this client alone
   int64_t held_since_ns = 0;  // its bytes have lain in buffers since and did not move on; 0: none lie there
   uint32_t count_slot = UINT32_MAX;  // where it counts as its client's (ClientTable); UINT32_MAX: nowhere
-  uint16_t listener = kNoListener;  // its place in the proxy; a tunnel has none
-  bool over_limit = false;          // gets a 503 only
-  bool over_client_limit = false;   // gets a 429 only
-  bool cut = false;                 // to be reset as soon as its session looks
+  uint16_t listener = kNoListener;   // its place in the proxy; a tunnel has none
+  bool over_limit = false;           // gets a 503 only
+  bool over_client_limit = false;    // gets a 429 only
+  bool cut = false;                  // to be reset as soon as its session looks
 };
 
 }  // namespace weir::lb

@@ -1,12 +1,12 @@
 // ClientTable: how many connections each client has at a listener, over all shards, exactly: what
-// max_connections_per_client asks. A client is an IPv4 address, or the /64 of an IPv6 address (whoever has one
-// address of it has all of them). Who has no address (a unix socket without a PROXY header) is not asked.
+// max_connections_per_client asks. A client is an IPv4 address, or the /64 of an IPv6 address (whoever has
+// one address of it has all of them). Who has no address (a unix socket without a PROXY header) is not asked.
 //
 // One for the process, made with the first configuration that has a limit, kept through reloads. Any thread
 // may call, once as a connection comes and once as it goes; no lock: a place is one word, a fingerprint of
 // client and listener (40 bits) with its count (24), changed by compare-and-swap. A client's place is in one
-// of two buckets of eight, each a cache line, so that a call looks at two lines. Two threads that see a client
-// for the first time at once may make two places for it; all of them count, so that the limit is never
+// of two buckets of eight, each a cache line, so that a call looks at two lines. Two threads that see a
+// client for the first time at once may make two places for it; all of them count, so that the limit is never
 // exceeded (with two places and one connection left, both threads may be refused; next time is right).
 // Two clients of one listener share a count with a probability of about 2^-50 a pair: nobody can aim at
 // that, as the hash has a key (SipHash).

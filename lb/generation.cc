@@ -52,7 +52,8 @@ Generation::Generation(Settings settings, const Generation* before, Keeper* keep
     listener_ids_[i] = ++last_listener_id_;
   }
   if (before != nullptr) client_table_ = before->client_table_;
-  if (client_table_ == nullptr && LimitsClients(settings_.listeners)) client_table_ = MakeClientTable(settings_);
+  if (client_table_ == nullptr && LimitsClients(settings_.listeners))
+    client_table_ = MakeClientTable(settings_);
   MakePlans(before);
   for (uint32_t shard = 0; shard < settings_.shards; ++shard) {
     Snapshot& snapshot = snapshots_[shard];

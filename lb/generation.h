@@ -41,10 +41,11 @@ struct Snapshot {
 
   Generation* generation = nullptr;
   uint32_t shard = 0;
-  Counter users;             // written by the shard: requests, and TCP connections that still connect
-  // For each of Settings::listeners: a listening socket; -1: the shard has it, or another one has the only one.
+  Counter users;  // written by the shard: requests, and TCP connections that still connect
+  // For each of Settings::listeners: a listening socket; -1: the shard has it, or another one has the only
+  // one.
   std::vector<int> sockets;
-  int64_t adopt_us = 0;      // how long the shard took; to be read after `adopted`
+  int64_t adopt_us = 0;  // how long the shard took; to be read after `adopted`
   Note adopt;
   Note adopted;
   Note gone;

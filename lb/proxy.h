@@ -50,8 +50,9 @@ class Proxy {
   static constexpr uint32_t kOverLimit = 64;
 
   // Adopts `first`. `peers`: the counters of all shards' proxies, by shard (for the connection limit, and for
-  // who has the fewest), this one's among them; filled in before the first accept. `log` may be null, and so may `passwords` where no route
-  // asks for any. `news` may be null: nobody is told of endpoints; `outliers` too: none is ejected.
+  // who has the fewest), this one's among them; filled in before the first accept. `log` may be null, and so
+  // may `passwords` where no route asks for any. `news` may be null: nobody is told of endpoints; `outliers`
+  // too: none is ejected.
   Proxy(Shard& shard, Snapshot& first, std::span<const ProxyCounters* const> peers, ProxyCounters& counters,
         AccessLog* log, PasswordPool* passwords = nullptr, EndpointNews* news = nullptr,
         OutlierSink* outliers = nullptr);
@@ -131,10 +132,10 @@ class Proxy {
  private:
   struct Listener {
     int fd = -1;
-    uint16_t place = 0;        // in listeners_
-    uint32_t index = 0;        // in Settings::listeners of the newest generation, or of the one of `last`
-    uint64_t id = 0;           // Generation::listener_id
-    uint32_t clients = 0;      // connections that came here, without tunnels, and those on their way to others
+    uint16_t place = 0;    // in listeners_
+    uint32_t index = 0;    // in Settings::listeners of the newest generation, or of the one of `last`
+    uint64_t id = 0;       // Generation::listener_id
+    uint32_t clients = 0;  // connections that came here, without tunnels, and those on their way to others
     Snapshot* last = nullptr;  // it was removed: what its connections go by
     std::string host;          // Host for an HTTP/1.0 request that names none
     Source accept;
@@ -198,12 +199,12 @@ class Proxy {
   RouteScratch route_scratch_;
   // Those that ended leave their place to new ones.
   std::vector<std::unique_ptr<Listener>> listeners_;
-  std::vector<Listener*> current_;  // for each of Settings::listeners
-  std::vector<uint32_t> on_their_way_;  // to each shard
-  uint32_t hand_overs_ = 0;             // all of these
+  std::vector<Listener*> current_;       // for each of Settings::listeners
+  std::vector<uint32_t> on_their_way_;   // to each shard
+  uint32_t hand_overs_ = 0;              // all of these
   ClientTable* client_table_ = nullptr;  // the generations'
   uint32_t turned_away_ = 0;             // clients that are being told so
-  uint32_t next_shard_ = 0;             // of those with as few connections the one to begin with
+  uint32_t next_shard_ = 0;              // of those with as few connections the one to begin with
   int reserve_fd_ = -1;  // given up for a moment when descriptors run out, to tell a waiting client
   bool says_close_ = false;
   bool draining_ = false;

@@ -76,7 +76,7 @@ struct alignas(64) ProxyCounters {
   Counter tcp_active;          // now
   Counter tcp_ends[kTcpEnds];  // by kTcpEndNames
   Histogram tcp_duration_us;   // from accept to the end
-  Counter tcp_failures;  // closed because no endpoint could be reached
+  Counter tcp_failures;        // closed because no endpoint could be reached
   // Limits reached.
   Counter resets_for_buffers;  // connections reset because buffers ran out
   Counter drain_cut;           // connections cut at the end of the drain time

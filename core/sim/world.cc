@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "core/check.h"
-#include "core/unix_path.h"
 #include "core/sim/backend.h"
 #include "core/sim/peer.h"
+#include "core/unix_path.h"
 
 namespace weir::sim {
 namespace {

@@ -291,9 +291,11 @@ void ExposeRequestTimes(Exposition& out, const AdminView& view) {
 }
 
 void ExposeTcp(Exposition& out, const AdminView& view) {
-  out.Metric("tcp_connection_ends", kCounter, "TCP connections that ended, by why, as the access log has it.");
+  out.Metric("tcp_connection_ends", kCounter,
+             "TCP connections that ended, by why, as the access log has it.");
   for (size_t i = 0; i < kTcpEnds; ++i) out.Sample(Label("end", kTcpEndNames[i]), TcpEndsOf(view, i));
-  out.HistogramMetric("tcp_connection_duration_seconds", "TCP connections that ended, from accept to the end.");
+  out.HistogramMetric("tcp_connection_duration_seconds",
+                      "TCP connections that ended, from accept to the end.");
   ExposeLatency(out, Latency(view, &P::tcp_duration_us), IsBoundOfConnections);
 }
 

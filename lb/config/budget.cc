@@ -178,8 +178,9 @@ bool HasMirrors(const Settings& settings) {
 }
 
 bool LimitsClients(const Settings& settings) {
-  return std::any_of(settings.listeners.begin(), settings.listeners.end(),
-                     [](const ListenerSettings& listener) { return listener.max_connections_per_client > 0; });
+  return std::any_of(
+      settings.listeners.begin(), settings.listeners.end(),
+      [](const ListenerSettings& listener) { return listener.max_connections_per_client > 0; });
 }
 
 bool HasProxyProtocol(const Settings& settings) {
@@ -239,8 +240,8 @@ MemoryBudget ComputeBudget(const Settings& settings) {
                              clients * kIntroductionBytes});
   }
   if (LimitsClients(settings)) {
-    budget.memory.push_back({absl::StrCat("connections of each client: ", clients, " x 2 x ", kClientPlaceBytes,
-                                          " B, as a power of two"),
+    budget.memory.push_back({absl::StrCat("connections of each client: ", clients, " x 2 x ",
+                                          kClientPlaceBytes, " B, as a power of two"),
                              ClientTableBytes(clients)});
   }
   if (settings.has_access_log()) {

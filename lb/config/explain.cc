@@ -410,11 +410,10 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     return false;
   }
   const std::optional<SocketAddress> client =
-      question.client == "unix"
-          ? SocketAddress::ForUnix(nullptr)
-          : SocketAddress::Parse(question.client.find(':') == std::string::npos
-                                     ? question.client + ":0"
-                                     : "[" + question.client + "]:0");
+      question.client == "unix" ? SocketAddress::ForUnix(nullptr)
+                                : SocketAddress::Parse(question.client.find(':') == std::string::npos
+                                                           ? question.client + ":0"
+                                                           : "[" + question.client + "]:0");
   if (!client) {
     *text = absl::StrCat("--client: \"", question.client, "\": expected an IPv4 or IPv6 address, or unix");
     return false;

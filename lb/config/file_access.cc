@@ -71,9 +71,9 @@ AccessSettings Reader::Access(NetworkDraft allow, NetworkDraft deny) {
     return access;
   }
   if (!allow.texts.empty() || !deny.texts.empty()) {
-    access.list = std::make_shared<const AccessList>(
-        !allow.texts.empty(), allow.networks, deny.networks,
-        !deny.unix_sockets && (allow.unix_sockets || allow.texts.empty()));
+    access.list =
+        std::make_shared<const AccessList>(!allow.texts.empty(), allow.networks, deny.networks,
+                                           !deny.unix_sockets && (allow.unix_sockets || allow.texts.empty()));
   }
   access.allow = std::move(allow.texts);
   access.deny = std::move(deny.texts);

@@ -125,8 +125,9 @@ absl::Status CheckPortsFree(const Settings& settings, const Settings* running) {
     const std::string where = listener.where.empty() ? "--listen" : listener.where;
     if (running != nullptr && Has(*running, listener.address)) {
       if (!ChangesProtocol(*running, listener)) continue;
-      return absl::UnavailableError(absl::StrCat(
-          where, ": ", listener.text, ": a unix socket keeps its protocol while Weir runs: choose another path"));
+      return absl::UnavailableError(
+          absl::StrCat(where, ": ", listener.text,
+                       ": a unix socket keeps its protocol while Weir runs: choose another path"));
     }
     // The admin listener shares its port with nobody.
     if (settings.has_admin && Overlap(settings.admin, listener.address)) {

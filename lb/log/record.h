@@ -37,7 +37,8 @@ struct AccessRecord {
   uint32_t response_us = 0;                 // until the response head came
   const SocketAddress* endpoint = nullptr;  // null: none was reached
   uint32_t retries = 0;
-  std::string_view end;  // why it ended: "ok", or what went wrong ("client_abort", "upstream_timeout", …)
+  // Why it ended: "ok" (TCP: "client_closed", "server_closed"), or what went wrong ("client_abort", …).
+  std::string_view end;
 };
 
 }  // namespace weir::lb

@@ -33,7 +33,7 @@ class AccessList {
   static constexpr uint32_t kDeny = 0;
 
   NetworkSet networks_;
-  bool named_ = false;         // somebody is allowed by name
+  bool named_ = false;        // somebody is allowed by name
   bool unix_sockets_ = true;  // who comes by these may
 };
 

@@ -1521,7 +1521,8 @@ upstreams:
 }
 
 TEST_F(File, WrongUnixListeners) {
-  EXPECT_THAT(Bad(R"(
+  EXPECT_THAT(
+      Bad(R"(
 listeners:
   - {address: "unix:app.sock", upstream: a}
   - {address: "unix:/tmp/b.sock", upstream: a, mode: 0990}
@@ -1533,15 +1534,16 @@ listeners:
 upstreams:
   a: {endpoints: [10.0.0.1:80, "unix:/tmp/d.sock"]}
 )"),
-              ElementsAre(HasSubstr("f.yaml:3:15: listeners[0].address: \"unix:app.sock\": expected an absolute path"),
-                          HasSubstr("f.yaml:4:54: listeners[1].mode: \"0990\": expected a mode in octal, from "
-                                    "0600 to 0777, such as 0660"),
-                          HasSubstr("f.yaml:5:54: listeners[2].mode: \"0060\": expected a mode in octal"),
-                          HasSubstr("f.yaml:6:45: listeners[3].mode: only a unix socket's file has one"),
-                          HasSubstr("f.yaml:7:48: listeners[4].mode: an abstract name has none"),
-                          HasSubstr("f.yaml:8:53: listeners[5].tcp: a unix socket knows nothing of it"),
-                          HasSubstr("f.yaml:9:15: listeners: http://unix:/tmp/d.sock is given twice"),
-                          HasSubstr("f.yaml:11:32: upstreams.a: unix:/tmp/d.sock is an address that Weir itself")));
+      ElementsAre(
+          HasSubstr("f.yaml:3:15: listeners[0].address: \"unix:app.sock\": expected an absolute path"),
+          HasSubstr("f.yaml:4:54: listeners[1].mode: \"0990\": expected a mode in octal, from "
+                    "0600 to 0777, such as 0660"),
+          HasSubstr("f.yaml:5:54: listeners[2].mode: \"0060\": expected a mode in octal"),
+          HasSubstr("f.yaml:6:45: listeners[3].mode: only a unix socket's file has one"),
+          HasSubstr("f.yaml:7:48: listeners[4].mode: an abstract name has none"),
+          HasSubstr("f.yaml:8:53: listeners[5].tcp: a unix socket knows nothing of it"),
+          HasSubstr("f.yaml:9:15: listeners: http://unix:/tmp/d.sock is given twice"),
+          HasSubstr("f.yaml:11:32: upstreams.a: unix:/tmp/d.sock is an address that Weir itself")));
 }
 
 TEST_F(File, ConnectionsOfOneClient) {
@@ -1561,14 +1563,15 @@ upstreams:
   EXPECT_THAT(once, HasSubstr("    max_connections_per_client: 7                           # f.yaml:4:82\n"));
   EXPECT_THAT(once, HasSubstr("connections of each client: "));
   EXPECT_EQ(Good(once).listeners[1].max_connections_per_client, 7u);
-  EXPECT_THAT(Bad(R"(
+  EXPECT_THAT(
+      Bad(R"(
 listeners:
   - {address: 0.0.0.0:1, upstream: a, max_connections_per_client: -1}
 upstreams:
   a: {endpoints: [10.0.0.1:80]}
 )"),
-              ElementsAre("f.yaml:3:67: listeners[0].max_connections_per_client: \"-1\": expected a whole number "
-                          "from 0 to 4000000"));
+      ElementsAre("f.yaml:3:67: listeners[0].max_connections_per_client: \"-1\": expected a whole number "
+                  "from 0 to 4000000"));
 }
 
 TEST_F(File, ALimitForClientsWithoutAddress) {
@@ -1579,9 +1582,10 @@ listeners:
 upstreams:
   a: {endpoints: [10.0.0.1:80]}
 )";
-  EXPECT_THAT(Check(text, {"check"}).err,
-              HasSubstr("f.yaml:3:5: warning: listeners[0]: max_connections_per_client: clients of a unix socket "
-                        "have no address"));
+  EXPECT_THAT(
+      Check(text, {"check"}).err,
+      HasSubstr("f.yaml:3:5: warning: listeners[0]: max_connections_per_client: clients of a unix socket "
+                "have no address"));
   EXPECT_THAT(Check(text, {"check"}).err, testing::Not(HasSubstr("listeners[1]")));
 }
 

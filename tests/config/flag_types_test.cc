@@ -86,9 +86,9 @@ TEST(Listeners, AreUrls) {
   for (const char* text :
        {"http://", "http://:80", "http://localhost:80", "http://0.0.0.0", "http://0.0.0.0:65536",
         "http://0.0.0.0:80/", "http://::1:80", "http://[::1]", "http://1.2.3:80"}) {
-    EXPECT_EQ(
-        Say<ListenerList>(text),
-        "expected http:// or tcp://, and ADDRESS:PORT or unix:/PATH, with a numeric address such as 0.0.0.0 or [::]")
+    EXPECT_EQ(Say<ListenerList>(text),
+              "expected http:// or tcp://, and ADDRESS:PORT or unix:/PATH, with a numeric address such as "
+              "0.0.0.0 or [::]")
         << text;
   }
 }

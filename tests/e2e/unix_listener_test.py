@@ -69,19 +69,21 @@ class ListenerTest(WeirTest):
 
 class Clients(ListenerTest):
     def test_curl_both_ways(self):
+        stored = []
+
         def store(connection, origin):
-            body = b""
             while (request := connection.request()) is not None:
-                body = request.body if request.method == "PUT" else body
-                connection.send(ok(body if request.method == "GET" else b""))
+                if request.method == "PUT":
+                    stored.append(request.body)
+                connection.send(ok(stored[-1] if request.method == "GET" else b""))
 
         self.raw = self.origin(store, record=False)
         self.start([("weir.sock", "upstream: web")], shards=1)
         with open(self.path("body"), "wb") as file:
             file.write(MB10)
-        result = self.curl("-T", self.path("body"), "http://a/x", "--next", "-sS", "-o", self.path("back"),
-                           "--unix-socket", self.path(), "http://a/x")
-        self.assertEqual(result.returncode, 0, result.stderr)
+        for flags in (("-T", self.path("body")), ("-o", self.path("back"))):
+            result = self.curl(*flags, "http://a/x")
+            self.assertEqual(result.returncode, 0, result.stderr)
         with open(self.path("back"), "rb") as file:
             self.assertEqual(hashlib.sha256(file.read()).digest(), hashlib.sha256(MB10).digest())
 
@@ -116,9 +118,12 @@ class Clients(ListenerTest):
             ("tcp", "upstream: web, protocol: tcp, proxy_protocol: required"),
             ("not", "upstream: web, proxy_protocol: {mode: required, from: 10.0.0.0/8}"),
         ])
-        self.assertEqual(self.ask(self.dial("http"), V1 + GET).status, 200)
+        clients = [self.dial("http"), self.dial("tcp")]
+        self.assertEqual(self.ask(clients[0], V1 + GET).status, 200)
         self.assertEqual(self.raw.requests[-1].header("X-Forwarded-For"), "203.0.113.7")
-        self.assertEqual(self.ask(self.dial("tcp"), V1 + GET).status, 200)
+        self.assertEqual(self.ask(clients[1], V1 + GET).status, 200)
+        for client in clients:
+            client.close()
         self.dial("not").ending()
         wait_for(lambda: weir.metric("weir_proxy_protocol_untrusted_total") == 1, "it is counted")
         weir.check_clean()
@@ -154,9 +159,10 @@ class Clients(ListenerTest):
             self.ask(client)
         self.assertEqual(weir.metric(weir_harness.OPEN), 30)
 
-    def test_an_abstract_name_by_flag(self):
+    def test_an_abstract_name(self):
         name = f"weir-e2e-listener-{os.getpid()}"
-        weir = self.weir(self.raw, f"--listen=http://unix:@{name}", listen=())
+        config = f'listeners: [{{address: "unix:@{name}", upstream: web}}]\nupstreams: {{web: {{endpoints: ["{self.raw}"]}}}}\n'
+        weir = self.weir(None, config=config, listen=())
         wait_for(lambda: f"listening on http://unix:@{name}\n" in weir.err(), "it listens")
         sock = socket.socket(socket.AF_UNIX)
         sock.connect("\0" + name)
@@ -204,8 +210,7 @@ class File(ListenerTest):
             self.assertEqual(file.read(), "precious")
 
     def test_a_second_signal(self):
-        weir = self.weir(self.raw, f"--listen=http://unix:{self.path()}", "--lame_duck=1h", listen=())
-        wait_for(lambda: "listening on" in weir.err(), "it listens")
+        weir = self.start([("weir.sock", "upstream: web")], more="timeouts: {lame_duck: 1h}\n")
         weir.signal(signal.SIGTERM)
         wait_for(lambda: "draining" in weir.err(), "the first signal")
         weir.stop()

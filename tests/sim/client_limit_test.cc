@@ -44,7 +44,9 @@ TEST(ClientLimit, IsOneForAllShards) {
     std::vector<Speaker*> clients;
     for (int i = 0; i < 20; ++i) clients.push_back(&stage.Client(Get("/")));
     EXPECT_EQ(Got(stage, clients, "200 OK"), 5u);
-    EXPECT_EQ(Got(stage, clients, "429 Too Many Requests"), 15u);
+    EXPECT_EQ(std::count_if(clients.begin(), clients.end(),
+                            [](auto* client) { return client->Heard("429 Too Many Requests"); }),
+              15);
     EXPECT_EQ(stage.rig().Sum(&ProxyCounters::rejected_clients), 15u);
     for (Speaker* client : clients) {
       if (!client->Heard("429")) continue;

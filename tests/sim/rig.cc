@@ -317,9 +317,8 @@ void Rig::CheckCounters() {
         &ProxyCounters::proxy_protocol_truncated, &ProxyCounters::proxy_protocol_timeouts}) {
     refused += Sum(counter);
   }
-  EXPECT_EQ(Sum(&ProxyCounters::log_lines),
-            RequestsCounted() + Sum(&ProxyCounters::tcp_connections) + refused +
-                Sum(&ProxyCounters::rejected_clients));
+  EXPECT_EQ(Sum(&ProxyCounters::log_lines), RequestsCounted() + Sum(&ProxyCounters::tcp_connections) +
+                                                refused + Sum(&ProxyCounters::rejected_clients));
 }
 
 }  // namespace weir::lb::trial

@@ -102,6 +102,7 @@ TEST_F(TcpEnds, TheDrain) {
 
 TEST(TcpEnd, UnknownWordsAreOther) {
   EXPECT_EQ(kTcpEndNames[TcpEndOf("denied")], "denied");
+  EXPECT_EQ(kTcpEndNames[TcpEndOf("tls_hello_timeout")], "tls_hello");
   EXPECT_EQ(kTcpEndNames[TcpEndOf("nothing of it")], "other");
   EXPECT_EQ(kTcpEndNames[TcpEndOf("")], "other");
 }
