@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <utility>
 
 #include "lb/admin/json_writer.h"
 #include "lb/admin/rows.h"
@@ -327,11 +328,17 @@ void ExposeUpstreams(Exposition& out, const AdminView& view) {
                  ResponsesOf(upstream, i));
     }
   }
-  out.Metric("upstream_tcp_connection_ends", kCounter,
-             "TCP connections to endpoints of the upstream that ended, by why; those that have happened.");
+  // Most upstreams are for requests, and most reasons never come: a family without samples has no head
+  // either.
+  bool begun = false;
   for (const UpstreamView& upstream : view.upstreams) {
     for (size_t i = 0; i < kTcpEnds; ++i) {
       const uint64_t ends = TcpEndsOf(upstream, i);
+      if (ends > 0 && !std::exchange(begun, true)) {
+        out.Metric(
+            "upstream_tcp_connection_ends", kCounter,
+            "TCP connections to endpoints of the upstream that ended, by why; those that have happened.");
+      }
       if (ends > 0) out.Sample(Labels({{"upstream", upstream.name}, {"end", kTcpEndNames[i]}}), ends);
     }
   }

@@ -148,8 +148,9 @@ void Resolver::KeepRunning() {
 }
 
 void Resolver::AddListener(const ListenerSettings& listener, const Said& said) {
-  // Port 0 is another port each time.
-  const ListenerSettings* other = listener.address.port == 0 ? nullptr : ListenerOn(listener.address);
+  // Port 0 is another port each time. (A unix socket has no port.)
+  const bool any_port = listener.address.port == 0 && !listener.address.is_unix();
+  const ListenerSettings* other = any_port ? nullptr : ListenerOn(listener.address);
   if (other == nullptr) {
     settings_.listeners.push_back(listener);
   } else if (other->protocol == listener.protocol) {
