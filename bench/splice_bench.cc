@@ -103,6 +103,7 @@ class Flow {
   void Step() {
     in_.Poll(*shard_);
     out_.Poll(*shard_);
+    if (in_.receive_ended()) return;  // nothing would end a wait
     if (by_pipe_) {
       splice_.Move(*shard_, in_, out_, UINT64_MAX, came_);
     } else {

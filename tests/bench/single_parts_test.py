@@ -7,7 +7,7 @@ import unittest
 
 import runfiles
 
-NAMES = ("access_line", "balance", "http", "mailbox", "memory", "ring_turn", "route", "stats", "timer_wheel")
+NAMES = ("access_line", "balance", "http", "mailbox", "memory", "ring_turn", "route", "splice", "stats", "timer_wheel")
 # What happens when a configuration is built, not when a request is served.
 MAY_ALLOCATE = ("Build/", "Copy/")
 

@@ -85,13 +85,13 @@ class Faults(WeirTest):
         """Another header, another number of attempts: the upstream stays, with what is known of it."""
         with open(weir.config, encoding="utf-8") as file:
             text = file.read()
-        generation = weir.stats()["generations"][-1]["number"]
+        reloads = weir.stats()["reloads"]
         retries = 9 - int(re.search(r"retries: (\d)", text)[1])
         with open(weir.config + ".new", "w", encoding="utf-8") as file:
             file.write(re.sub(r"retries: \d", f"retries: {retries}", text))
         os.replace(weir.config + ".new", weir.config)
         weir.signal(signal.SIGHUP)
-        wait_for(lambda: weir.stats()["generations"][-1]["number"] > generation, "the reload")
+        wait_for(lambda: weir.stats()["reloads"] > reloads, "the reload")  # on every shard
 
     def under_load(self, reloads):
         weir = self.start()
