@@ -105,7 +105,8 @@ class Flow {
     out_.Poll(*shard_);
     if (in_.receive_ended()) return;  // nothing would end a wait
     if (by_pipe_) {
-      splice_.Move(*shard_, in_, out_, UINT64_MAX, came_);
+      // Small messages would be copied by now; here they go on.
+      if (splice_.Move(*shard_, in_, out_, UINT64_MAX, came_) == Splice::Step::kCopy) return;
     } else {
       if (!out_.sending() && in_.has_bytes()) {
         Slice slice = in_.TakeBytes();
