@@ -1,6 +1,7 @@
 """Runs a load generator against one contender and takes what it cost."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -106,6 +107,12 @@ class Bench:
             command += ["--close"] + (["--noclose_field"] if scenario.mode == "tcp" else [])
         return command
 
+    def beside_command(self, target, scenario, seconds):
+        """Only with the CPU time that the generator who measures leaves: what that has to wait for is the proxy."""
+        ask, connections = scenario.beside
+        bulk = dataclasses.replace(scenario, ask=ask, connections=connections)
+        return ["chrt", "-i", "0", *self.light_command(target, bulk, seconds, cpu=self.load_cpus[-1])]
+
     @failing()
     def run(self, contender, scenario, seconds, rate=0.0, counters=None):
         """One round: a dict of what happened; None as contender is the generator asking its own origin. Wrk: no counters."""
@@ -122,21 +129,27 @@ class Bench:
                 loads.append(load)
             for load in loads:
                 load.ready()
+            beside = None
+            if scenario.beside[1] > 0:
+                beside = Light(self.beside_command(target, scenario, seconds), self.timeout_s)
+                stack.push(beside.leave)
+                beside.ready()
             pids = [] if contender is None else contender.pids()
             if counters is not None:
                 counting = counters(pids)
                 stack.callback(counting.close)
             time.sleep(WARM_S)  # nothing of the connecting is left then, and perf counts
-            own = [load.process.pid for load in loads]
+            own = [load.process.pid for load in [*loads, *filter(None, [beside])]]
             load_before = machine.Sample(own)
             before = machine.Sample(pids)
-            for load in loads:
+            for load in [*loads, *filter(None, [beside])]:
                 load.go()
             results = [load.result(seconds) for load in loads]
             after = machine.Sample(pids)
             load_s = machine.Sample(own).process_s - load_before.process_s
             if counting is not None:
                 instructions = counting.end()
+            bulk = None if beside is None else beside.result(seconds)
 
         def total(*keys):
             return sum(result[key] for result in results for key in keys)
@@ -148,6 +161,10 @@ class Bench:
         # A proxy that ends connections between requests does other work than was asked for.
         figures["reconnects"] = 0 if scenario.close or scenario.kind == "connect" else total("connects")
         figures["rate"] = rate
+        if bulk is not None:
+            if bulk["failed"] or bulk["requests"] == 0:
+                raise Failed(f"the bulk beside it: {bulk['requests']} loaded, {bulk['failed']} failed")
+            figures["beside_mib_per_s"] = bulk["requests"] * int(scenario.beside[0]) / 2**20 / bulk["seconds"]
         if instructions is not None:
             figures["all_instructions"] = instructions / figures["requests"]
         return figures

@@ -21,6 +21,8 @@ STOP_S = 10
 # in HAProxy 2.6), no logging for anybody. For speed, upstream connections are reused without limit, pools hold as many as the
 # largest scenario has, and buffers take a 16 KB body whole. `lean` is for measuring memory: default buffers and small pools,
 # for Weir too.
+SPLICING = "haproxy-splice"  # HAProxy, which passes every body through a pipe
+PEERS = ("haproxy", SPLICING, "nginx")
 HAPROXY_FAST = "tune.bufsize 32768\n  tune.pool-high-fd-ratio 90\n  tune.pool-low-fd-ratio 80"
 HAPROXY_KEEP = "default-server pool-purge-delay 600s"  # otherwise half of what idles goes every 5 s
 HAPROXY_LEAN = "tune.pool-high-fd-ratio 1\n  tune.pool-low-fd-ratio 1"
@@ -37,7 +39,7 @@ defaults
   timeout client 60s
   timeout server 60s
   timeout http-keep-alive 600s
-  option splice-auto
+  {splice}
 {sections}
 """
 HAPROXY_HTTP = """
@@ -144,6 +146,7 @@ class Contender:
         self.process = None
         self.version = ""
         self.lean = False  # set before start: memory counts, not speed
+        self.bulk_only = False  # it takes part where bulk is forwarded, and nowhere else
         self.balance = ""  # set before start: the policy, by Weir's name for it; a peer has only its own least_conn
         # Set before start to run it under valgrind.
         self.single = False  # one process and no other
@@ -153,6 +156,9 @@ class Contender:
 
     def modes(self):
         return ("http", "tcp")
+
+    def fits(self, scenario):
+        return scenario.mode in self.modes() and (scenario.bulk or not self.bulk_only)
 
     def listen(self, mode):
         return f"127.0.0.1:{self.ports[mode]}"
@@ -255,6 +261,8 @@ class Haproxy(Contender):
     def __init__(self, name, path, *args):
         super().__init__(name, *args)
         self.path = path
+        self.bulk_only = name == SPLICING  # as small messages would only suffer
+        self.splice = "option splice-request\n  option splice-response" if self.bulk_only else "option splice-auto"
         out = subprocess.run([path, "-v"], capture_output=True, text=True, check=True).stdout
         self.version = re.search(r"version (\S+)", out)[1]
 
@@ -264,7 +272,7 @@ class Haproxy(Contender):
         sections = HAPROXY_HTTP.format(listen=self.listen("http"), keep="" if self.lean else HAPROXY_KEEP, servers=servers)
         sections += HAPROXY_TCP.format(listen=self.listen("tcp"), servers=servers)
         config = self.dir / "haproxy.cfg"
-        config.write_text(HAPROXY.format(tune=HAPROXY_LEAN if self.lean else HAPROXY_FAST, threads=len(self.cpus),
+        config.write_text(HAPROXY.format(splice=self.splice, tune=HAPROXY_LEAN if self.lean else HAPROXY_FAST, threads=len(self.cpus),
                                          cpus=" ".join(map(str, self.cpus)), connections=self.connections, sections=sections))
         return [self.path, "-db", "-f", str(config)]
 

@@ -8,9 +8,9 @@ import re
 import statistics
 import textwrap
 
+import proxies
 import verdicts
 
-PEERS = ("haproxy", "nginx")
 COLOURS = ["#1b7f79", "#b5651d", "#4a6fa5", "#8a4f7d", "#6b8e23", "#777777"]
 
 
@@ -32,6 +32,8 @@ def summarise(rounds):
     counts = [r["all_instructions"] for r in rounds if "all_instructions" in r]
     if counts:
         out["all_instructions"] = statistics.median(counts)
+    if "beside_mib_per_s" in rounds[0]:
+        out["beside_mib_per_s"] = statistics.median(r["beside_mib_per_s"] for r in rounds)
     names = rounds[0]["latency_us"]
     for key, pick in (("latency_us", statistics.median), ("latency_min_us", min), ("latency_max_us", max)):
         out[key] = {name: pick([r["latency_us"].get(name, 0) for r in rounds]) for name in names}
@@ -58,8 +60,9 @@ def table(scenario, results, peers, verdict):
     best = best_peer(results, "us_per_request", peers)
     counts = [(title, key) for title, key in (("instr", "user_instructions"), ("all instr", "all_instructions"))
               if any(key in r for r in results.values())]
+    width = max(10, *map(len, results))
     lines = [f"{scenario.name}: {scenario.about}",
-             f"  {'':10} {'us/request':>10} {'spread':>13} {'user':>6} {'ratio':>6}"
+             f"  {'':{width}} {'us/request':>10} {'spread':>13} {'user':>6} {'ratio':>6}"
              + "".join(f" {title:>9}" for title, _ in counts) + f" {'req/s':>9} {'p50':>8} {'p99':>8} {'p99.9':>8}"]
     for name, r in results.items():
         latency = r["latency_us"]
@@ -70,7 +73,7 @@ def table(scenario, results, peers, verdict):
         count = "".join(f" {r[key]:9.0f}" if key in r else f" {'' if name == 'direct' else 'n/a':>9}" for _, key in counts)
         tail = "".join(f" {latency[p]:8.0f}" if p in latency else f" {'':8}" for p in ("p50", "p99", "p99.9"))
         said = warnings_of(name, r)
-        lines.append(f"  {name:10} {cost:>10} {spread:>13} {user:>6} {ratio:>6}{count} {r['requests_per_s']:9.0f}{tail}"
+        lines.append(f"  {name:{width}} {cost:>10} {spread:>13} {user:>6} {ratio:>6}{count} {r['requests_per_s']:9.0f}{tail}"
                      + (f"  ({'; '.join(said)})" if said else ""))
     return _with_verdict(lines, verdict)
 
@@ -155,7 +158,7 @@ def _figures(scenario):
     def add(what, results, value, span=None):  # with what disturbed it
         values = {name: value(r) for name, r in results.items() if name != "direct"}
         values = {name: figure for name, figure in values.items() if figure is not None}
-        peer = min((values[name] for name in PEERS if name in values), default=None)
+        peer = min((values[name] for name in proxies.PEERS if name in values), default=None)
         for name, figure in values.items():
             least, most = span(results[name]) if span else (None, None)
             found[what, name] = (figure, least, most, peer, warnings_of(name, results[name]))
@@ -170,7 +173,7 @@ def _figures(scenario):
             add(title, results, lambda r, k=key: r.get(k))
     elif kind == "idle":
         add("user bytes", results, lambda r: r["user_bytes"])
-    elif kind in ("latency", "uneven"):
+    elif kind in ("latency", "uneven", "fairness"):
         for percent, by_name in results.items():
             for q in ("p50", "p99", "p99.9"):
                 add(f"{percent}% {q}" if percent else q, by_name, lambda r, q=q: r["latency_us"].get(q) or None,
@@ -409,7 +412,7 @@ def figures(report):
                                         [n for n in report["contenders"] if n != "direct"],
                                         lambda group, name: counted[group]["results"].get(name, {}).get("user_instructions"))
     for name, scenario in measured.items():
-        if scenario["kind"] in ("latency", "uneven"):
+        if scenario["kind"] in ("latency", "uneven", "fairness"):
             made[name] = _latency(pyplot, scenario, rounds)
         elif scenario["kind"] == "idle":
             made["memory" + name.removeprefix("idle")] = _bars(

@@ -27,18 +27,18 @@ class Scenario:
     ask: str = "100"
     connections: int = 64
     close: bool = False
-    kind: str = "load"  # load, connect, idle, latency, growth, endpoints, scaling, uneven
+    kind: str = "load"  # load, connect, idle, latency, growth, endpoints, scaling, uneven, fairness
+    bulk: bool = False  # a proxy that splices whatever comes takes part
     light_only: bool = False  # wrk cannot do it
     warm_s: float = 0  # of the same load before it counts
     # uneven: how long each origin is at work with a request, with how many at one time, and requests a second.
     serve_ms: tuple[int, ...] = ()
     workers: int = 1
     rate: float = 0
+    beside: tuple[str, int] = ("", 0)  # fairness: what others ask without a pause, on so many connections
     steps: tuple[int, ...] = ()  # growth: connections; endpoints: their number; scaling: shards
-    # At most: load, connect: Weir's CPU time / that of the better peer, or of `goal_to`. idle: bytes. Of steps: last / first. uneven: p99 /
-    # that of the better peer.
+    # At most: load, connect: Weir's CPU time / that of the better peer, idle: bytes. Of steps: last / first. uneven, fairness: p99 / that of the better peer.
     goal: float | None = None
-    goal_to: str = ""
 
     def files(self):
         """Descriptors that one process may need."""
@@ -51,7 +51,7 @@ SCENARIOS = {
         Scenario("h1-small", "HTTP/1.1, 100 B, keep-alive", goal=0.68),
         Scenario("h1-10k", "HTTP/1.1, 10 KiB", ask="10240", goal=0.60),
         Scenario("h1-16k", "HTTP/1.1, 16 KiB", ask="16384", goal=0.60),
-        Scenario("h1-1m", "HTTP/1.1, 1 MiB, 16 connections", ask="1048576", connections=16, goal=0.60, goal_to="nginx"),
+        Scenario("h1-1m", "HTTP/1.1, 1 MiB, 16 connections", ask="1048576", connections=16, bulk=True, goal=0.72),
         Scenario("h1-close", "HTTP/1.1, 100 B, a connection for each request", close=True, goal=0.78),
         Scenario("h1-post", "HTTP/1.1, 64 KiB up", ask="65536+100", light_only=True),
         Scenario("mixed", "HTTP/1.1, sizes and methods of the median page of 2024", ask=MIXED, light_only=True),
@@ -59,11 +59,15 @@ SCENARIOS = {
         Scenario("conn-rate", "HTTP listener: connections opened and closed without a request", kind="connect", light_only=True,
                  goal=0.80),
         Scenario("l4-small", "TCP, 100 B", mode="tcp", goal=0.88),
-        Scenario("l4-16k", "TCP, 16 KiB", mode="tcp", ask="16384"),
-        Scenario("l4-1m", "TCP, 1 MiB, 16 connections", mode="tcp", ask="1048576", connections=16, goal=0.60, goal_to="nginx"),
+        Scenario("l4-16k", "TCP, 16 KiB", mode="tcp", ask="16384", bulk=True, goal=0.70),
+        Scenario("l4-1m", "TCP, 1 MiB, 16 connections", mode="tcp", ask="1048576", connections=16, bulk=True, goal=0.72),
         Scenario("l4-close", "TCP, 100 B, a connection for each request", mode="tcp", close=True, goal=0.82),
         Scenario("idle", "HTTP/1.1, memory of an idle connection (9,000 of them, all active at once before)", kind="idle",
                  connections=9000, light_only=True, goal=512),
+        Scenario("l4-idle", "TCP, memory of an idle pair of connections (9,000 of them, all active at once before)", kind="idle",
+                 mode="tcp", connections=9000, light_only=True, goal=1024),
+        Scenario("fairness", "HTTP/1.1, 100 B at a quarter of the highest rate, beside 8 connections that load 16 MiB again and "
+                 "again", kind="fairness", light_only=True, bulk=True, beside=(str(16 << 20), 8), warm_s=0.5, goal=1.0),
         Scenario("latency", "HTTP/1.1, 100 B, latency at fixed rates", kind="latency", light_only=True),
         Scenario("growth", "HTTP/1.1, 100 B, with more and more active connections", kind="growth", connections=4000,
                  light_only=True, steps=(64, 256, 1000, 4000), goal=1.7),

@@ -63,8 +63,7 @@ def tails(results, peers):
 def of_load(scenario, results, peers):
     found = {"goal": scenario.goal if WEIR in results else None, "tails": tails(results, peers)}
     if found["goal"] is not None:
-        beside = [scenario.goal_to] if scenario.goal_to else peers
-        costs = {peer: results[peer]["us_per_request"] for peer in beside if peer in results}
+        costs = {peer: results[peer]["us_per_request"] for peer in peers if peer in results}
         if costs:
             peer = min(costs, key=costs.get)
             found["peer"] = peer
@@ -87,8 +86,16 @@ def of_uneven(scenario, results, peers):
     def least(names):
         return min(names, key=lambda name: results[name]["latency_us"]["p99"], default=None)
 
-    mine = least([name for name in results if name.startswith(f"{WEIR}-")])
-    peer = least([name for name in peers if name in results])
+    return of_p99(scenario, results, least([name for name in results if name.startswith(f"{WEIR}-")]),
+                  least([name for name in peers if name in results]))
+
+
+def of_fairness(scenario, results, peers):
+    peer = min([name for name in peers if name in results], key=lambda name: results[name]["latency_us"]["p99"], default=None)
+    return of_p99(scenario, results, WEIR if WEIR in results else None, peer)
+
+
+def of_p99(scenario, results, mine, peer):
     found = {"goal": scenario.goal if mine else None, "p99 of": mine}
     if mine and peer:
         a, b = results[mine], results[peer]
