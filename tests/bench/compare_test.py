@@ -30,7 +30,7 @@ import report  # noqa: E402
 import scenarios  # noqa: E402
 import verdicts  # noqa: E402
 
-PEERS = ["haproxy", "nginx"]
+PEERS = ["haproxy", "nginx"]  # of made-up results
 
 
 def compare_run(*flags):
@@ -471,6 +471,19 @@ class Whole(unittest.TestCase):
         _, found = self.compare("--scenario=h1-small", "--proxies=weir", "--shards=1,2")
         self.assertEqual(list(found["scenarios"]), ["h1-small@1", "h1-small@2"])
         self.assertTrue(any("shares a CPU" in note for note in found["notes"]))
+
+    def test_bulk(self):
+        """HAProxy with forced splicing is a peer where bulk is forwarded."""
+        done, found = self.compare("--scenario=fairness,l4-1m,h1-small", "--seconds=0.5")
+        for name, r in found["scenarios"]["fairness"]["results"][""].items():
+            self.assertEqual(r["failed"], 0, name)
+            self.assertGreater(r["beside_mib_per_s"], 1, name)
+        self.assertRegex(done.stdout, r"goal 1\.00, reached [\d.]+ \(one round: no spread\) by weir's p99, beside ")
+        if "haproxy-splice" in found["contenders"]:
+            self.assertIn("haproxy-splice", found["scenarios"]["fairness"]["results"][""])
+            self.assertIn("haproxy-splice", found["scenarios"]["l4-1m"]["results"])
+        self.assertNotIn("haproxy-splice", found["scenarios"]["h1-small"]["results"])
+        self.assertIn("fairness", (self.out / "report.html").read_text())
 
     def test_uneven(self):
         done, found = self.compare("--scenario=uneven", "--proxies=weir,nginx,haproxy")

@@ -13,7 +13,7 @@ import weir_harness
 from weir_harness import FULL, WeirTest, address_text, connect, need, run, wait_for
 
 MIB = 1 << 20
-BIG = (2048 if FULL else 64) * MIB
+BIG = (10_240 if FULL else 64) * MIB
 BLOCK = bytes(range(256)) * 4096  # 1 MiB
 
 
