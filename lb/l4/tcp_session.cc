@@ -99,16 +99,23 @@ void SendFirst(Shard& shard, Stream& upstream, Slice header, Slice begin) {
   upstream.SendPieces(shard, pieces, std::move(header), std::move(begin));
 }
 
-}  // namespace
+// What is left of the beginning when bytes are passed on.
+struct Opened {
+  UpstreamConnection* upstream = nullptr;
+  HelloNames* names = nullptr;  // its session's to free
+  const char* end = nullptr;  // not to be relayed, for this reason; null without `upstream`: nothing was said
+  int64_t connected_ns = 0;
+  uint32_t begin_bytes = 0;  // the client's, sent on their way
+  uint32_t idle_ms = 0;
+  uint8_t retries = 0;
+  bool reset = false;
+};
 
-Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
+// Until an endpoint is there and has been greeted. Never part of the session's frame: that is there for as
+// long as the connection, and most of this is not.
+[[gnu::noinline]] Task<Opened> Open(Proxy& proxy, ClientConnection* client) {
   Shard& shard = proxy.shard();
-  const int64_t begin_ns = shard.now_ns();
-  proxy.counters().tcp_active.Add();
-  // Armed early: a client that resets while we connect is noticed.
-  client->stream.ArmReceive(shard, kRelayReceive);
-
-  Attempts attempts;
+  Opened opened;
   const SnapshotHold hold = proxy.HoldFor(*client);
   HelloRoute chosen;
   if (!hold.listener->access.Allows(client->peer)) {
@@ -121,80 +128,107 @@ Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
   }
   const bool is_routed = chosen.route != nullptr;
   if (is_routed || chosen.end != nullptr) proxy.counters().tcp_connections.Add();
-  const uint32_t idle_ms = is_routed ? chosen.route->timeouts.tcp_idle_ms : 0;
-  UpstreamConnection* upstream = nullptr;
   if (is_routed) {
     const RouteSettings& route = *chosen.route;
-    upstream =
+    opened.idle_ms = route.timeouts.tcp_idle_ms;
+    Attempts attempts;
+    opened.upstream =
         co_await Connect(proxy, *client, route, proxy.PoolOf(*hold.snapshot, route.upstream), attempts);
+    opened.retries = static_cast<uint8_t>(attempts.count() > 0 ? attempts.count() - 1 : 0);
   }
-  chosen.route = nullptr;
   proxy.LetGo(hold.snapshot);
   proxy.LeaveListener(client);
-  const int64_t connected_ns = shard.now_ns();
-  RelayResult result;
-  bool no_memory = false;
-  const uint32_t begin_bytes = chosen.begin.size();
-  if (upstream != nullptr) {
-    Slice header;
-    if (upstream->hello.on()) {
-      const std::string_view name = chosen.names == nullptr ? std::string_view() : chosen.names->server();
-      header = MakeProxyHello(proxy, *client, upstream->hello, name);
-      no_memory = header.empty();
-    }
-    if (!no_memory) SendFirst(shard, upstream->stream, std::move(header), std::move(chosen.begin));
-  }
+  opened.connected_ns = shard.now_ns();
+  opened.names = chosen.names;
+  opened.begin_bytes = chosen.begin.size();
   if (!is_routed) {
-    result.end = chosen.end;
-    result.reset = chosen.end != nullptr || client->cut;
-  } else if (upstream == nullptr) {
+    opened.end = chosen.end;
+    opened.reset = chosen.end != nullptr || client->cut;
+  } else if (opened.upstream == nullptr) {
     const bool client_left = client->cut || ClientReset(client->stream);
     if (!client_left) proxy.counters().tcp_failures.Add();
-    result.end = client->cut   ? (proxy.cutting() ? "cut" : "out_of_buffers")
+    opened.end = client->cut   ? (proxy.cutting() ? "cut" : "out_of_buffers")
                  : client_left ? "client_reset"
                                : "upstream_unreachable";
-    result.reset = true;
-  } else if (no_memory) {
-    result.end = "out_of_memory";
-    result.reset = true;
+    opened.reset = true;
   } else {
-    result = co_await Relay(proxy, *client, *upstream, idle_ms, true);
-    result.client_bytes += begin_bytes;
+    const ProxyHelloSettings& hello = opened.upstream->hello;
+    Slice header;
+    if (hello.on()) {
+      const std::string_view name = chosen.names == nullptr ? std::string_view() : chosen.names->server();
+      header = MakeProxyHello(proxy, *client, hello, name);
+      if (header.empty()) {
+        opened.end = "out_of_memory";
+        opened.reset = true;
+        co_return opened;
+      }
+    }
+    SendFirst(shard, opened.upstream->stream, std::move(header), std::move(chosen.begin));
   }
+  co_return opened;
+}
 
-  Count(proxy.counters(), upstream, result.end, shard.now_ns() - begin_ns);
+void Log(Proxy& proxy, const ClientConnection& client, const Opened& opened, const RelayResult& result,
+         int64_t begin_ns) {
+  AccessLog* const log = result.end == nullptr ? nullptr : proxy.log();
+  if (log == nullptr) return;
+  AccessRecord record;
+  record.tcp = true;
+  record.client = record.peer = client.peer;
+  if (client.introduction != nullptr) {
+    record.peer = client.introduction->peer;
+    record.tlvs = client.introduction->tlvs();
+  }
+  record.bytes_received = result.client_bytes;
+  record.bytes_sent = record.body_bytes_sent = result.upstream_bytes;
+  record.total_us = static_cast<uint64_t>((proxy.shard().now_ns() - begin_ns) / kNsPerUs);
+  record.connect_us = static_cast<uint32_t>((opened.connected_ns - begin_ns) / kNsPerUs);
+  if (opened.names != nullptr) {
+    record.sni = opened.names->server();
+    record.alpn = opened.names->protocols();
+  }
+  const UpstreamConnection* const upstream = opened.upstream;
+  if (upstream != nullptr) record.upstream = upstream->pool->settings().name;
+  record.endpoint = upstream == nullptr ? nullptr : &upstream->pool->address(upstream->index);
+  record.retries = opened.retries;
+  record.end = result.end;
+  log->Write(record, proxy.settings().log_format.get());
+}
+
+// After its last byte.
+void End(Proxy& proxy, ClientConnection* client, const Opened& opened, const RelayResult& result,
+         int64_t begin_ns) {
+  UpstreamConnection* const upstream = opened.upstream;
+  Count(proxy.counters(), upstream, result.end, proxy.shard().now_ns() - begin_ns);
   proxy.counters().client_bytes_received.Add(result.client_bytes);
   proxy.counters().client_bytes_sent.Add(result.upstream_bytes);
-  AccessLog* const log = result.end == nullptr ? nullptr : proxy.log();
-  if (log != nullptr) {
-    AccessRecord record;
-    record.tcp = true;
-    record.client = record.peer = client->peer;
-    if (client->introduction != nullptr) {
-      record.peer = client->introduction->peer;
-      record.tlvs = client->introduction->tlvs();
-    }
-    record.bytes_received = result.client_bytes;
-    record.bytes_sent = record.body_bytes_sent = result.upstream_bytes;
-    record.total_us = static_cast<uint64_t>((shard.now_ns() - begin_ns) / kNsPerUs);
-    record.connect_us = static_cast<uint32_t>((connected_ns - begin_ns) / kNsPerUs);
-    if (chosen.names != nullptr) {
-      record.sni = chosen.names->server();
-      record.alpn = chosen.names->protocols();
-    }
-    if (upstream != nullptr) record.upstream = upstream->pool->settings().name;
-    record.endpoint = upstream == nullptr ? nullptr : &upstream->pool->address(upstream->index);
-    record.retries = attempts.count() > 0 ? attempts.count() - 1 : 0;
-    record.end = result.end;
-    log->Write(record, proxy.settings().log_format.get());
-  }
-  if (chosen.names != nullptr) shard.arena().Free(chosen.names);
+  Log(proxy, *client, opened, result, begin_ns);
+  if (opened.names != nullptr) proxy.shard().arena().Free(opened.names);
   if (upstream != nullptr) {
     proxy.counters().upstream_bytes_received.Add(result.upstream_bytes);
     proxy.counters().upstream_bytes_sent.Add(result.client_bytes);
     EndUpstream(proxy, upstream, result.reset);
   }
   proxy.CloseClient(client, result.reset);
+}
+
+}  // namespace
+
+Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
+  const int64_t begin_ns = proxy.shard().now_ns();
+  proxy.counters().tcp_active.Add();
+  // Armed early: a client that resets while we connect is noticed.
+  client->stream.ArmReceive(proxy.shard(), kRelayReceive);
+  const Opened opened = co_await Open(proxy, client);
+  RelayResult result;
+  if (opened.upstream != nullptr && opened.end == nullptr) {
+    result = co_await Relay(proxy, *client, *opened.upstream, opened.idle_ms, true);
+    result.client_bytes += opened.begin_bytes;
+  } else {
+    result.end = opened.end;
+    result.reset = opened.reset;
+  }
+  End(proxy, client, opened, result, begin_ns);
 }
 
 }  // namespace weir::lb

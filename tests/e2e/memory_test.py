@@ -11,6 +11,7 @@ from weir_harness import WeirTest
 
 FEW, MANY = 1_000, 9_000
 MOST_BYTES = 512
+MOST_PAIR_BYTES = 1024
 PORTION = 1_000
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
@@ -124,7 +125,7 @@ class Both:
 
 
 class Idle(WeirTest):
-    def measure(self, closing, *flags):
+    def measure(self, closing, *flags, **options):
         hard = weir_harness.raise_file_limit()
         if hard < 20_000:
             self.skipTest(f"{MANY} proxied connections need 20000 open files, and the hard limit (ulimit -Hn) is {hard}")
@@ -132,7 +133,7 @@ class Idle(WeirTest):
         # On a busy machine it takes minutes until all are connected and the memory has settled: no deadline of the
         # clients' may end a connection meanwhile.
         patience = ("--keep_alive_timeout=1h", "--client_header_timeout=1h", "--client_body_timeout=1h")
-        weir = self.weir(weir_harness.address_text(both.listener.getsockname()), *patience, *flags)
+        weir = self.weir(weir_harness.address_text(both.listener.getsockname()), *patience, *flags, **options)
         self.addCleanup(both.close)
 
         def settled(seconds):
@@ -179,6 +180,9 @@ class Idle(WeirTest):
 
     def test_connections_with_a_pool_of_upstreams(self):
         self.assertLessEqual(self.measure(False), MOST_BYTES)
+
+    def test_pairs_of_tcp(self):
+        self.assertLessEqual(self.measure(False, "--tcp_idle_timeout=1h", listen=("tcp",)), MOST_PAIR_BYTES)
 
 
 if __name__ == "__main__":
