@@ -17,6 +17,7 @@ struct Way {
   uint64_t& bytes;
   Splice splice{};
   bool passes = false;  // through a pipe, as it is bulk
+  bool ended = false;   // all that came was sent, and its end after it
 };
 
 // It begins with receives and sends, and changes over when `splice_from` bytes came in full reads in a row
@@ -54,8 +55,11 @@ Step Pump(Shard& shard, Way& way, uint64_t splice_from) {
         // A reset of which a send was told is a clean end for the receive: the send under way knows.
         if (from.receive_error() == 0 && from.sending()) return moved ? Step::kMoved : Step::kWaits;
         if (from.receive_error() != 0 || from.send_error() != 0) return Step::kFailed;
-        if (!to.send_shut()) moved = true;
-        to.ShutdownSend(shard);
+        if (!way.ended) {
+          // Where the other way has ended too, closing says so, at once and with one call less.
+          if (!from.send_shut()) to.ShutdownSend(shard);
+          way.ended = moved = true;
+        }
         return moved ? Step::kMoved : Step::kDone;
       }
       if (IsBulk(way, splice_from) && !from.receive_armed()) {
@@ -104,9 +108,9 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
       if (!by_client) Learn(upstream, Outcome::kGatewayError, learns);
       break;
     }
-    if (first_to_close == nullptr && upstream.stream.send_shut()) first_to_close = "client_closed";
-    if (first_to_close == nullptr && client.stream.send_shut()) first_to_close = "server_closed";
-    if (client.stream.send_shut() && upstream.stream.send_shut()) {
+    if (first_to_close == nullptr && up.ended) first_to_close = "client_closed";
+    if (first_to_close == nullptr && down.ended) first_to_close = "server_closed";
+    if (up.ended && down.ended) {
       result.end = first_to_close;
       Learn(upstream, Outcome::kAnswered, learns);
       break;
