@@ -105,6 +105,8 @@ class Backend {
   // what the peer has not read: a number that grows by what it reads, and falls by what is sent. So while one
   // send waits, another number than before means that the peer takes bytes.
   virtual int64_t AcknowledgedBytes(int fd) = 0;
+  // Bytes lie in the socket that nobody has received.
+  virtual bool HasBytes(int fd) = 0;
   enum class Direction { kSend, kReceive, kBoth };
   virtual int Shutdown(int fd, Direction direction) = 0;
   virtual void Close(int fd) = 0;

@@ -97,6 +97,17 @@ TEST_P(BackendContractTest, BothDirectionsAtOnce) {
   backend().Close(fd);
 }
 
+TEST_P(BackendContractTest, HasBytesUntilTheyAreReceived) {
+  std::unique_ptr<Remote> remote;
+  const int fd = Pair(remote);
+  EXPECT_FALSE(backend().HasBytes(fd));
+  remote->Send("abc");
+  EXPECT_TRUE(rig_->RunUntil([&] { return backend().HasBytes(fd); }));
+  EXPECT_EQ(ReceiveAll(fd, 3), "abc");
+  EXPECT_FALSE(backend().HasBytes(fd));
+  backend().Close(fd);
+}
+
 TEST_P(BackendContractTest, AcknowledgedBytesGrowToWhatWasSent) {
   if (GetParam().unix_sockets)
     GTEST_SKIP() << "a unix socket's kernel counts only what the peer has not read";

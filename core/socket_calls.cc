@@ -240,6 +240,11 @@ int64_t QueryAcknowledged(int fd) {
   return static_cast<int64_t>(info.tcpi_bytes_acked);
 }
 
+bool QueryHasBytes(int fd) {
+  int bytes = 0;
+  return ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
 int ShutdownSocket(int fd, Backend::Direction direction) {
   const int how = direction == Backend::Direction::kSend      ? SHUT_WR
                   : direction == Backend::Direction::kReceive ? SHUT_RD

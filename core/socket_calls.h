@@ -20,6 +20,7 @@ int DropSynSegments(int listener_fd);
 int QueryPeer(int fd, SocketAddress& address);
 int QueryLocal(int fd, SocketAddress& address);
 int64_t QueryAcknowledged(int fd);
+bool QueryHasBytes(int fd);
 int ShutdownSocket(int fd, Backend::Direction direction);
 void CloseSocketWithReset(int fd);
 int ReadSignal(int signal_fd);

@@ -7,15 +7,10 @@
 namespace weir {
 
 Splice::Step Splice::Move(Shard& shard, Stream& from, Stream& to, uint64_t most, uint64_t& came) {
-  if (passing_) {
-    if (from.receive_armed()) return Step::kWaits;
-    passing_ = false;
-    const uint32_t bytes = pipe_->came;
-    came += bytes;
-    most -= bytes;
-    small_ = bytes >= kSmallBytes ? 0 : static_cast<uint8_t>(small_ + 1);
-    Stream::EndPass(*pipe_, to);
-  }
+  const uint64_t passed = Settle(from, to);
+  came += passed;
+  most -= passed;
+  if (passing_) return Step::kWaits;
   if (to.send_error() != 0) return Step::kFailed;
   if (to.sending()) return Step::kWaits;
   if (pipe_ != nullptr) {
@@ -37,6 +32,15 @@ Splice::Step Splice::Move(Shard& shard, Stream& from, Stream& to, uint64_t most,
   from.Pass(shard, to, pipe_, static_cast<uint32_t>(std::min<uint64_t>(most, pipe_->capacity)));
   passing_ = true;
   return Step::kWaits;
+}
+
+uint64_t Splice::Settle(Stream& from, Stream& to) {
+  if (!passing_ || from.receive_armed()) return 0;
+  passing_ = false;
+  const uint32_t bytes = pipe_->came;
+  small_ = bytes >= kSmallBytes ? 0 : static_cast<uint8_t>(small_ + 1);
+  Stream::EndPass(*pipe_, to);
+  return bytes;
 }
 
 Splice::Step Splice::TurnBack() {

@@ -36,6 +36,10 @@ class Splice {
   // As far as it goes without waiting; call after Poll of both, after every wake-up. `most`: bytes that are
   // to come still. Adds to `came` what came.
   Step Move(Shard& shard, Stream& from, Stream& to, uint64_t most, uint64_t& came);
+  // What a pass that is over has moved, which Move does too. Whoever looks at an end of a stream with a
+  // Splice at either side has all of them settle first: what a pass took out of one socket, and an error of
+  // the other that it was told of, nobody hears of again.
+  uint64_t Settle(Stream& from, Stream& to);
   // Something is on its way: only Move may touch the streams' ops.
   bool moving() const { return pipe_ != nullptr; }
   // Tells of a piece that the caller copied. `full_bytes`: how many came in full reads in a row, up to now.

@@ -594,6 +594,7 @@ int UringBackend::RefuseNewHandshakes(int listener_fd) { return DropSynSegments(
 int UringBackend::PeerAddress(int fd, SocketAddress& address) { return QueryPeer(fd, address); }
 int UringBackend::LocalAddress(int fd, SocketAddress& address) { return QueryLocal(fd, address); }
 int64_t UringBackend::AcknowledgedBytes(int fd) { return QueryAcknowledged(fd); }
+bool UringBackend::HasBytes(int fd) { return QueryHasBytes(fd); }
 int UringBackend::Shutdown(int fd, Direction direction) { return ShutdownSocket(fd, direction); }
 void UringBackend::Close(int fd) { close(fd); }
 void UringBackend::CloseWithReset(int fd) { CloseSocketWithReset(fd); }

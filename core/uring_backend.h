@@ -52,6 +52,7 @@ class UringBackend final : public Backend {
   int PeerAddress(int fd, SocketAddress& address) override;
   int LocalAddress(int fd, SocketAddress& address) override;
   int64_t AcknowledgedBytes(int fd) override;
+  bool HasBytes(int fd) override;
   int Shutdown(int fd, Direction direction) override;
   void Close(int fd) override;
   void CloseWithReset(int fd) override;

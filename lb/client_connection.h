@@ -19,8 +19,8 @@ struct UpstreamConnection;
 // What a PROXY header said of a connection beyond its address. From the shard's arena, for as long as the
 // connection; the TLVs lie behind it.
 struct Introduction {
-  // Those that fit are kept, in their order.
-  static constexpr size_t kMostTlvBytes = 1024;
+  // As many as a header may have.
+  static constexpr size_t kMostTlvBytes = 4096;
 
   SocketAddress peer;         // who sent the header
   SocketAddress destination;  // where the client connected to, there

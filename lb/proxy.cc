@@ -335,7 +335,7 @@ void Proxy::Accepted(int fd, Listener& listener) {
   } else if (!over_limit && !Admits(*client)) {
     TurnAway(client, tcp);
   } else if (tcp) {
-    TcpSession(scope_, *this, client);
+    TcpSession(scope_, *this, client, shard_.now_ns());
   } else if (over_limit) {
     HttpSession(scope_, *this, client);
   } else {
@@ -367,7 +367,7 @@ void Proxy::TurnAway(ClientConnection* client, bool tcp) {
   client->over_limit = client->over_client_limit = true;
   const bool told = !tcp && turned_away_ < kOverLimit;
   ++turned_away_;
-  LogRefusal(*client, tcp, told ? 429 : 0, "too_many_connections");
+  LogRefusal(*client, tcp, told ? 429 : 0, "too_many_connections", shard_.now_ns());
   if (told) {
     HttpSession(scope_, *this, client);
   } else {
@@ -375,7 +375,8 @@ void Proxy::TurnAway(ClientConnection* client, bool tcp) {
   }
 }
 
-void Proxy::LogRefusal(const ClientConnection& client, bool tcp, uint16_t status, std::string_view end) {
+void Proxy::LogRefusal(const ClientConnection& client, bool tcp, uint16_t status, std::string_view end,
+                       int64_t begin_ns) {
   if (log_ == nullptr) return;
   AccessRecord record;
   record.tcp = tcp;
@@ -386,6 +387,7 @@ void Proxy::LogRefusal(const ClientConnection& client, bool tcp, uint16_t status
   }
   record.has_version = false;
   record.status = status;
+  record.total_us = static_cast<uint64_t>((shard_.now_ns() - begin_ns) / kNsPerUs);
   record.end = end;
   log_->Write(record, settings().log_format.get());
 }

@@ -124,7 +124,8 @@ class Proxy {
   // It has not: it is told so, or closed, and counts no more. Nobody else may know of the connection.
   void TurnAway(ClientConnection* client, bool tcp);
   // A line of the access log for a connection on which nothing was asked for.
-  void LogRefusal(const ClientConnection& client, bool tcp, uint16_t status, std::string_view end);
+  void LogRefusal(const ClientConnection& client, bool tcp, uint16_t status, std::string_view end,
+                  int64_t begin_ns);
 
   // Called by a session as the last thing it does with its connection.
   void CloseClient(ClientConnection* client, bool with_reset);
@@ -228,6 +229,6 @@ void AwaitRequest(Proxy& proxy, ClientConnection* client);
 // until they call CloseClient, go back to AwaitRequest, or begin the session that comes next.
 Root ProxyHeaderSession(Scope& scope, Proxy& proxy, ClientConnection* client);
 Root HttpSession(Scope& scope, Proxy& proxy, ClientConnection* client);
-Root TcpSession(Scope& scope, Proxy& proxy, ClientConnection* client);
+Root TcpSession(Scope& scope, Proxy& proxy, ClientConnection* client, int64_t begin_ns);
 
 }  // namespace weir::lb

@@ -139,6 +139,11 @@ int64_t Backend::AcknowledgedBytes(int fd) {
   return endpoint == nullptr ? -EOPNOTSUPP : static_cast<int64_t>(endpoint->acknowledged_bytes());
 }
 
+bool Backend::HasBytes(int fd) {
+  const Endpoint* endpoint = Need(fd, "ask whether there are bytes").endpoint;
+  return endpoint != nullptr && endpoint->readable_bytes() > 0;
+}
+
 int Backend::Shutdown(int fd, Direction direction) {
   Endpoint* endpoint = Need(fd, "shut down").endpoint;
   WEIR_CHECK(endpoint != nullptr);

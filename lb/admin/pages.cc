@@ -96,7 +96,8 @@ constexpr Row<P> kProxyRows[] = {
      "Upstreams as an earlier configuration had them, on each shard, whose last requests, tunnels and TCP "
      "connections still run."},
     {"none_available", kCounter, &P::none_available, "Requests refused because no endpoint was usable."},
-    {"tcp_connections", kCounter, &P::tcp_connections, "TCP connections relayed."},
+    {"tcp_connections", kCounter, &P::tcp_connections,
+     "TCP connections that were relayed, or refused for what they began with."},
     {"tcp_active_connections", kGauge, &P::tcp_active, "TCP connections that are being relayed."},
     {"tcp_failures", kCounter, &P::tcp_failures, "TCP connections closed because no endpoint was reached."},
     {"drain_cut_connections", kCounter, &P::drain_cut, "Connections cut at the end of the drain time."},

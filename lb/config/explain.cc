@@ -8,6 +8,7 @@
 #include "lb/auth/credentials.h"
 #include "lb/auth/password.h"
 #include "lb/config/explain_connection.h"
+#include "lb/config/explain_hash.h"
 #include "lb/config/explain_words.h"
 #include "lb/config/flag_types.h"
 #include "lb/http/request.h"
@@ -21,8 +22,6 @@ namespace weir::lb {
 using namespace explain;
 
 namespace {
-
-constexpr std::string_view kMadeForEach = "(made for each request)";
 
 struct Url {
   bool https = false;
@@ -101,12 +100,6 @@ bool MayCome(const BasicAuth& auth, const std::string& realm, bool check, http::
   return true;
 }
 
-// Where consistent hashing leads a request.
-struct Led {
-  std::string text;    // which endpoint, and why; empty: something else decides
-  std::string cookie;  // the line with which a client without its cookie gets one
-};
-
 // The labels that are asked for; `key` is that of the subset. Empty: none are.
 std::string SubsetWords(const Settings& settings, uint32_t upstream, const SubsetUse& use,
                         const std::string& key) {
@@ -128,95 +121,6 @@ std::string SubsetLine(const Settings& settings, const RouteSettings& route, con
   return absl::StrCat("subset     ", SubsetWords(settings, route.upstream, route.subset, key), ": ",
                       endpoints.empty() ? "nobody" : endpoints, "; else ",
                       route.subset.else_any ? "any" : "503", "\n");
-}
-
-// The balancers that serve: of the subset, and then of all, where the route wants that.
-struct ChoiceThere {
-  Levels levels;
-  uint32_t subset;
-};
-std::vector<ChoiceThere> ChoicesOf(const UpstreamSettings& upstream, const SubsetUse& use,
-                                   const AsideNow& aside) {
-  std::vector<ChoiceThere> choices;
-  const auto add = [&](uint32_t subset, const Levels::Tables& tables) {
-    std::vector<uint16_t> members;
-    for (size_t i = 0; i < upstream.endpoints.size(); ++i) {
-      if (upstream.IsIn(subset, upstream.endpoints[i])) members.push_back(static_cast<uint16_t>(i));
-    }
-    if (members.empty()) return;
-    const auto layout = std::make_shared<const LevelLayout>(upstream, members);
-    choices.push_back(
-        {Levels(upstream, layout,
-                !tables.empty() ? tables : Levels::MakeTables(upstream, *layout, nullptr, nullptr, {}), 0),
-         subset});
-  };
-  if (use.number != 0)
-    add(use.number,
-        use.number <= aside.subset_tables.size() ? aside.subset_tables[use.number - 1] : Levels::Tables());
-  if (use.number == 0 || use.else_any) add(0, aside.tables);
-  return choices;
-}
-
-// `asked`: as the client sent it.
-Led Lead(const Settings& settings, const RouteSettings& route, const RouteRequest& asked, const Hop& hop) {
-  const UpstreamSettings& upstream = settings.upstreams[route.upstream];
-  if (!Hashes(upstream.balance) || upstream.endpoints.empty()) return {};
-  const std::string hash_on = "upstreams." + upstream.name + ".hash_on";
-  const std::vector<HashKey>& keys = upstream.hash.on;
-  const auto name = [&](size_t i) {
-    return AsWritten(settings, absl::StrCat(hash_on, "[", i, "]"),
-                     AsWritten(settings, hash_on, keys[i].ToString()));
-  };
-  uint64_t hash = 0;
-  const HashKey* const key = FindHash(keys, asked, &hash);
-  if (key == nullptr) {
-    std::string names;
-    for (size_t i = 0; i < keys.size(); ++i) absl::StrAppend(&names, i > 0 ? ", " : "", name(i));
-    Led led;
-    if (upstream.hash.cookie() != nullptr) {
-      const std::string last = name(keys.size() - 1);
-      led.cookie = absl::StrCat("Set-Cookie: ", last.substr(last.find(':') + 1), "=", Absl(kMadeForEach),
-                                upstream.hash.cookie_attributes, "\r\n");
-    }
-    led.text = absl::StrCat("endpoint   by chance, as the request has no ", names,
-                            led.cookie.empty() ? "" : "; its cookie holds it there", "\n");
-    return led;
-  }
-  const AsideNow aside = hop.aside ? hop.aside(route.upstream) : AsideNow{};
-  const std::vector<ChoiceThere> choices = ChoicesOf(upstream, route.subset, aside);
-  // As a shard chooses that has set aside what `least` shards or more have.
-  const auto pick = [&](uint64_t least) -> std::string {
-    for (const ChoiceThere& choice : choices) {
-      Levels levels = choice.levels;
-      const auto here = [&](uint32_t i) { return upstream.IsIn(choice.subset, upstream.endpoints[i]); };
-      for (uint32_t i = 0; i < aside.on.size(); ++i) {
-        if (!here(i)) continue;
-        Standing standing = i < aside.known.size() ? aside.known[i] : Standing();
-        standing.aside = aside.on[i] >= least;
-        levels.Set(i, standing);
-      }
-      for (uint32_t i = 0; i < aside.factors.size(); ++i) {
-        if (here(i)) levels.SetWeightFactor(i, aside.factors[i]);
-      }
-      const uint32_t endpoint = levels.Pick({.hash = hash});
-      if (endpoint != Levels::kNone) return upstream.endpoints[endpoint].address.ToString();
-    }
-    return "none";
-  };
-  const std::string everywhere = pick(aside.shards);
-  const std::string somewhere = pick(1);
-  Led led;
-  led.text = absl::StrCat("endpoint   ", everywhere);
-  if (somewhere != everywhere)
-    absl::StrAppend(&led.text, ", or ", somewhere, " on shards that have set it aside");
-  absl::StrAppend(&led.text, ", by the hash of ", name(static_cast<size_t>(key - keys.data())), " (",
-                  absl::Hex(hash, absl::kZeroPad16), ")");
-  if (upstream.hash.balance_percent > 0) {
-    absl::StrAppend(&led.text, ", unless it has ", upstream.hash.balance_percent,
-                    " % of the average in flight");
-  }
-  led.text += "\n";
-  return led;
 }
 
 std::string MirrorSubset(const Settings& settings, const MirrorSettings& mirror, const std::string& key) {
@@ -418,7 +322,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
     *text = absl::StrCat("--client: \"", question.client, "\": expected an IPv4 or IPv6 address, or unix");
     return false;
   }
-  if (of_connection) return ExplainConnection(settings, question, *client, health, text);
+  if (of_connection) return ExplainConnection(settings, question, *client, health, aside, text);
   const ListenerSettings* listener = FindListener(settings, question, url);
   if (listener == nullptr) {
     *text = question.listener.empty() ? "explain: no listener speaks HTTP"
@@ -482,7 +386,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   }
   if (listener->routes == ListenerSettings::kNone) {
     const RouteSettings& direct = listener->direct;
-    Led led = Lead(settings, direct, UnroutedHead(head, address), hop);
+    Led led = Lead(settings, direct, UnroutedHead(head, address), hop.aside);
     led.text = SubsetLine(settings, direct,
                           absl::StrCat("listeners[", listener - settings.listeners.data(), "].subset")) +
                led.text;
@@ -564,7 +468,7 @@ bool ExplainRequest(const Settings& settings, const ExplainQuestion& question, s
   }
   switch (route.action) {
     case RouteSettings::Action::kUpstream: {
-      Led led = Lead(settings, route, routed.asked, hop);
+      Led led = Lead(settings, route, routed.asked, hop.aside);
       const std::string side =
           met.split == nullptr ? "" : absl::StrCat(".split[", &route - met.split->sides.data(), "]");
       led.text = SubsetLine(settings, route, absl::StrCat(key, side, ".subset")) + led.text;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "lb/config/explain_hash.h"
 #include "lb/config/explain_words.h"
 #include "lb/route/host.h"
 #include "lb/tls_hello/alpn.h"
@@ -71,7 +72,8 @@ const char* NameWords(HostKind kind) {
   return "";
 }
 
-std::string Upstream(const Settings& settings, const RouteSettings& route, const UpstreamHealth& health) {
+std::string Upstream(const Settings& settings, const RouteSettings& route, const RouteRequest& asked,
+                     const UpstreamHealth& health, const UpstreamAside& aside) {
   const UpstreamSettings& upstream = settings.upstreams[route.upstream];
   std::string endpoints;
   for (const EndpointSettings& endpoint : upstream.endpoints) {
@@ -86,17 +88,13 @@ std::string Upstream(const Settings& settings, const RouteSettings& route, const
   return absl::StrCat("upstream   ", upstream.name, ", ", BalanceText(upstream.balance), " among ",
                       endpoints.empty() ? "nobody" : endpoints,
                       route.subset.number != 0 && route.subset.else_any ? ", else any" : "", "\n",
-                      health ? health(route.upstream) : "", "times      connect ", route.timeouts.connect_ms,
-                      " ms, idle ", route.timeouts.tcp_idle_ms, " ms\nretries    ", retries, "\n");
+                      LeadConnection(settings, route, asked, aside), health ? health(route.upstream) : "",
+                      "times      connect ", route.timeouts.connect_ms, " ms, idle ",
+                      route.timeouts.tcp_idle_ms, " ms\nretries    ", retries, "\n");
 }
 
 // Which route is met, said in `text`; null: none.
-const RouteSettings* Route(const RouteList& list, const Asked& asked, const SocketAddress& client,
-                           std::string* text) {
-  RouteRequest request;
-  request.host = asked.name;
-  request.alpn = asked.protocols;
-  request.client = client;
+const RouteSettings* Route(const RouteList& list, const RouteRequest& request, std::string* text) {
   std::vector<RouteStep> steps;
   const RouteHit hit = list.table->Explain(request, steps);
   absl::StrAppend(text, "routes     ", list.name, "\n");
@@ -121,7 +119,7 @@ bool IsOfConnection(const ExplainQuestion& question) {
 }
 
 bool ExplainConnection(const Settings& settings, const ExplainQuestion& question, const SocketAddress& client,
-                       const UpstreamHealth& health, std::string* text) {
+                       const UpstreamHealth& health, const UpstreamAside& aside, std::string* text) {
   Asked asked;
   if (!Read(question, &asked)) {
     *text =
@@ -143,8 +141,10 @@ bool ExplainConnection(const Settings& settings, const ExplainQuestion& question
     *text += "answer     none: the listener does not allow this client\n";
     return true;
   }
+  RouteRequest request;
+  request.client = client;
   if (listener->routes == ListenerSettings::kNone) {
-    *text += Upstream(settings, listener->direct, health);
+    *text += Upstream(settings, listener->direct, request, health, aside);
     return true;
   }
   if (!asked.tls) {
@@ -153,17 +153,19 @@ bool ExplainConnection(const Settings& settings, const ExplainQuestion& question
     absl::StrAppend(text, "name       ", asked.name.empty() ? "none" : asked.name, "\nprotocols  ",
                     question.alpn.empty() ? "none" : question.alpn, "\n");
   }
-  const RouteSettings* const route = Route(settings.routes[listener->routes], asked, client, text);
+  request.host = request.server_name = asked.name;
+  request.alpn = asked.protocols;
+  const RouteSettings* const route = Route(settings.routes[listener->routes], request, text);
   if (route == nullptr) {
     absl::StrAppend(text, "answer     none: no route is for this ", asked.tls ? "hello" : "connection", "\n");
   } else if (!route->access.Allows(client)) {
     *text += "answer     none: the route does not allow this client\n";
   } else if (route->split == nullptr) {
-    *text += Upstream(settings, *route, health);
+    *text += Upstream(settings, *route, request, health, aside);
   } else {
     for (size_t i = 0; i < route->split->sides.size(); ++i) {
       absl::StrAppend(text, "side       weight ", route->split->split.sides[i].weight, "\n",
-                      Upstream(settings, route->split->sides[i], health));
+                      Upstream(settings, route->split->sides[i], request, health, aside));
     }
   }
   return true;

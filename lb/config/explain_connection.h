@@ -13,6 +13,6 @@ namespace weir::lb::explain {
 bool IsOfConnection(const ExplainQuestion& question);
 // REQUIRES: it is. `client` is the question's. False: `text` says what is wrong with the question.
 bool ExplainConnection(const Settings& settings, const ExplainQuestion& question, const SocketAddress& client,
-                       const UpstreamHealth& health, std::string* text);
+                       const UpstreamHealth& health, const UpstreamAside& aside, std::string* text);
 
 }  // namespace weir::lb::explain

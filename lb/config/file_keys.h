@@ -170,7 +170,8 @@ class Reader {
   void FinishBalance(const ConfigNode& node, UpstreamSettings& upstream);
   void FinishPanic(const ConfigNode& node, FileUpstream& upstream);
   // A tcp listener sends to it, as is said at `place`.
-  void WarnOfTcp(const Place& place, const UpstreamSettings& upstream);
+  // `hears_names`: the listener reads what TLS connections begin with.
+  void WarnOfTcp(const Place& place, const UpstreamSettings& upstream, bool hears_names);
   void ReadRetryOn(const ConfigNode& node, RetrySettings& retry);
   void ReadBackoff(const ConfigNode& node, RetrySettings& retry);
   void ReadSources(const ConfigNode& node, FileUpstream& upstream);

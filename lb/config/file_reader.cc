@@ -210,7 +210,7 @@ FileSections Reader::Read(std::span<const ConfigNode> documents) {
           settings.direct.retries = upstream.retries;
           settings.direct.retry = upstream.retry;
           if (settings.protocol == Protocol::kTcp) {
-            Within("upstream", [&] { WarnOfTcp(draft.upstream->place, upstream); });
+            Within("upstream", [&] { WarnOfTcp(draft.upstream->place, upstream, false); });
           }
         }
         if (draft.mode.line > 0 && settings.address.family != 0 && !settings.has_file()) {

@@ -61,7 +61,7 @@ std::span<const Key<StickyDraft>> StickyKeys() {
          if (http::IsToken(out.cookie) && out.cookie.size() <= kMaxCookieName) return;
          reader.Error(value.place, absl::StrCat("\"", out.cookie, "\": expected a cookie's name"));
        }},
-      {"hash_on", "client_ip \\| header:NAME \\| cookie:NAME \\| path \\| query:NAME", "",
+      {"hash_on", "client_ip \\| header:NAME \\| cookie:NAME \\| path \\| query:NAME \\| sni", "",
        "The same value meets the same side as long as the weights stay. When they change, or sides come or "
        "go, no more move than must: to the sides that gain, from those that lose; the order of the list does "
        "not matter. A request without it is left to chance.",

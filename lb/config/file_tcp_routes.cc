@@ -87,7 +87,7 @@ void Reader::CheckRoutesFor(Protocol protocol, const Place& listener, RoutesDraf
       const auto at = said_.find(key);
       if (at == said_.end() || upstream >= sections_.upstreams.size()) return;
       key_ = key;
-      WarnOfTcp(at->second, sections_.upstreams[upstream].settings);
+      WarnOfTcp(at->second, sections_.upstreams[upstream].settings, true);
     };
     if (settings.split == nullptr) {
       warn(route + "upstream", settings.upstream);
@@ -97,11 +97,12 @@ void Reader::CheckRoutesFor(Protocol protocol, const Place& listener, RoutesDraf
       warn(absl::StrCat(route, "split[", side, "].upstream"), settings.split->sides[side].upstream);
     }
     const auto hash_on = said_.find(route + "sticky.hash_on");
-    if (hash_on == said_.end() || settings.split->split.key.of == HashKey::Of::kClientIp) continue;
+    const HashKey::Of of = settings.split->split.key.of;
+    if (hash_on == said_.end() || of == HashKey::Of::kClientIp || of == HashKey::Of::kServerName) continue;
     key_ = hash_on->first;
     Error(hash_on->second,
           absl::StrCat("\"", settings.split->split.key.ToString(), "\": of requests; the tcp listener at ",
-                       where, " knows none: expected client_ip"));
+                       where, " knows none: expected client_ip or sni"));
   }
   key_ = outer;
 }

@@ -283,11 +283,12 @@ void Reader::FinishPanic(const ConfigNode& node, FileUpstream& upstream) {
   Within("on_all_down", [&] { Error(said->place, "no endpoint is a backup"); });
 }
 
-void Reader::WarnOfTcp(const Place& place, const UpstreamSettings& upstream) {
+void Reader::WarnOfTcp(const Place& place, const UpstreamSettings& upstream, bool hears_names) {
   const std::vector<HashKey>& keys = upstream.hash.on;
-  const bool by_address = std::any_of(keys.begin(), keys.end(),
-                                      [](const HashKey& key) { return key.of == HashKey::Of::kClientIp; });
-  if (!Hashes(upstream.balance) || by_address) return;
+  const bool has_key = std::any_of(keys.begin(), keys.end(), [hears_names](const HashKey& key) {
+    return key.of == HashKey::Of::kClientIp || (hears_names && key.of == HashKey::Of::kServerName);
+  });
+  if (!Hashes(upstream.balance) || has_key) return;
   problems_.Warning(place, key_,
                     absl::StrCat("tcp connections have nothing that hash_on of ", upstream.name,
                                  " names: they are hashed by client_ip"));
@@ -342,12 +343,15 @@ std::span<const Key<FileUpstream>> UpstreamKeys() {
          reader.Scalar<BalanceName>(value, out.settings.balance);
        },
        [](const T& from) { return AbslUnparseFlag(BalanceName{from.settings.balance}); }},
-      {"hash_on", "client_ip \\| header:NAME \\| cookie:NAME \\| path \\| query:NAME, or a list of them",
+      {"hash_on",
+       "client_ip \\| header:NAME \\| cookie:NAME \\| path \\| query:NAME \\| sni, or a list of them",
        "client_ip",
        "With maglev and ring_hash: what of a request is hashed; of a list the first that it has. A cookie in "
        "the last place is set by Weir (Path=/, HttpOnly, SameSite=Lax) where a request has none of them, and "
        "holds the client to its endpoint; else such a request is left to chance. A path is as routes see it "
-       "(where a listener has no routes, as it came). TCP connections go by client_ip.",
+       "(where a listener has no routes, as it came). sni is the server name that a TLS client asks for, "
+       "which "
+       "tcp listeners with routes read. TCP connections without what is named go by client_ip.",
        ListOrOne(kTextSchema),
        [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadHashOn(value, out.settings); }},
       {"hash_cookie", "keys", "", "The cookie that hash_on has Weir set.", Reference("hash_cookie"),

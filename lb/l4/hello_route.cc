@@ -19,6 +19,7 @@ enum class End : uint8_t {
   kHello,
   kNotTls,
   kQuiet,  // it ended, or is cut, before it had said anything
+  kCut,
   kMissing,
   kMalformed,
   kTooLong,
@@ -52,6 +53,8 @@ Refusal RefusalOf(End end) {
       return {"denied", &ProxyCounters::denied};
     case End::kNoMemory:
       return {"out_of_memory", nullptr};
+    case End::kCut:
+      return {"cut", nullptr};
     case End::kWaits:
     case End::kHello:
     case End::kNotTls:
@@ -161,7 +164,7 @@ End Choose(Proxy& proxy, const ClientConnection& client, const SnapshotHold& hol
   RouteRequest asked;
   asked.client = client.peer;
   if (client.introduction != nullptr) asked.tlvs = client.introduction->tlvs();
-  asked.host = hello.name();
+  asked.host = asked.server_name = hello.name();
   asked.alpn = hello.alpn();
   const RouteList& list = hold.snapshot->settings().routes[hold.listener->routes];
   const RouteHit hit = list.table->Match(asked);
@@ -205,7 +208,7 @@ Task<HelloRoute> RouteByHello(Proxy& proxy, ClientConnection& client, SnapshotHo
     end = ReadAndChoose(proxy, client, hold, reader, &found);
     if (end != End::kWaits) break;
     if (client.cut) {
-      end = End::kQuiet;
+      end = reader.begun() ? End::kCut : End::kQuiet;
     } else if (client.stream.receive_ended()) {
       end = reader.begun() ? End::kTruncated : End::kQuiet;
     } else if (client.timer.fired) {
@@ -224,7 +227,7 @@ Task<HelloRoute> RouteByHello(Proxy& proxy, ClientConnection& client, SnapshotHo
     const Refusal refusal = RefusalOf(end);
     if (refusal.counter != nullptr) (proxy.counters().*refusal.counter).Add();
     found.route = nullptr;
-    found.end = refusal.text;
+    found.end = end == End::kCut && !proxy.cutting() ? "out_of_buffers" : refusal.text;
   }
   co_return found;
 }

@@ -22,8 +22,10 @@ constexpr uint32_t kLastCallMs = 1'000;
 
 enum class End : uint8_t {
   kWaits,
-  kGoesOn,  // with or without a header
-  kQuiet,   // it ended, or is cut, before it had said anything
+  kGoesOn,      // with or without a header
+  kTurnedAway,  // its client has enough connections
+  kQuiet,       // it ended, or is cut, before it had said anything
+  kCut,
   kMissing,
   kUntrusted,
   kMalformed,
@@ -54,21 +56,26 @@ Refusal RefusalOf(End end) {
       return {"proxy_protocol_timeout", &ProxyCounters::proxy_protocol_timeouts};
     case End::kNoMemory:
       return {"out_of_memory", nullptr};
+    case End::kCut:
+      return {"cut", nullptr};
     case End::kWaits:
     case End::kGoesOn:
+    case End::kTurnedAway:
     case End::kQuiet:
       break;
   }
   return {nullptr, nullptr};
 }
 
-// Of these TLVs those that are kept: not what was for the header alone, and only as many as fit.
+static_assert(ProxyHeader::kMostLength <= Introduction::kMostTlvBytes);
+
+// Of these TLVs those that are kept: not what was for the header alone, and no id that is none.
 size_t KeepTlvs(std::string_view tlvs, char* out) {
   size_t bytes = 0;
   for (TlvReader reader(tlvs); reader.Next();) {
     if (reader.type() == ProxyHeader::kNoop || reader.type() == ProxyHeader::kCrc32c) continue;
+    if (reader.type() == ProxyHeader::kUniqueId && reader.value().empty()) continue;
     const size_t size = TlvReader::kFrontBytes + reader.value().size();
-    if (bytes + size > Introduction::kMostTlvBytes) continue;
     if (out != nullptr) std::memcpy(out + bytes, reader.value().data() - TlvReader::kFrontBytes, size);
     bytes += size;
   }
@@ -97,6 +104,8 @@ bool Introduce(Shard& shard, ClientConnection& client, const ProxyHeader& header
 class Gathered {
  public:
   std::string_view bytes() const { return {whole_.holds_buffer() ? whole_.data() : first_, length_}; }
+  // A header for sure, and not only what one could begin with.
+  bool is_header = false;
   // Takes bytes from the front of `in`, until there are `most`; none: no memory.
   uint32_t Take(BufferPool& pool, std::string_view in, uint32_t most) {
     if (most > sizeof(first_) && !whole_.holds_buffer()) {
@@ -133,6 +142,7 @@ End Read(Shard& shard, ClientConnection& client, const Asked& asked, Gathered& g
     used += count;
     parse = ParseProxyHeader(gathered.bytes());
   }
+  gathered.is_header = parse.begun;
   if (parse.begun && !asked.trusted) return End::kUntrusted;
   switch (parse.state) {
     case ProxyParse::State::kNeedMore:
@@ -160,17 +170,25 @@ End Read(Shard& shard, ClientConnection& client, const Asked& asked, Gathered& g
   return End::kGoesOn;
 }
 
-// Nothing more comes, or not in time.
-End AtEnd(const Asked& asked, bool begun, End if_begun) {
-  if (begun) return if_begun;
-  if (!asked.required) return End::kGoesOn;
-  return if_begun == End::kTimeout ? End::kTimeout : End::kQuiet;
+// Nothing more comes, or not in time. Without `required` what is not yet a header will not be one.
+End AtEnd(Shard& shard, ClientConnection& client, const Asked& asked, const Gathered& gathered,
+          End if_begun) {
+  const std::string_view bytes = gathered.bytes();
+  if (gathered.is_header || (asked.required && !bytes.empty())) return if_begun;
+  if (asked.required) return if_begun == End::kTimeout ? End::kTimeout : End::kQuiet;
+  if (!bytes.empty()) {
+    Buffer* const chunk = shard.buffers().TakeChunk(bytes.size());
+    if (chunk == nullptr) return End::kNoMemory;
+    std::memcpy(chunk->data, bytes.data(), bytes.size());
+    client.stream.PutBack(Slice(chunk, 0, static_cast<uint32_t>(bytes.size())));
+  }
+  return End::kGoesOn;
 }
 
-void Refuse(Proxy& proxy, const ClientConnection& client, bool tcp, End end) {
+void Refuse(Proxy& proxy, const ClientConnection& client, bool tcp, End end, int64_t begin_ns) {
   const Refusal refusal = RefusalOf(end);
   if (refusal.counter != nullptr) (proxy.counters().*refusal.counter).Add();
-  if (refusal.text != nullptr) proxy.LogRefusal(client, tcp, 0, refusal.text);
+  if (refusal.text != nullptr) proxy.LogRefusal(client, tcp, 0, refusal.text, begin_ns);
 }
 
 }  // namespace
@@ -178,7 +196,9 @@ void Refuse(Proxy& proxy, const ClientConnection& client, bool tcp, End end) {
 Root ProxyHeaderSession(Scope& scope, Proxy& proxy, ClientConnection* client) {
   Shard& shard = proxy.shard();
   Stream& stream = client->stream;
+  const int64_t begin_ns = shard.now_ns();
   bool tcp = false;
+  bool counts = false;  // as one of its client's
   End end = End::kWaits;
   {
     const SnapshotHold hold = proxy.HoldFor(*client);
@@ -186,7 +206,15 @@ Root ProxyHeaderSession(Scope& scope, Proxy& proxy, ClientConnection* client) {
     tcp = hold.listener->protocol == Protocol::kTcp;
     const Asked asked{.required = settings.mode == ProxyProtocolSettings::Mode::kRequired,
                       .trusted = settings.from.Allows(client->peer)};
-    if (asked.required && !asked.trusted) end = End::kUntrusted;
+    if (asked.required && !asked.trusted) {
+      end = End::kUntrusted;
+    } else if (!asked.trusted) {
+      // Nobody can say that it is somebody else: what holds for it holds from now on, also while it is
+      // silent.
+      if (!proxy.Admits(*client)) end = End::kTurnedAway;
+      counts = true;
+      if (end == End::kWaits && !hold.listener->access.Allows(client->peer)) end = End::kGoesOn;
+    }
     shard.SetTimer(client->timer, settings.timeout_ms);
     proxy.LetGo(hold.snapshot);
     Gathered gathered;
@@ -198,11 +226,12 @@ Root ProxyHeaderSession(Scope& scope, Proxy& proxy, ClientConnection* client) {
       if (end != End::kWaits) break;
       const bool begun = !gathered.bytes().empty();
       if (client->cut) {
-        end = End::kQuiet;
+        end = begun ? End::kCut : End::kQuiet;
       } else if (stream.receive_ended()) {
-        end = AtEnd(asked, begun, End::kTruncated);
+        end = AtEnd(shard, *client, asked, gathered, End::kTruncated);
       } else if (client->timer.fired) {
-        end = proxy.draining() && !begun ? End::kQuiet : AtEnd(asked, begun, End::kTimeout);
+        end =
+            proxy.draining() && !begun ? End::kQuiet : AtEnd(shard, *client, asked, gathered, End::kTimeout);
       } else {
         if (proxy.draining() && !begun && client->timer.deadline_ms - shard.wheel().now_ms() > kLastCallMs) {
           shard.SetTimer(client->timer, kLastCallMs);
@@ -213,13 +242,13 @@ Root ProxyHeaderSession(Scope& scope, Proxy& proxy, ClientConnection* client) {
     }
   }
   shard.ClearTimer(client->timer);
-  if (end != End::kGoesOn) {
-    Refuse(proxy, *client, tcp, end);
-    proxy.CloseClient(client, end != End::kQuiet || client->cut);
-  } else if (!proxy.Admits(*client)) {
+  if (end == End::kTurnedAway || (end == End::kGoesOn && !counts && !proxy.Admits(*client))) {
     proxy.TurnAway(client, tcp);
+  } else if (end != End::kGoesOn) {
+    Refuse(proxy, *client, tcp, end, begin_ns);
+    proxy.CloseClient(client, end != End::kQuiet || client->cut);
   } else if (tcp) {
-    TcpSession(scope, proxy, client);
+    TcpSession(scope, proxy, client, begin_ns);
   } else {
     AwaitRequest(proxy, client);
   }

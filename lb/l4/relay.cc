@@ -72,6 +72,12 @@ Step Pump(Shard& shard, Way& way, uint64_t splice_from) {
   }
 }
 
+bool Settle(Way& way) {
+  const uint64_t came = way.splice.Settle(way.from, way.to);
+  way.bytes += came;
+  return came > 0;
+}
+
 // What is sent to it lies in a buffer.
 bool HoldsBuffers(const Stream& stream) {
   return stream.has_bytes() || (stream.sending() && !stream.draining());
@@ -97,6 +103,8 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
     client.stream.Poll(shard);
     upstream.stream.Poll(shard);
     const bool was_sending = client.stream.sending() || upstream.stream.sending();
+    const bool up_passed = Settle(up);
+    const bool passed = Settle(down) || up_passed;
     const uint64_t splice_from = proxy.settings().splice_from_bytes;
     const Step up_step = Pump(shard, up, splice_from);
     const Step down_step = Pump(shard, down, splice_from);
@@ -120,7 +128,8 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
       result.reset = true;
       break;
     }
-    if (up_step == Step::kMoved || down_step == Step::kMoved) {
+    const bool moved = passed || up_step == Step::kMoved || down_step == Step::kMoved;
+    if (moved) {
       shard.SetTimer(client.timer, idle_ms);
     } else if (client.timer.fired) {
       // A long send to a slow but live reader completes nothing: ask the kernel whether its bytes arrive.
@@ -136,7 +145,7 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
     }
     if (!HoldsBuffers(client.stream) && !HoldsBuffers(upstream.stream)) {
       client.held_since_ns = 0;
-    } else if (client.held_since_ns == 0 || up_step == Step::kMoved || down_step == Step::kMoved) {
+    } else if (client.held_since_ns == 0 || moved) {
       client.held_since_ns = shard.now_ns();
     }
     co_await client.Park();

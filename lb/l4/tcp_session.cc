@@ -1,4 +1,5 @@
 // A TCP client's connection from accept to close: pick, connect, relay.
+#include <algorithm>
 #include <cerrno>
 
 #include "lb/attempts.h"
@@ -15,20 +16,24 @@ static_assert(Attempts::kMax <= Levels::kMostTried);
 // Whoever only finished speaking still waits for an answer.
 bool ClientReset(const Stream& stream) { return stream.end_seen() && stream.receive_error() != 0; }
 
-// A connection has nothing else that could be hashed; one by a unix socket not even an address.
-uint64_t HashOf(const SocketAddress& client, Shard& shard) {
+// A connection has its client's address and perhaps a server name; one by a unix socket not even the first.
+uint64_t HashOf(const UpstreamPool& pool, const SocketAddress& client, const HelloNames* names,
+                Shard& shard) {
   RouteRequest asked;
   asked.client = client;
-  const std::optional<uint64_t> hash = HashKey().HashOf(asked);
-  return hash ? *hash : shard.random().Next();
+  if (names != nullptr) asked.server_name = names->server();
+  uint64_t hash = 0;
+  if (FindHash(pool.settings().hash.on, asked, &hash) != nullptr) return hash;
+  const std::optional<uint64_t> by_address = HashKey().HashOf(asked);
+  return by_address ? *by_address : shard.random().Next();
 }
 
 // Connects to an endpoint, trying others as long as nothing was sent. Null when none could be reached or the
 // client left meanwhile.
 Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const RouteSettings& route,
-                                  UpstreamPool& pool, Attempts& attempts) {
+                                  const HelloNames* names, UpstreamPool& pool, Attempts& attempts) {
   Shard& shard = proxy.shard();
-  const uint64_t hash = pool.hashes() ? HashOf(client.peer, shard) : 0;
+  const uint64_t hash = pool.hashes() ? HashOf(pool, client.peer, names, shard) : 0;
   const uint32_t retries = route.retry.connect_failure ? route.retries : 0;
   while (attempts.count() <= retries) {
     const uint32_t endpoint = pool.Pick(attempts.tried(), hash, false, route.subset);
@@ -37,7 +42,8 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const 
     attempts.Add(endpoint);
     int error = 0;
     const int64_t begin_ns = shard.now_ns();
-    UpstreamConnection* upstream = pool.StartConnect(endpoint, &client, &error, true, false);
+    uint32_t source = UpstreamPool::kNone;
+    UpstreamConnection* upstream = pool.StartConnect(endpoint, &client, &error, source, true, false);
     if (upstream == nullptr) {
       pool.Done(endpoint);
       break;
@@ -50,7 +56,7 @@ Task<UpstreamConnection*> Connect(Proxy& proxy, ClientConnection& client, const 
       client_left = client.cut || ClientReset(client.stream);
       if (!upstream->stream.connecting() && upstream->stream.connect_error() == EADDRNOTAVAIL &&
           sources_tried < pool.SourcesFor(endpoint)) {
-        UpstreamConnection* next = pool.StartConnect(endpoint, &client, &error, true, false);
+        UpstreamConnection* next = pool.StartConnect(endpoint, &client, &error, source, true, false);
         if (next != nullptr) {
           ++sources_tried;
           proxy.upstreams().Close(std::exchange(upstream, next), false);
@@ -104,8 +110,9 @@ struct Opened {
   UpstreamConnection* upstream = nullptr;
   HelloNames* names = nullptr;  // its session's to free
   const char* end = nullptr;  // not to be relayed, for this reason; null without `upstream`: nothing was said
-  int64_t connected_ns = 0;
-  uint32_t begin_bytes = 0;  // the client's, sent on their way
+  uint32_t connect_us = 0;    // since its route was known
+  uint32_t begin_bytes = 0;   // the client's, sent on their way
+  uint32_t header_bytes = 0;  // ours, before them
   uint32_t idle_ms = 0;
   uint8_t retries = 0;
   bool reset = false;
@@ -132,13 +139,14 @@ struct Opened {
     const RouteSettings& route = *chosen.route;
     opened.idle_ms = route.timeouts.tcp_idle_ms;
     Attempts attempts;
-    opened.upstream =
-        co_await Connect(proxy, *client, route, proxy.PoolOf(*hold.snapshot, route.upstream), attempts);
+    const int64_t connect_ns = shard.now_ns();
+    UpstreamPool& pool = proxy.PoolOf(*hold.snapshot, route.upstream);
+    opened.upstream = co_await Connect(proxy, *client, route, chosen.names, pool, attempts);
+    opened.connect_us = static_cast<uint32_t>((shard.now_ns() - connect_ns) / kNsPerUs);
     opened.retries = static_cast<uint8_t>(attempts.count() > 0 ? attempts.count() - 1 : 0);
   }
   proxy.LetGo(hold.snapshot);
   proxy.LeaveListener(client);
-  opened.connected_ns = shard.now_ns();
   opened.names = chosen.names;
   opened.begin_bytes = chosen.begin.size();
   if (!is_routed) {
@@ -163,9 +171,18 @@ struct Opened {
         co_return opened;
       }
     }
+    opened.header_bytes = header.size();
     SendFirst(shard, opened.upstream->stream, std::move(header), std::move(chosen.begin));
   }
   co_return opened;
+}
+
+// What came is in the result; of what was on its way when a side broke off only that counts which its kernel
+// took.
+uint64_t SentToUpstream(const Opened& opened) {
+  if (opened.upstream == nullptr) return 0;
+  const uint64_t sent = opened.upstream->stream.sent_bytes();
+  return sent - std::min<uint64_t>(sent, opened.header_bytes);
 }
 
 void Log(Proxy& proxy, const ClientConnection& client, const Opened& opened, const RelayResult& result,
@@ -180,9 +197,9 @@ void Log(Proxy& proxy, const ClientConnection& client, const Opened& opened, con
     record.tlvs = client.introduction->tlvs();
   }
   record.bytes_received = result.client_bytes;
-  record.bytes_sent = record.body_bytes_sent = result.upstream_bytes;
+  record.bytes_sent = record.body_bytes_sent = client.stream.sent_bytes();
   record.total_us = static_cast<uint64_t>((proxy.shard().now_ns() - begin_ns) / kNsPerUs);
-  record.connect_us = static_cast<uint32_t>((opened.connected_ns - begin_ns) / kNsPerUs);
+  record.connect_us = opened.connect_us;
   if (opened.names != nullptr) {
     record.sni = opened.names->server();
     record.alpn = opened.names->protocols();
@@ -201,12 +218,12 @@ void End(Proxy& proxy, ClientConnection* client, const Opened& opened, const Rel
   UpstreamConnection* const upstream = opened.upstream;
   Count(proxy.counters(), upstream, result.end, proxy.shard().now_ns() - begin_ns);
   proxy.counters().client_bytes_received.Add(result.client_bytes);
-  proxy.counters().client_bytes_sent.Add(result.upstream_bytes);
+  proxy.counters().client_bytes_sent.Add(client->stream.sent_bytes());
   Log(proxy, *client, opened, result, begin_ns);
   if (opened.names != nullptr) proxy.shard().arena().Free(opened.names);
   if (upstream != nullptr) {
     proxy.counters().upstream_bytes_received.Add(result.upstream_bytes);
-    proxy.counters().upstream_bytes_sent.Add(result.client_bytes);
+    proxy.counters().upstream_bytes_sent.Add(SentToUpstream(opened));
     EndUpstream(proxy, upstream, result.reset);
   }
   proxy.CloseClient(client, result.reset);
@@ -214,8 +231,7 @@ void End(Proxy& proxy, ClientConnection* client, const Opened& opened, const Rel
 
 }  // namespace
 
-Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client) {
-  const int64_t begin_ns = proxy.shard().now_ns();
+Root TcpSession(Scope& /*scope*/, Proxy& proxy, ClientConnection* client, int64_t begin_ns) {
   proxy.counters().tcp_active.Add();
   // Armed early: a client that resets while we connect is noticed.
   client->stream.ArmReceive(proxy.shard(), kRelayReceive);

@@ -111,7 +111,8 @@ void Exchange::StepForward() {
   if (phase_ == Phase::kForward) StepDownload();
   if (phase_ != Phase::kForward || side_ != Side::kDone || down.sending()) return;
   if (tunnel_) {
-    Finish(Verdict::kTunnel);
+    // The last of the request may still be in a pipe: tunnel data goes behind it.
+    if (!up_.moving()) Finish(Verdict::kTunnel);
     return;
   }
   // The answer is out. The rest of the request still goes up if that keeps the connection; else it is

@@ -101,6 +101,7 @@ class Exchange {
   void TakeUpload(Slice in);
   bool PassUp();
   void StopUpload();
+  bool PassedUp(uint64_t came);
   bool MayPassUp() const;
   void StepUploadTrailers();
   void BadRequestBody(const char* reason);
@@ -231,6 +232,7 @@ class Exchange {
   uint32_t response_lines_bytes_ = 0;  // of what the route adds to the response: behind head_ in its chunk
   uint32_t answer_head_bytes_ = 0;     // of all heads that go to the client
   uint32_t endpoint_ = UpstreamPool::kNone;
+  uint32_t source_ = UpstreamPool::kNone;  // of this connect
   int acknowledged_fd_ = -1;
   const char* end_ = "ok";
   uint16_t status_ = 0;
@@ -273,6 +275,7 @@ class Exchange {
   bool no_version_ : 1 = false;       // refused before the version was read
   bool passes_up_ : 1 = false;        // up_ has the client's stream
   bool passes_down_ : 1 = false;      // down_ has the upstream's
+  bool passed_down_ : 1 = false;      // a part of the answer's body has
   bool noted_cut_ : 1 = false;        // the target was longer than noted_
 };
 

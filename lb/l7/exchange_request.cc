@@ -313,12 +313,13 @@ void Exchange::TryUpstream(bool allow_tried) {
     }
   }
   sources_tried_ = 0;
+  source_ = UpstreamPool::kNone;
   StartConnect();
 }
 
 void Exchange::StartConnect() {
   int error = 0;
-  upstream_ = pool_->StartConnect(endpoint_, &client_, &error);
+  upstream_ = pool_->StartConnect(endpoint_, &client_, &error, source_);
   if (upstream_ == nullptr) {
     pool_->Done(endpoint_);
     if (error == EADDRNOTAVAIL) return Respond(503, "no source address is left", "out_of_sources", 1);
@@ -416,6 +417,7 @@ void Exchange::SendHead() {
 void Exchange::StepUpload() {
   while (phase_ == Phase::kForward && Uploading() && upstream_ != nullptr) {
     Stream& up = upstream_->stream;
+    if (const uint64_t came = up_.Settle(client_.stream, up); came > 0 && !PassedUp(came)) return;
     if (up.send_error() != 0) {
       // It takes no more; an early answer may still be there to read.
       StopUpload();
@@ -464,6 +466,15 @@ void Exchange::StopUpload() {
   upload_failed_ = true;
 }
 
+// So many bytes went into the pipe. False: that was too much.
+bool Exchange::PassedUp(uint64_t came) {
+  request_body_.Skip(came);
+  body_received_ += came;
+  progress_ = in_pieces_ = true;
+  replayable_ = false;
+  return BodyFits();
+}
+
 // Like PassDown.
 bool Exchange::PassUp() {
   Stream& down = client_.stream;
@@ -483,13 +494,7 @@ bool Exchange::PassUp() {
   }
   uint64_t came = 0;
   const Splice::Step step = up_.Move(shard_, down, up, request_body_.contiguous_bytes(), came);
-  if (came > 0) {
-    request_body_.Skip(came);
-    body_received_ += came;
-    progress_ = in_pieces_ = true;
-    replayable_ = false;
-    if (!BodyFits()) return true;
-  }
+  if (came > 0 && !PassedUp(came)) return true;
   if (step == Splice::Step::kWaits) return true;
   passes_up_ = false;
   if (step == Splice::Step::kFailed) {
@@ -586,7 +591,9 @@ void Exchange::SettleUpstream() {
     }
     return;
   }
-  if (!upload_done_ || !response_.keep_alive || response_.body.kind == http::Framing::kUntilClose) {
+  // What lies behind a body that was received is seen; behind one that went through pipes it is asked for.
+  const bool more = passed_down_ && shard_.backend().HasBytes(upstream_->stream.fd());
+  if (!upload_done_ || !response_.keep_alive || response_.body.kind == http::Framing::kUntilClose || more) {
     DropUpstream(false);
     return;
   }

@@ -42,7 +42,7 @@ void Exchange::StepDownload() {
     if (!up.receive_ended()) return;
     // A reset of which a send was told is a clean end for the receive. Where the end of the connection is all
     // there is to tell the end of the body, every send must have gone well.
-    if (response_body_.framing() == http::Framing::kUntilClose && up.sending()) return;
+    if (response_body_.framing() == http::Framing::kUntilClose && (up.sending() || up_.moving())) return;
     if (up.receive_error() != 0 || up.send_error() != 0 || response_body_.AtEof() != http::BodyState::kDone) {
       proxy_.counters().upstream_resets.Add();
       Truncate("upstream_truncated");
@@ -311,6 +311,7 @@ bool Exchange::PassDown() {
   uint64_t came = 0;
   const Splice::Step step = down_.Move(shard_, up, client_.stream, response_body_.contiguous_bytes(), came);
   if (came > 0) {
+    passed_down_ = true;
     response_body_.Skip(came);
     proxy_.counters().upstream_bytes_received.Add(came);
     progress_ = true;

@@ -80,7 +80,8 @@ bool Mirror::Connect(uint64_t hash, SubsetUse subset) {
     return true;
   }
   int error = 0;
-  upstream_ = pool_.StartConnect(endpoint_, this, &error, false);
+  uint32_t source = UpstreamPool::kNone;
+  upstream_ = pool_.StartConnect(endpoint_, this, &error, source, false);
   if (upstream_ == nullptr) {
     pool_.Done(endpoint_);
     return false;

@@ -122,6 +122,13 @@ ProxyParse ParseV1(std::string_view bytes) {
 
 // Version 2
 
+bool AreTlvs(std::string_view bytes) {
+  TlvReader reader(bytes);
+  while (reader.Next()) {
+  }
+  return reader.well_formed();
+}
+
 // Null: they are as they should be.
 const char* CheckTlvs(std::string_view whole, std::string_view tlvs) {
   bool has_sum = false;
@@ -196,9 +203,11 @@ ProxyParse ParseV2(std::string_view bytes) {
   const std::string_view whole = bytes.substr(0, most);
   const std::string_view block = whole.substr(ProxyHeader::kFixedBytes);
   const std::string_view tlvs = block.substr(kAddressBytes[family]);
-  const char* const wrong = CheckTlvs(whole, tlvs);
-  if (wrong != nullptr && family != kUnspec) return Wrong(wrong);
-  if (wrong == nullptr) header.tlvs = tlvs;
+  // Behind no addresses there may be anything, also TLVs.
+  if (family != kUnspec || AreTlvs(tlvs)) {
+    if (const char* const wrong = CheckTlvs(whole, tlvs); wrong != nullptr) return Wrong(wrong);
+    header.tlvs = tlvs;
+  }
   header.local = (ByteAt(bytes, 13) & 0xf) != kStream || (family != kInet && family != kInet6);
   if (!header.local && family == kInet) ReadAddresses(block, AF_INET, 4, header);
   if (!header.local && family == kInet6) ReadAddresses(block, AF_INET6, 16, header);

@@ -16,11 +16,9 @@ struct Named {
   std::string_view text;  // of those with a name, what stands before it
   HashKey::Of of;
 };
-constexpr Named kKinds[] = {{"client_ip", HashKey::Of::kClientIp},
-                            {"header:", HashKey::Of::kHeader},
-                            {"cookie:", HashKey::Of::kCookie},
-                            {"path", HashKey::Of::kPath},
-                            {"query:", HashKey::Of::kQuery}};
+constexpr Named kKinds[] = {{"client_ip", HashKey::Of::kClientIp}, {"header:", HashKey::Of::kHeader},
+                            {"cookie:", HashKey::Of::kCookie},     {"path", HashKey::Of::kPath},
+                            {"query:", HashKey::Of::kQuery},       {"sni", HashKey::Of::kServerName}};
 
 // IPv4-mapped IPv6 as IPv4.
 std::string_view AddressBytes(const SocketAddress& address) {
@@ -93,7 +91,7 @@ bool HashKey::Parse(std::string_view text, HashKey* out, std::string* error) {
     out->name = name;
     return true;
   }
-  *error = "expected client_ip, header:NAME, cookie:NAME, path or query:NAME";
+  *error = "expected client_ip, header:NAME, cookie:NAME, path, query:NAME or sni";
   return false;
 }
 
@@ -111,6 +109,8 @@ std::optional<uint64_t> HashKey::HashOf(const RouteRequest& request) const {
       return Hashed(request.path);
     case Of::kQuery:
       return HashOfParameter(request.query, name);
+    case Of::kServerName:
+      return Hashed(request.server_name);
   }
   return std::nullopt;
 }

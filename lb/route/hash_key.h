@@ -1,7 +1,7 @@
 // HashKey: the part of a request by which it always meets the same side or endpoint, as the configuration
-// names it: client_ip, header:NAME, cookie:NAME, path, query:NAME. The hash has no key and no seed: it is the
-// same on every shard, in every process and after every restart, for as long as Weir lives (a test pins it);
-// whoever chooses the key can choose where it leads, as everywhere with consistent hashing.
+// names it: client_ip, header:NAME, cookie:NAME, path, query:NAME, sni. The hash has no key and no seed: it
+// is the same on every shard, in every process and after every restart, for as long as Weir lives (a test
+// pins it); whoever chooses the key can choose where it leads, as everywhere with consistent hashing.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 namespace weir::lb {
 
 struct HashKey {
-  enum class Of : uint8_t { kClientIp, kHeader, kCookie, kPath, kQuery };
+  enum class Of : uint8_t { kClientIp, kHeader, kCookie, kPath, kQuery, kServerName };
 
   Of of = Of::kClientIp;
   std::string name;  // of the header, cookie or parameter

@@ -44,9 +44,10 @@ struct RouteRequest {
   std::string_view method = {};  // as text
   const http::FieldList* fields = nullptr;
   SocketAddress client = {};
-  std::string_view tlvs = {};        // of the PROXY header that its connection began with
-  std::string_view scheme = "http";  // or "https": what was decided, not what anybody may have said
-  std::string_view alpn = {};        // what a TLS client offers: TlsHello::alpn
+  std::string_view tlvs = {};         // of the PROXY header that its connection began with
+  std::string_view scheme = "http";   // or "https": what was decided, not what anybody may have said
+  std::string_view alpn = {};         // what a TLS client offers: TlsHello::alpn
+  std::string_view server_name = {};  // that a TLS client asked for, normalised as a host
 };
 
 // What of a rule decided its place, best first.

@@ -182,10 +182,8 @@ State TlsHelloParser::ReadRecordHeader(std::string_view wire) {
   const bool first = at_ == 0;
   if (size > 0 && ByteAt(header, 0) != kHandshakeRecord)
     return first ? State::kNotTls : Wrong("expected a record of the handshake");
-  if (size > 1 && ByteAt(header, 1) != 3)
-    return first ? State::kNotTls : Wrong("expected version 3.1 to 3.3");
-  if (size > 2 && (ByteAt(header, 2) < 1 || ByteAt(header, 2) > 3))
-    return Wrong("expected version 3.1 to 3.3");
+  if (size > 1 && ByteAt(header, 1) != 3) return first ? State::kNotTls : Wrong("expected version 3.x");
+  // Whatever x is (RFC 5246 appendix E.1, RFC 8446 section 5.1): old clients say 0, and some say more.
   if (size < kRecordHeaderBytes) return State::kNeedMore;
   const size_t length = ShortAt(header, 3);
   if (length == 0) return Wrong("an empty record");

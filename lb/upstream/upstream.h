@@ -155,9 +155,10 @@ class UpstreamPool {
   UpstreamConnection* TakeOwn(uint32_t endpoint, UpstreamConnection* own);
   // A fresh socket that begins to connect, or null with `error` (errno). The caller waits for it.
   // `important`: where descriptors or memory ran out, an idle connection gives way.
+  // `source`: kNone, and for another try of the same what it has become: that takes the next address.
   // `begins`: we speak first, as fast open wants.
-  UpstreamConnection* StartConnect(uint32_t endpoint, Runnable* waiter, int* error, bool important = true,
-                                   bool begins = true);
+  UpstreamConnection* StartConnect(uint32_t endpoint, Runnable* waiter, int* error, uint32_t& source,
+                                   bool important = true, bool begins = true);
   // How many addresses connections to `endpoint` may come from: as often a connect that ends with
   // EADDRNOTAVAIL (the port numbers of one are in use) is worth another. At least 1.
   uint32_t SourcesFor(uint32_t endpoint) const;
@@ -197,7 +198,7 @@ class UpstreamPool {
   // Null: it had ended.
   UpstreamConnection* Take(UpstreamConnection* connection, uint32_t endpoint);
   static void NoteChange(const Endpoint& endpoint);
-  int SetUp(int fd, uint16_t family, bool begins);
+  int SetUp(int fd, uint16_t family, uint32_t& place, bool begins);
   // One more there.
   void CountInPart(uint32_t endpoint);
   // Of this shard, what a bound on load counts for `endpoint`: in its part of a level, and that of its

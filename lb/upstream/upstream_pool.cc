@@ -236,8 +236,8 @@ UpstreamConnection* UpstreamPool::Take(UpstreamConnection* connection, uint32_t 
   return connection;
 }
 
-UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter, int* error, bool important,
-                                               bool begins) {
+UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter, int* error, uint32_t& source,
+                                               bool important, bool begins) {
   Shard& shard = upstreams_.shard();
   Slab<UpstreamConnection>& connections = upstreams_.connections_;
   if (important && connections.size() == connections.capacity()) upstreams_.CloseOneIdle();
@@ -252,7 +252,7 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
     *error = -fd;
     return nullptr;
   }
-  if (const int refused = SetUp(fd, family, begins); refused != 0) {
+  if (const int refused = SetUp(fd, family, source, begins); refused != 0) {
     shard.backend().Close(fd);
     *error = -refused;
     return nullptr;
@@ -278,7 +278,7 @@ UpstreamConnection* UpstreamPool::StartConnect(uint32_t index, Runnable* waiter,
 
 // What the upstream says of its connections. Options were tried at start: one that is refused now is no
 // reason to serve nobody.
-int UpstreamPool::SetUp(int fd, uint16_t family, bool begins) {
+int UpstreamPool::SetUp(int fd, uint16_t family, uint32_t& place, bool begins) {
   const UpstreamSettings& settings = plan_->settings;
   Backend& backend = upstreams_.shard().backend();
   if (settings.tcp != TcpOptions()) {
@@ -288,8 +288,10 @@ int UpstreamPool::SetUp(int fd, uint16_t family, bool begins) {
   }
   int error = 0;
   const size_t count = settings.sources.size();
+  if (count > 0 && place == kNone) place = next_source_++ % count;
   for (size_t i = 0; i < count; ++i) {
-    const SocketAddress& source = settings.sources[next_source_++ % count];
+    const SocketAddress& source = settings.sources[place];
+    place = (place + 1) % count;
     if (source.family != family) continue;
     error = backend.BindSource(fd, source);
     if (error == 0) break;

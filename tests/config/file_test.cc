@@ -712,7 +712,7 @@ upstreams:
     max_in_flight: 3
   b: {endpoints: [10.0.0.1:80], balance: ring_hash, hash_table_size: 101, hash_balance_factor: 109}
   c: {endpoints: [10.0.0.1:80], balance: maglev, hash_table_size: 65536, max_in_flight: -1}
-  d: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: [path, sni, path], hash_cookie: {max_age: 1ms}}
+  d: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: [path, san, path], hash_cookie: {max_age: 1ms}}
   e: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: ["cookie:a", path], hash_cookie: {max_age: 1s}}
   f: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: []}
 )"),
@@ -728,8 +728,8 @@ upstreams:
           "f.yaml:12:67: upstreams.c.hash_table_size: \"65536\": expected a prime number from 101 to "
           "5000011, such as 65537 or 655373",
           "f.yaml:12:89: upstreams.c.max_in_flight: only with balance: first",
-          "f.yaml:13:66: upstreams.d.hash_on: \"sni\": expected client_ip, header:NAME, cookie:NAME, path or "
-          "query:NAME",
+          "f.yaml:13:66: upstreams.d.hash_on: \"san\": expected client_ip, header:NAME, cookie:NAME, path, "
+          "query:NAME or sni",
           "f.yaml:13:71: upstreams.d.hash_on: \"path\" is given twice",
           "f.yaml:13:101: upstreams.d.hash_cookie.max_age: \"1ms\": expected whole seconds, at most 1000h",
           "f.yaml:13:91: upstreams.d.hash_cookie: no cookie is set: hash_on has none, or not in the last "
@@ -1746,6 +1746,23 @@ routes:
                 "first (the route at f.yaml:7:7)"));
   EXPECT_THAT(line.err,
               HasSubstr("routes.r[0].upstream: tcp connections have nothing that hash_on of a names"));
+}
+
+TEST_F(File, ServerNamesAreHeardByRoutes) {
+  const CommandLine line = Check(R"(
+listeners: [{address: 0.0.0.0:1, protocol: tcp, routes: r}, {address: 0.0.0.0:2, protocol: tcp, upstream: a}]
+upstreams:
+  a: {endpoints: [10.0.0.1:80], balance: maglev, hash_on: sni}
+  b: {endpoints: [10.0.0.1:80]}
+routes:
+  r:
+    - {match: {sni: a.example}, split: [{upstream: a}, {upstream: b}], sticky: {hash_on: sni}}
+    - {upstream: a}
+)");
+  EXPECT_FALSE(line.exit) << line.err;
+  EXPECT_THAT(line.err,
+              HasSubstr("listeners[1].upstream: tcp connections have nothing that hash_on of a names"));
+  EXPECT_THAT(line.err, Not(HasSubstr("routes.r[0]")));
 }
 
 TEST_F(File, ProxyProtocolOut) {
@@ -2996,7 +3013,7 @@ TEST_F(File, SplitsThatCouldNotWork) {
            {split + "sticky: {cookie: a, secure: yes}", "sticky.secure: \"yes\": expected true or false"},
            {"split: [{upstream: web}, {upstream: wep}]", "did you mean web?"},
            {split + "sticky: {hash_on: ip}",
-            "sticky.hash_on: \"ip\": expected client_ip, header:NAME, cookie:NAME, path or query:NAME"},
+            "sticky.hash_on: \"ip\": expected client_ip, header:NAME, cookie:NAME, path, query:NAME or sni"},
            {split + "sticky: {cookie: \"a b\"}", "sticky.cookie: \"a b\": expected a cookie's name"},
            {split + "sticky: {cookie: a, max_age: 1500ms}",
             "sticky.max_age: \"1500ms\": expected whole seconds"},

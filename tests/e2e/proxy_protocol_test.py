@@ -37,9 +37,14 @@ def crc32c(data):
     return value ^ 0xFFFFFFFF
 
 
-def v2_with_sum(tlvs=b"", wrong=0):
-    text = v2(tlvs=tlvs + tlv(3, b"\0\0\0\0"))
+def with_sum(header, wrong=0):
+    sum_bytes = tlv(3, b"\0\0\0\0")
+    text = header[:14] + struct.pack(">H", len(header) - 16 + len(sum_bytes)) + header[16:] + sum_bytes
     return text[:-4] + struct.pack(">I", crc32c(text) ^ wrong)
+
+
+def v2_with_sum(tlvs=b"", wrong=0):
+    return with_sum(v2(tlvs=tlvs), wrong)
 
 
 CONFIG = """
@@ -63,8 +68,8 @@ routes:
 
 
 class Base(WeirTest):
-    def start(self, proxy_protocol, shards=2):
-        self.raw = self.origin()
+    def start(self, proxy_protocol, shards=2, handler=None):
+        self.raw = self.origin(handler)
         self.log = os.path.join(scratch("log"), "access.log")
         config = CONFIG.format(log=self.log, proxy_protocol=proxy_protocol, origin=self.raw)
         self.front = self.weir(None, config=config, listen=("http", "tcp"), shards=shards)
@@ -137,7 +142,7 @@ class In(Base):
         client = self.client(self.front)
         client.send(v2(tlvs=tlv(0xE1, b"x" * 4000)) + 2 * GET.replace(b"Connection: close\r\n", b""))
         self.assertEqual([client.response().status for _ in range(2)], [200, 200])
-        # What was kept is bounded; the next header's kind is kept.
+        # None is too far behind for routes to see it.
         self.assertEqual(self.ask(v2(tlvs=tlv(0xE1, b"x" * 4000) + tlv(2, b"blue.test") + tlv(0xE0, b"gold")) + GET).body,
                          b"blue gold")
 
@@ -172,6 +177,7 @@ class In(Base):
                 v2(rest=b"short") + GET,
                 v2(tlvs=b"\x02\x00\x09a") + GET,
                 v2_with_sum(wrong=1) + GET,
+                with_sum(v2(family=0, rest=b"", tlvs=tlv(2, b"a.test")), wrong=1) + GET,
             ):
                 self.refused(data, "malformed", listener)
             self.refused(b"PROXY UNKNOWN " + b"x" * 200 + b"\r\n" + GET, "too_long", listener)
@@ -211,6 +217,60 @@ class In(Base):
         wait_for(lambda: len(self.raw.connections) == before + 1, "a server that speaks first is reached")
         silent.send(GET)
         self.assertEqual(silent.response().status, 200)
+
+    def test_no_addresses_but_tlvs(self):
+        self.start("required")
+        for rest in (b"", b"any bytes"):
+            self.assertEqual(self.ask(v2(family=0, rest=rest) + GET).status, 200)
+        tlvs = tlv(2, b"blue.test") + tlv(0xE0, b"gold")
+        self.assertEqual(self.ask(with_sum(v2(family=0, rest=b"", tlvs=tlvs)) + GET).body, b"blue gold")
+
+    def test_what_a_header_could_begin_with(self):
+        """Optional, and what came is too little to tell, and is all: it is what it is."""
+        for where in ("10.0.0.0/8", "127.0.0.0/8"):
+            self.start(f"{{mode: optional, from: [{where}], timeout: 300ms}}", handler=lambda connection, _: connection.rest())
+            for data in (b"\r\n", b"P", SIGNATURE[:11]):
+                for finish in (False, True):
+                    with self.subTest(where=where, data=data, finish=finish):
+                        before = len(self.raw.connections)
+                        client = self.client(self.front, 1)
+                        client.send(data)
+                        if finish:
+                            client.finish_sending()
+                        wait_for(lambda: len(self.raw.connections) > before and self.raw.connections[-1].received == data,
+                                 "the origin has all of it")
+                        client.close()
+            for why in ("timeouts", "truncated", "untrusted"):
+                self.assertEqual(self.front.metric(f"weir_proxy_protocol_{why}_total"), 0)
+
+    def test_who_cannot_be_somebody_else_counts_at_once(self):
+        """Silent ones as well: nothing that they could say makes them another's connections."""
+        config = """
+listeners:
+  - {address: LISTEN0, protocol: tcp, upstream: web, max_connections_per_client: 3,
+     proxy_protocol: {mode: optional, from: 10.0.0.0/8, timeout: 60s}}
+  - {address: LISTEN1, protocol: tcp, upstream: web, deny: 127.0.0.0/8,
+     proxy_protocol: {mode: optional, from: 10.0.0.0/8, timeout: 60s}}
+upstreams:
+  web: {endpoints: ["ORIGIN"]}
+"""
+        self.raw = self.origin()
+        self.front = self.weir(None, config=config.replace("ORIGIN", str(self.raw)), listen=("tcp", "tcp"))
+        kept = [self.client(self.front) for _ in range(3)]
+        wait_for(lambda: self.front.metric("weir_open_connections") == 3, "they are there")
+        for _ in range(3):
+            self.assertIn(self.silent_end(), ("fin", "reset"))
+        self.assertEqual(self.front.metric("weir_open_connections"), 3)
+        self.assertIn(self.silent_end(1), ("fin", "reset"))
+        self.assertEqual(self.front.metric("weir_denied_total"), 1)
+        kept[0].send(GET)
+        self.assertEqual(kept[0].response().status, 200)
+
+    def silent_end(self, listener=0):
+        try:
+            return self.client(self.front, listener).ending()
+        except ConnectionResetError:  # before connect() had returned
+            return "reset"
 
     def test_curl(self):
         self.start("required")
@@ -372,6 +432,19 @@ class Out(Base):
             self.assertEqual(client.response().status, 200)
             said = HeaderOrigin.said(self.behind.headers[-1])
             self.assertEqual(said, (("203.0.113.7", 1234), ("198.51.100.9", 443), {2: b"a.test", 5: b"id 7"}))
+
+    def test_one_id_for_all_connections_of_a_client(self):
+        """Also where its own says that it is none."""
+        self.begin("{version: v2, tlvs: unique_id}", listener=", proxy_protocol: required", more=", pool: {max_requests: 1}")
+        client = self.client(self.front)
+        client.send(v2(tlvs=tlv(5, b"") + tlv(0xE0, b"x" * 2000)))
+        keep = GET.replace(b"Connection: close\r\n", b"")
+        for _ in range(1200):
+            client.send(keep)
+            self.assertEqual(client.response().status, 200)
+        self.assertEqual(len(self.behind.headers), 1200)
+        ids = {HeaderOrigin.said(header)[2][5] for header in self.behind.headers}
+        self.assertEqual([len(each) for each in ids], [32])
 
     def test_mixed_families(self):
         self.begin("v2", listener=", proxy_protocol: required")

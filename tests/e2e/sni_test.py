@@ -10,7 +10,7 @@ import ssl
 import struct
 import unittest
 
-from weir_harness import Process, WeirTest, address_text, connect, free_port, need, run, scratch, wait_for
+from weir_harness import Process, WeirTest, address_text, binary, connect, free_port, need, run, scratch, wait_for
 
 V1 = b"PROXY TCP4 203.0.113.7 198.51.100.9 1234 443\r\n"
 
@@ -306,7 +306,6 @@ class Wrong(Base):
         good = hello(server_name(b"raw.example"))
         malformed = (
             record(b""),
-            good[:30].replace(b"\3\1", b"\3\4", 1),
             record(message(b"")[:10]) + record(b"\2\50", 21),
             record(message(b"")[:10]) + b"GET / HTTP/1.1",
             record(message(b"")[:10]) + record(b""),
@@ -355,6 +354,57 @@ class Wrong(Base):
         self.assertEqual([client.ending() for client in clients], ["reset"] * 5)
         self.assertEqual(self.front.metric("weir_tls_hello_timeouts_total"), 5)
         self.assertEqual(self.raw.connections, [])
+
+
+class Hashed(WeirTest):
+    """Whoever asks for a name meets that name's endpoint, which `weir explain` knows."""
+
+    def test_by_the_server_name(self):
+        origins = [self.origin(Base.swallow) for _ in range(5)]
+        listed = ", ".join(f'"{origin}"' for origin in origins)
+        front = self.weir(None, listen=("tcp",) * 2, config=f"""
+listeners:
+  - {{address: LISTEN0, protocol: tcp, routes: all}}
+  - {{address: LISTEN1, protocol: tcp, upstream: many}}
+upstreams:
+  many: {{balance: maglev, hash_on: [sni, client_ip], endpoints: [{listed}]}}
+routes:
+  all: [{{upstream: many}}]
+""")
+
+        def told(url, client, listener=0):
+            done = run([binary(), "explain", f"--config={front.config}", f"--client={client}",
+                        f"--listener={address_text(front.addresses[listener])}", url])
+            self.assertEqual(done.returncode, 0, done.stderr)
+            line = next(line for line in done.stdout.splitlines() if line.startswith("endpoint "))
+            return line.split()[1].rstrip(","), line
+
+        def met(data, source, listener=0):
+            before = [len(origin.connections) for origin in origins]
+            client = connect(front.addresses[listener], source=source)
+            client.send(data)
+            client.finish_sending()
+            self.assertEqual(client.rest(), b"all")
+            client.close()
+            return next(str(origin) for origin, count in zip(origins, before) if len(origin.connections) > count)
+
+        seen = set()
+        for i in range(20):
+            name = f"site{i}.example"
+            endpoint, line = told(f"tls://{name}", "127.0.0.1")
+            self.assertIn("by the hash of sni", line)
+            for source in ("127.0.0.1", "127.0.0.7"):
+                self.assertEqual(met(hello(server_name(name.encode())), source), endpoint)
+            self.assertEqual(met(hello(server_name(name.upper().encode())), "127.0.0.8"), endpoint)
+            seen.add(endpoint)
+        self.assertGreater(len(seen), 2)
+        # Without a name, and where none is read, by the client's address.
+        for listener, data, url in ((0, hello(alpn(b"h2")), "tls://:0"), (1, hello(server_name(b"site0.example")), "tcp://:0")):
+            url = url.replace(":0", f":{front.addresses[listener][1]}")
+            for source in ("127.0.0.1", "127.0.0.7", "127.0.0.8"):
+                endpoint, line = told(url, source, listener)
+                self.assertIn("by the hash of client_ip", line)
+                self.assertEqual(met(data, source, listener), endpoint)
 
 
 if __name__ == "__main__":

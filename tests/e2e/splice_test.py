@@ -1,5 +1,6 @@
 """Bulk through pipes: real nginx, curl and raw sockets; what arrives is what was sent, in each direction, whatever breaks."""
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -211,6 +212,68 @@ class Splice(WeirTest):
             pass
         self.sock.close()
         self.no_pipes(weir)
+
+    def test_an_upgrade_with_a_body(self):
+        """Who switches protocols before the body's last bytes have left their pipe: they come first."""
+        sizes = [size * 192 * 1024 + 777 for size in range(2, 34)]
+        seen = {}
+
+        def serve(connection, _):
+            size = int(connection.request_head().header("Content-Length"))
+            time.sleep(0.3)  # the body is on its way; nobody reads
+            connection.sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+            try:
+                seen[size] = connection.rest()
+                connection.sock.sendall(b"bye")
+            except OSError:
+                pass
+
+        weir = self.weir([str(self.origin(serve, record=False))], shards=1)
+        switched = []
+
+        def ask(size):
+            body = os.urandom(size)
+            client = connect(weir.address)
+            client.send(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: %d\r\n\r\n" % size)
+            with contextlib.suppress(OSError):
+                client.send(body)
+            head = client.head()
+            if head.status == 101:
+                client.send(b"tunnel")
+                client.finish_sending()
+                whole = client.rest() == b"bye" and seen[size] == body + b"tunnel"
+                switched.append((size, whole))
+            client.close()
+
+        for first in range(0, len(sizes), 8):
+            threads = [threading.Thread(target=ask, args=(size,)) for size in sizes[first : first + 8]]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        self.assertTrue(switched)
+        self.assertEqual([size for size, whole in switched if not whole], [])
+        self.no_pipes(weir)
+
+    def test_what_lies_behind_an_answer_is_nobodys(self):
+        """Behind a body that went through a pipe as well: the connection is not used again."""
+        evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+
+        def serve(connection, _):
+            while (request := connection.request()) is not None:
+                if request.target == "/big":
+                    connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (4 * MIB) + 4 * BLOCK + evil)
+                else:
+                    connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood")
+
+        weir = self.weir([str(self.origin(serve, record=False))], shards=1)
+        for _ in range(10):
+            client = self.client(weir)
+            client.send(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\nGET /small HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertEqual(len(client.response().body), 4 * MIB)
+            self.assertEqual(client.response().body, b"good")
+            client.close()
+        self.assertGreater(self.spliced(weir), 30 * MIB)
 
     def test_without_descriptors(self):
         """Not one is left for a pipe: it is copied, and counted."""

@@ -133,14 +133,15 @@ TEST(StableHash, TellsApartWhatIsPadded) {
 }
 
 TEST(HashKey, WhatItMayBe) {
-  for (const char* text : {"client_ip", "header:X-User", "cookie:session", "path", "query:q", "query:a b"})
+  for (const char* text :
+       {"client_ip", "header:X-User", "cookie:session", "path", "query:q", "query:a b", "sni"})
     KeyOf(text);
   HashKey key;
   std::string error;
   for (const char* text : {"", "ip", "client_ip:x", "header", "header:", "header:a b",
-                           "cookie:", "cookie:a=b", "path:", "query:", "Header:X"}) {
+                           "cookie:", "cookie:a=b", "path:", "query:", "Header:X", "sni:a"}) {
     EXPECT_FALSE(HashKey::Parse(text, &key, &error)) << text;
-    EXPECT_EQ(error, "expected client_ip, header:NAME, cookie:NAME, path or query:NAME");
+    EXPECT_EQ(error, "expected client_ip, header:NAME, cookie:NAME, path, query:NAME or sni");
   }
   EXPECT_FALSE(HashKey::Parse("header:" + std::string(257, 'x'), &key, &error));
 }
