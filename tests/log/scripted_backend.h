@@ -62,6 +62,7 @@ class ScriptedBackend final : public Backend {
   int PeerAddress(int, SocketAddress&) override { return -ENOSYS; }
   int LocalAddress(int, SocketAddress&) override { return -ENOSYS; }
   int64_t AcknowledgedBytes(int) override { return -ENOSYS; }
+  bool HasBytes(int) override { return false; }
   int Shutdown(int, Direction) override { return -ENOSYS; }
   void Close(int fd) override { closed.push_back(fd); }
   void CloseWithReset(int) override {}
