@@ -83,6 +83,11 @@ bool HoldsBuffers(const Stream& stream) {
   return stream.has_bytes() || (stream.sending() && !stream.draining());
 }
 
+// Of a unix socket's count what was sent makes what was read (core/backend.h).
+int64_t Acknowledged(Shard& shard, const Stream& stream) {
+  return shard.backend().AcknowledgedBytes(stream.fd()) + static_cast<int64_t>(stream.sent_bytes());
+}
+
 // Once for each connection, if at all.
 void Learn(UpstreamConnection& upstream, Outcome outcome, bool& learns) {
   if (std::exchange(learns, false)) upstream.pool->Learn(upstream.index, outcome, UpstreamPool::kUnknownNs);
@@ -133,9 +138,9 @@ Task<RelayResult> Relay(Proxy& proxy, ClientConnection& client, UpstreamConnecti
       shard.SetTimer(client.timer, idle_ms);
     } else if (client.timer.fired) {
       // A long send to a slow but live reader completes nothing: ask the kernel whether its bytes arrive.
-      const int64_t now_acknowledged = shard.backend().AcknowledgedBytes(client.stream.fd()) +
-                                       shard.backend().AcknowledgedBytes(upstream.stream.fd());
-      if (!was_sending || now_acknowledged == acknowledged) {  // a unix socket's may be less: core/backend.h
+      const int64_t now_acknowledged =
+          Acknowledged(shard, client.stream) + Acknowledged(shard, upstream.stream);
+      if (!was_sending || now_acknowledged == acknowledged) {
         result.end = "idle_timeout";
         result.reset = was_sending;
         break;

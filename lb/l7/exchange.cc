@@ -283,10 +283,13 @@ uint32_t Exchange::ElapsedUs(int64_t until_ns) const {
 }
 
 // What a send waits for may be moving although it has not completed: a long send to a slow reader.
-bool Exchange::StillAcknowledged(int fd) {
-  const int64_t acknowledged = shard_.backend().AcknowledgedBytes(fd);
-  // Client and upstream are counted apart; the first look at either has nothing to compare with. A unix
-  // socket's count is lower after more was sent (core/backend.h): any other number is news.
+bool Exchange::StillAcknowledged(const Stream& stream) {
+  const int fd = stream.fd();
+  // A unix socket's count is lower after more was sent (core/backend.h), as a pipe does piece by piece: with
+  // what was sent it is what was read. Client and upstream are counted apart; the first look at either has
+  // nothing to compare with.
+  const int64_t acknowledged =
+      shard_.backend().AcknowledgedBytes(fd) + static_cast<int64_t>(stream.sent_bytes());
   const bool moved = fd != acknowledged_fd_ || acknowledged != acknowledged_;
   acknowledged_fd_ = fd;
   acknowledged_ = acknowledged;
@@ -353,7 +356,7 @@ void Exchange::OnTimer() {
       OnForwardTimer();
       break;
     case Phase::kRespond:
-      if (StillAcknowledged(client_.stream.fd())) {
+      if (StillAcknowledged(client_.stream)) {
         progress_ = true;
         break;
       }
@@ -373,7 +376,7 @@ void Exchange::OnForwardTimer() {
   ProxyCounters& counters = proxy_.counters();
   const bool out_of_time = OutOfTime();
   if (client_.stream.sending()) {
-    if (!out_of_time && StillAcknowledged(client_.stream.fd())) {
+    if (!out_of_time && StillAcknowledged(client_.stream)) {
       progress_ = true;
       return;
     }
@@ -388,7 +391,7 @@ void Exchange::OnForwardTimer() {
       Respond(408, "the request body took too long", "client_timeout");
       return;
     }
-    if (StillAcknowledged(upstream_->stream.fd())) {
+    if (StillAcknowledged(upstream_->stream)) {
       progress_ = true;
       return;
     }

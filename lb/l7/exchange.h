@@ -186,7 +186,7 @@ class Exchange {
   void Log();
 
   void OnForwardTimer();
-  bool StillAcknowledged(int fd);
+  bool StillAcknowledged(const Stream& stream);
   Buffer* TakeChunk(size_t bytes);
   uint32_t ElapsedUs(int64_t until_ns) const;
 

@@ -445,6 +445,9 @@ void Exchange::StepUpload() {
       StepUploadTrailers();
     } else if (down.has_bytes()) {
       TakeUpload(down.TakeBytes());
+    } else if (down.receive_ended() && down_.moving() && response_body_.done()) {
+      StopUpload();  // the answer is complete: its last bytes are in the pipe, and the client may be reading
+      return;
     } else if (down.receive_ended()) {
       proxy_.counters().client_aborts.Add();
       Respond(400, "the request body is incomplete", "client_abort");

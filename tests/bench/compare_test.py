@@ -89,7 +89,7 @@ class Arithmetic(unittest.TestCase):
         one = of("h1-small", weir=[20], nginx=[10])
         self.assertIn("reached 2.00 (one round: no spread)", one)
         self.assertIn("above nginx's 20 (one round: no spread)", one)
-        self.assertIn("beside nginx", of("h1-1m", weir=[10], haproxy=[5], nginx=[20]))
+        self.assertIn("beside haproxy", of("h1-1m", weir=[10], haproxy=[5], nginx=[20]))
         self.assertEqual(of("h1-small", weir=[10]), "goal 0.68: there was no peer to relate to")
         self.assertNotIn("goal", of("mixed", weir=[10], nginx=[10]))
 
