@@ -288,7 +288,9 @@ int UpstreamPool::SetUp(int fd, uint16_t family, uint32_t& place, bool begins) {
   }
   int error = 0;
   const size_t count = settings.sources.size();
-  if (count > 0 && place == kNone) place = next_source_++ % count;
+  if (count == 0) return 0;
+  const bool first = place == kNone;
+  if (first) place = next_source_;
   for (size_t i = 0; i < count; ++i) {
     const SocketAddress& source = settings.sources[place];
     place = (place + 1) % count;
@@ -296,6 +298,7 @@ int UpstreamPool::SetUp(int fd, uint16_t family, uint32_t& place, bool begins) {
     error = backend.BindSource(fd, source);
     if (error == 0) break;
   }
+  if (first) next_source_ = place;  // those of another family take no turn
   return error;
 }
 
