@@ -380,16 +380,19 @@ void Proxy::LogRefusal(const ClientConnection& client, bool tcp, uint16_t status
   if (log_ == nullptr) return;
   AccessRecord record;
   record.tcp = tcp;
-  record.client = record.peer = client.peer;
-  if (client.introduction != nullptr) {
-    record.peer = client.introduction->peer;
-    record.tlvs = client.introduction->tlvs();
-  }
+  NoteClient(client, record);
   record.has_version = false;
   record.status = status;
   record.total_us = static_cast<uint64_t>((shard_.now_ns() - begin_ns) / kNsPerUs);
   record.end = end;
   log_->Write(record, settings().log_format.get());
+}
+
+void NoteClient(const ClientConnection& client, AccessRecord& record) {
+  record.client = record.peer = client.peer;
+  if (client.introduction == nullptr) return;
+  record.peer = client.introduction->peer;
+  record.tlvs = client.introduction->tlvs();
 }
 
 void EndUpstream(Proxy& proxy, UpstreamConnection* upstream, bool with_reset) {

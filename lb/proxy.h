@@ -221,6 +221,8 @@ class Proxy {
   uint32_t house_rounds_ = 0;
 };
 
+// Who it is, for its line in the access log.
+void NoteClient(const ClientConnection& client, AccessRecord& record);
 // Closes the connection that a relay had.
 void EndUpstream(Proxy& proxy, UpstreamConnection* upstream, bool with_reset);
 // Waits for a request, without a coroutine, then begins a session.

@@ -17,12 +17,13 @@ from guard import ended, members
 MODULES = "/usr/lib/nginx/modules/ngx_stream_module.so"
 STOP_S = 10
 
+SPLICING = "haproxy-splice"  # HAProxy, which passes every body through a pipe
+PEERS = ("haproxy", SPLICING, "nginx")
+
 # One process, one thread a CPU and pinned to it (as Weir's shards are; cpu-map without "auto" leaves single threads unpinned
 # in HAProxy 2.6), no logging for anybody. For speed, upstream connections are reused without limit, pools hold as many as the
 # largest scenario has, and buffers take a 16 KB body whole. `lean` is for measuring memory: default buffers and small pools,
 # for Weir too.
-SPLICING = "haproxy-splice"  # HAProxy, which passes every body through a pipe
-PEERS = ("haproxy", SPLICING, "nginx")
 HAPROXY_FAST = "tune.bufsize 32768\n  tune.pool-high-fd-ratio 90\n  tune.pool-low-fd-ratio 80"
 HAPROXY_KEEP = "default-server pool-purge-delay 600s"  # otherwise half of what idles goes every 5 s
 HAPROXY_LEAN = "tune.pool-high-fd-ratio 1\n  tune.pool-low-fd-ratio 1"

@@ -350,8 +350,7 @@ std::span<const Key<FileUpstream>> UpstreamKeys() {
        "the last place is set by Weir (Path=/, HttpOnly, SameSite=Lax) where a request has none of them, and "
        "holds the client to its endpoint; else such a request is left to chance. A path is as routes see it "
        "(where a listener has no routes, as it came). sni is the server name that a TLS client asks for, "
-       "which "
-       "tcp listeners with routes read. TCP connections without what is named go by client_ip.",
+       "which tcp listeners with routes read. TCP connections without what is named go by client_ip.",
        ListOrOne(kTextSchema),
        [](Reader& reader, const ConfigNode& value, T& out) { reader.ReadHashOn(value, out.settings); }},
       {"hash_cookie", "keys", "", "The cookie that hash_on has Weir set.", Reference("hash_cookie"),

@@ -191,11 +191,7 @@ void Log(Proxy& proxy, const ClientConnection& client, const Opened& opened, con
   if (log == nullptr) return;
   AccessRecord record;
   record.tcp = true;
-  record.client = record.peer = client.peer;
-  if (client.introduction != nullptr) {
-    record.peer = client.introduction->peer;
-    record.tlvs = client.introduction->tlvs();
-  }
+  NoteClient(client, record);
   record.bytes_received = result.client_bytes;
   record.bytes_sent = record.body_bytes_sent = client.stream.sent_bytes();
   record.total_us = static_cast<uint64_t>((proxy.shard().now_ns() - begin_ns) / kNsPerUs);
